@@ -13,6 +13,7 @@
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -57,8 +58,9 @@ void pause() {
 
 // One call of parallel_for. Lives on the caller's stack; `users` counts the workers that still look at it.
 struct Job {
-  ItemFunction f;
-  int64_t items;
+  Job(ItemFunction f, int64_t items) : f(f), items(items) {}
+  const ItemFunction f;
+  const int64_t items;
   std::atomic<int64_t> next{0};
   std::atomic<int> users{0};
   std::atomic<bool> failed{false};
@@ -209,7 +211,7 @@ void parallel_for(int64_t items, ItemFunction f) {
     }
     return;
   }
-  Job job{f, items};
+  Job job(f, items);
   if (!pool().run(job)) Pool::finish(job);
   if (job.error) std::rethrow_exception(job.error);
 }

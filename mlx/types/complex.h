@@ -1,0 +1,38 @@
+// complex64: two floats. Ordered lexicographically, as NumPy does.
+#pragma once
+
+#include <cmath>
+#include <complex>
+#include <type_traits>
+
+#include "mlx/types/half_types.h"
+
+namespace mlx::core {
+
+struct complex64_t : std::complex<float> {
+  constexpr complex64_t() : std::complex<float>(0.0f, 0.0f) {}
+  constexpr complex64_t(float real, float imag) : std::complex<float>(real, imag) {}
+  constexpr complex64_t(std::complex<float> value) : std::complex<float>(value) {}
+  template <class T>
+    requires(std::is_convertible_v<T, float> && !std::is_same_v<T, complex64_t> &&
+             !std::is_same_v<T, std::complex<float>>)
+  constexpr complex64_t(T real) : std::complex<float>(static_cast<float>(real), 0.0f) {}
+
+  // Drops the imaginary part, as casting to a real dtype does.
+  operator float() const { return real(); }
+  operator bool() const { return real() != 0.0f || imag() != 0.0f; }
+};
+
+inline bool operator<(const complex64_t& a, const complex64_t& b) {
+  return a.real() < b.real() || (a.real() == b.real() && a.imag() < b.imag());
+}
+inline bool operator>(const complex64_t& a, const complex64_t& b) { return b < a; }
+inline bool operator>=(const complex64_t& a, const complex64_t& b) {
+  return a.real() > b.real() || (a.real() == b.real() && a.imag() >= b.imag());
+}
+inline bool operator<=(const complex64_t& a, const complex64_t& b) { return b >= a; }
+inline bool operator==(const complex64_t& a, const complex64_t& b) {
+  return a.real() == b.real() && a.imag() == b.imag();
+}
+
+}  // namespace mlx::core
