@@ -77,13 +77,11 @@ inline constexpr Dtype::Category integer = Dtype::Category::integer;
 inline constexpr Dtype::Category number = Dtype::Category::number;
 inline constexpr Dtype::Category generic = Dtype::Category::generic;
 
-// The smallest type that holds the values of both, as the API defines it: a float keeps its width against any integer,
-// float16 with bfloat16 gives float32, uint64 with a signed integer gives float32.
+// The smallest type that holds the values of both, as the API defines it: a float keeps its width against any
+// integer, float16 with bfloat16 gives float32, uint64 with a signed integer gives float32.
 Dtype promote_types(const Dtype& t1, const Dtype& t2);
 // Itself for floating and complex types, float32 for integers and bool.
-constexpr Dtype promote_to_float(const Dtype& t) {
-  return t.val() < Dtype::Val::float16 ? float32 : t;
-}
+constexpr Dtype promote_to_float(const Dtype& t) { return t.val() < Dtype::Val::float16 ? float32 : t; }
 
 Dtype::Kind kindof(const Dtype& t);
 inline uint8_t size_of(const Dtype& t) { return t.size(); }
@@ -101,9 +99,9 @@ Dtype dtype_from_array_protocol(std::string_view text);
 
 template <class T>
 struct TypeToDtype;
-#define MLX_TYPE_TO_DTYPE(T, name) \
-  template <>                      \
-  struct TypeToDtype<T> {          \
+#define MLX_TYPE_TO_DTYPE(T, name)                    \
+  template <>                                         \
+  struct TypeToDtype<T> {                             \
     constexpr operator Dtype() const { return name; } \
   }
 MLX_TYPE_TO_DTYPE(bool, bool_);
