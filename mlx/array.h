@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "mlx/allocator.h"
@@ -179,8 +180,16 @@ class array {
   // This handle becomes another one of `other`'s node (in-place update in Python).
   void overwrite_descriptor(const array& other) { desc_ = other.desc_; }
 
-  struct Group;
-  struct ArrayDesc {
+  // The outputs of one primitive call. Weak, so that an output nobody wants costs nothing and no cycle
+  // arises.
+  struct ArrayDesc;
+  struct Group {
+    std::mutex mutex;
+    std::vector<std::weak_ptr<ArrayDesc>> members;
+    std::vector<Shape> shapes;
+    std::vector<Dtype> dtypes;
+  };
+  struct ArrayDesc : std::enable_shared_from_this<ArrayDesc> {
     ArrayDesc(Shape shape, Dtype dtype);
     ArrayDesc(Shape shape, Dtype dtype, std::shared_ptr<Primitive> primitive, std::vector<array> inputs);
     ~ArrayDesc();
@@ -203,7 +212,7 @@ class array {
     std::shared_ptr<Group> group;  // outputs of the same primitive call, where there are several
 
     // Scratch of the evaluation that has claimed this node (graph/eval.cpp); nobody else reads it.
-    uint64_t tape = 0;
+    std::atomic<uint64_t> tape{0};
     uint32_t uses = 0;
     int32_t fused = -1;
   };
@@ -296,7 +305,7 @@ decltype(auto) dispatch_all(Dtype dtype, F&& f) {
 template <class T>
 T array::item() const {
   check_item();
-  return dispatch_all(dtype(), [&]<class S>() { return static_cast<T>(*data<S>()); });
+  return dispatch_all(dtype(), [&]<class S>() { return cast_to<T>(*data<S>()); });
 }
 
 template <class It>
@@ -304,7 +313,7 @@ void array::init(It src) {
   set_data(allocator::malloc(nbytes()));
   dispatch_all(dtype(), [&]<class T>() {
     T* out = data<T>();
-    for (size_t i = 0, n = size(); i < n; ++i, ++src) out[i] = static_cast<T>(*src);
+    for (size_t i = 0, n = size(); i < n; ++i, ++src) out[i] = cast_to<T>(*src);
   });
 }
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
@@ -193,8 +192,6 @@ Pool& pool() {
   return *made.release();
 }
 
-std::atomic<InterruptCheck> interrupt_check{nullptr};
-
 }  // namespace
 
 int num_threads() {
@@ -214,19 +211,6 @@ void parallel_for(int64_t items, ItemFunction f) {
   Job job(f, items);
   if (!pool().run(job)) Pool::finish(job);
   if (job.error) std::rethrow_exception(job.error);
-}
-
-void set_interrupt_check(InterruptCheck check) { interrupt_check = check; }
-
-void check_interrupt() {
-  const InterruptCheck check = interrupt_check.load(std::memory_order_relaxed);
-  if (!check) return;
-  using Clock = std::chrono::steady_clock;
-  thread_local Clock::time_point last = Clock::now();
-  const auto now = Clock::now();
-  if (now - last < std::chrono::milliseconds(50)) return;
-  last = now;
-  check();
 }
 
 }  // namespace mlx::core::cpu

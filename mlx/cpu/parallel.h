@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "mlx/graph/interrupt.h"
+
 namespace mlx::core::cpu {
 
 // A reference to a callable `void(int64_t)`; the callable outlives the call it is passed to.
@@ -28,7 +30,7 @@ int num_threads();
 // Calls f(0) ... f(items - 1), each once, on the pool and the calling thread; returns when all are done. Items are
 // handed out one at a time: make them big enough (20 us or more of work). Runs inline where there is one item or one
 // thread, and when called from inside an item. The first exception thrown by an item is rethrown here; items not yet
-// begun are then skipped. Raises mlx::core::Interrupted when the caller's interrupt check says so between items.
+// begun are then skipped. The interrupt check (mlx/graph/interrupt.h) is asked between items.
 void parallel_for(int64_t items, ItemFunction f);
 
 // Calls f(begin, end) over [0, n) cut into pieces of `grain`: the usual loop over elements or rows.
@@ -41,10 +43,7 @@ void parallel_ranges(int64_t n, int64_t grain, F&& f) {
   parallel_for(pieces, [&](int64_t i) { f(i * grain, i + 1 == pieces ? n : (i + 1) * grain); });
 }
 
-// Asked now and then by the thread that evaluates, between items; throws to stop the evaluation. The bindings install
-// one that answers Ctrl-C.
-using InterruptCheck = void (*)();
-void set_interrupt_check(InterruptCheck check);
-void check_interrupt();  // calls it at most every 50 ms
+using mlx::core::check_interrupt;
+using mlx::core::set_interrupt_check;
 
 }  // namespace mlx::core::cpu

@@ -35,4 +35,22 @@ inline bool operator==(const complex64_t& a, const complex64_t& b) {
   return a.real() == b.real() && a.imag() == b.imag();
 }
 
+// One scalar type to another: complex numbers lose their imaginary part, except on the way to bool.
+template <class To, class From>
+To cast_to(const From& value) {
+  if constexpr (std::is_same_v<From, complex64_t> || std::is_same_v<From, std::complex<float>>) {
+    if constexpr (std::is_same_v<To, bool>) {
+      return value.real() != 0.0f || value.imag() != 0.0f;
+    } else if constexpr (std::is_same_v<To, complex64_t>) {
+      return complex64_t(value);
+    } else {
+      return static_cast<To>(value.real());
+    }
+  } else if constexpr (std::is_arithmetic_v<From>) {
+    return static_cast<To>(value);
+  } else {
+    return static_cast<To>(static_cast<float>(value));
+  }
+}
+
 }  // namespace mlx::core

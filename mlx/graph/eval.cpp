@@ -1,0 +1,248 @@
+// eval: collect what is pending into a tape in topological order, decide which element-wise nodes run
+// together, run.
+//
+// Claiming. Building a tape claims every pending node that it reaches, under one mutex; a node that another
+// tape has claimed is waited for when its value is needed. A tape only ever waits for older tapes, so no
+// cycle of waiting arises. If a kernel throws, the tape's remaining nodes go back to `unscheduled`: nothing
+// is lost, whoever needs them evaluates them again.
+//
+// Ownership. The tape holds plain pointers: a pending node is kept alive by its consumers' inputs, or by the
+// caller. After a node has run it forgets its inputs, which frees or donates their memory as early as
+// possible.
+#include "mlx/graph/eval.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "mlx/graph/fuse.h"
+#include "mlx/graph/interrupt.h"
+#include "mlx/graph/worker.h"
+#include "mlx/primitives.h"
+#include "mlx/transforms.h"
+
+namespace mlx::core {
+namespace {
+
+using Node = array::ArrayDesc;
+
+std::mutex claim_mutex;
+uint64_t last_tape = 0;  // guarded by claim_mutex
+
+// Threads that wait for a node somebody else computes. Those who finish nodes look at the counter only.
+std::mutex wait_mutex;
+std::condition_variable wait_condition;
+std::atomic<int> waiters{0};
+
+void set_status(Node& node, array::Status status) {
+  node.status.store(status, std::memory_order_seq_cst);
+  if (waiters.load(std::memory_order_seq_cst) > 0) {
+    std::lock_guard lock(wait_mutex);
+    wait_condition.notify_all();
+  }
+}
+
+void for_each_output(Node& node, auto&& f) {
+  if (!node.group) return f(node);
+  std::lock_guard lock(node.group->mutex);
+  for (auto& weak : node.group->members)
+    if (auto member = weak.lock()) f(*member);
+}
+
+class TapeBuilder {
+ public:
+  explicit TapeBuilder(Tape& tape) : tape_(tape) {}
+
+  void add(const std::vector<array>& outputs) {
+    std::lock_guard lock(claim_mutex);
+    tape_.serial = ++last_tape;
+    for (const array& out : outputs) {
+      if (out.status() != array::Status::unscheduled) continue;
+      push(*out.desc());
+      walk();
+    }
+  }
+
+ private:
+  struct Frame {
+    Node* node;
+    size_t next;
+  };
+  void push(Node& node) {
+    if (!node.primitive)
+      throw std::invalid_argument(
+          "[eval] got an array that stands for an argument of a function being traced by compile or vmap, "
+          "expected "
+          "one with a value: its contents cannot be read inside the function");
+    for_each_output(node, [&](Node& member) {
+      if (member.status.load() == array::Status::available) return;
+      member.status.store(array::Status::evaluated);
+      member.tape = tape_.serial;
+      member.uses = 0;
+      member.fused = kUndecided;
+    });
+    stack_.push_back({&node, 0});
+    claimed_.push_back(&node);
+  }
+  void walk() {
+    try {
+      while (!stack_.empty()) {
+        Frame& top = stack_.back();
+        if (top.next == top.node->inputs.size()) {
+          tape_.nodes.push_back(top.node);
+          stack_.pop_back();
+          continue;
+        }
+        Node& input = *top.node->inputs[top.next++].desc();
+        if (input.status.load(std::memory_order_acquire) == array::Status::unscheduled) push(input);
+      }
+    } catch (...) {
+      for (Node* node : claimed_)
+        for_each_output(*node, [&](Node& m) {
+          if (m.status.load() == array::Status::evaluated) set_status(m, array::Status::unscheduled);
+        });
+      throw;
+    }
+  }
+
+  Tape& tape_;
+  std::vector<Frame> stack_;
+  std::vector<Node*> claimed_;
+};
+
+void wait_for_inputs(Node& node, uint64_t serial) {
+  for (const array& input : node.inputs) {
+    const Node& in = *input.desc();
+    if (in.status.load(std::memory_order_acquire) != array::Status::available && in.tape != serial)
+      const_cast<array&>(input).wait();
+  }
+}
+
+void run_node(Node& node, bool tracing) {
+  std::vector<array> outputs;
+  if (node.group) {
+    outputs = array(node.shared_from_this()).outputs();
+    // An output that is available already was kept from an earlier run and must not change under its readers.
+    for (array& out : outputs)
+      if (out.is_available()) out = array(out.shape(), out.dtype(), out.primitive_ptr(), out.inputs());
+  } else {
+    outputs.push_back(array(node.shared_from_this()));
+  }
+  if (node.primitive->device() == Device::cpu) {
+    node.primitive->eval_cpu(node.inputs, outputs);
+  } else {
+    node.primitive->eval_gpu(node.inputs, outputs);
+  }
+  for (array& out : outputs) {
+    set_status(*out.desc(), array::Status::available);
+    if (!(tracing && out.desc()->tracer)) out.detach();
+  }
+}
+
+void give_back(Tape& tape) {
+  for (Node* node : tape.nodes)
+    if (node)
+      for_each_output(*node, [&](Node& m) {
+        if (m.tape == tape.serial && m.status.load() == array::Status::evaluated)
+          set_status(m, array::Status::unscheduled);
+      });
+}
+
+}  // namespace
+
+namespace detail {
+
+void run_tape(Tape& tape) {
+  Fuser fuser(tape);
+  try {
+    for (size_t i = 0; i < tape.nodes.size(); ++i) {
+      Node* node = tape.nodes[i];
+      if (!node || fuser.is_interior(*node)) continue;
+      for (Node* member : fuser.members(*node)) wait_for_inputs(*member, tape.serial);
+      if (fuser.is_elementwise(*node)) {
+        fuser.run(*node);
+        set_status(*node, array::Status::available);
+        fuser.retire(*node);
+      } else {
+        wait_for_inputs(*node, tape.serial);
+        run_node(*node, tape.tracing);
+        tape.nodes[i] = nullptr;
+      }
+      check_interrupt();
+    }
+  } catch (...) {
+    give_back(tape);
+    throw;
+  }
+}
+
+void wait_for(const Node& node) {
+  ++waiters;
+  {
+    std::unique_lock lock(wait_mutex);
+    wait_condition.wait(lock, [&] { return node.status.load() != array::Status::evaluated; });
+  }
+  --waiters;
+}
+
+}  // namespace detail
+
+namespace {
+
+Tape build_tape(const std::vector<array>& outputs) {
+  Tape tape;
+  tape.tracing = detail::in_tracing() || detail::retain_graph();
+  TapeBuilder(tape).add(outputs);
+  return tape;
+}
+
+bool all_available(const std::vector<array>& arrays) {
+  for (const array& a : arrays)
+    if (!a.is_available()) return false;
+  return true;
+}
+
+}  // namespace
+
+void eval(std::vector<array> outputs) {
+  while (!all_available(outputs)) {
+    Tape tape = build_tape(outputs);
+    detail::run_tape(tape);
+    for (array& out : outputs)
+      if (out.status() == array::Status::evaluated) detail::wait_for(*out.desc());
+  }
+}
+
+void async_eval(std::vector<array> outputs) {
+  if (all_available(outputs)) return;
+  detail::wait_for_room();
+  // Queued in the order in which they claimed their nodes: a tape in the queue waits for earlier ones only.
+  static std::mutex order;
+  std::lock_guard lock(order);
+  Tape tape = build_tape(outputs);
+  if (tape.nodes.empty()) return;
+  detail::enqueue([tape = std::move(tape), outputs = std::move(outputs)]() mutable {
+    try {
+      detail::run_tape(tape);
+    } catch (...) {
+      // The nodes are unscheduled again: whoever reads one meets the error there, on his own thread.
+    }
+  });
+}
+
+}  // namespace mlx::core
+
+namespace mlx::core::detail {
+namespace {
+thread_local int tracing_depth = 0;
+thread_local int retain_depth = 0;
+}  // namespace
+
+bool in_tracing() { return tracing_depth > 0; }
+bool retain_graph() { return retain_depth > 0; }
+InTracing::InTracing() { ++tracing_depth; }
+InTracing::~InTracing() { --tracing_depth; }
+RetainGraph::RetainGraph() { ++retain_depth; }
+RetainGraph::~RetainGraph() { --retain_depth; }
+
+}  // namespace mlx::core::detail

@@ -1,0 +1,28 @@
+// What the transforms and the bindings need to know about evaluation.
+#pragma once
+
+#include "mlx/array.h"
+
+namespace mlx::core::detail {
+
+// True on a thread inside vjp, jvp or vmap (tracing), or where evaluating must keep graphs.
+bool in_tracing();
+bool retain_graph();
+
+struct InTracing {
+  InTracing();
+  ~InTracing();
+  InTracing(const InTracing&) = delete;
+  InTracing& operator=(const InTracing&) = delete;
+};
+struct RetainGraph {
+  RetainGraph();
+  ~RetainGraph();
+  RetainGraph(const RetainGraph&) = delete;
+  RetainGraph& operator=(const RetainGraph&) = delete;
+};
+
+// Blocks while another thread computes the node.
+void wait_for(const array::ArrayDesc& node);
+
+}  // namespace mlx::core::detail

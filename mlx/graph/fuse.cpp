@@ -1,0 +1,164 @@
+#include "mlx/graph/fuse.h"
+
+#include <algorithm>
+
+#include "mlx/graph/elementwise.h"
+#include "mlx/primitives.h"
+
+namespace mlx::core {
+namespace {
+
+// Longer programs gain nothing: their registers would leave the first-level cache.
+constexpr size_t kMaxSteps = 64;
+// Each input is a stream of memory; prefetchers follow a limited number.
+constexpr size_t kMaxInputs = 24;
+
+ProgramKernel program_kernels[2] = {nullptr, nullptr};
+
+}  // namespace
+
+void set_program_kernel(Device::DeviceType device, ProgramKernel kernel) {
+  program_kernels[static_cast<int>(device)] = kernel;
+}
+
+namespace detail {
+
+using Node = array::ArrayDesc;
+
+bool Fuser::is_elementwise(const Node& node) { return node.primitive && node.primitive->opcode() >= 0; }
+
+bool Fuser::joins(const Node& node) const {
+  if (node.fused < 0) return false;
+  const Group& group = groups_[static_cast<size_t>(node.fused)];
+  const Node& root = *group.root;
+  return group.nodes.size() < kMaxSteps && group.inputs + node.inputs.size() - 1 <= kMaxInputs &&
+         node.shape == root.shape && !(node.tracer && tape_.tracing) &&
+         node.weak_from_this().use_count() == static_cast<long>(node.uses) &&
+         node.primitive->device() == root.primitive->device();
+}
+
+Fuser::Fuser(Tape& tape) : tape_(tape) {
+  for (size_t i = tape.nodes.size(); i-- > 0;) {
+    Node& node = *tape.nodes[i];
+    int32_t group = kAlone;
+    if (is_elementwise(node)) {
+      if (!joins(node)) {
+        node.fused = static_cast<int32_t>(groups_.size());
+        groups_.push_back({&node, {}, {}, 1});
+      }
+      group = node.fused;
+      Group& joined = groups_[static_cast<size_t>(group)];
+      joined.nodes.push_back(&node);
+      joined.positions.push_back(i);
+      joined.inputs += node.inputs.size() - 1;
+    }
+    for (const array& input : node.inputs) {
+      Node& in = *input.desc();
+      if (in.tape != tape.serial || in.status.load(std::memory_order_relaxed) != array::Status::evaluated)
+        continue;
+      ++in.uses;
+      if (in.fused == kUndecided) {
+        in.fused = group;
+      } else if (in.fused != group) {
+        in.fused = kAlone;
+      }
+    }
+  }
+  for (Group& group : groups_) std::reverse(group.nodes.begin(), group.nodes.end());
+}
+
+const std::vector<Node*>& Fuser::members(const Node& root) const {
+  static const std::vector<Node*> none;
+  return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].nodes : none;
+}
+
+void Fuser::run(Node& root) {
+  const Group& group = groups_[static_cast<size_t>(root.fused)];
+  const size_t n = group.nodes.size();
+  Program program;
+  program.steps.reserve(n);
+  std::vector<const array*> inputs;
+  std::vector<long> references;  // how often the group's nodes hold each input
+
+  // Operand numbers: inputs as they appear; values of the group by position, turned into registers below.
+  constexpr int16_t kValue = 1 << 12;
+  for (size_t i = 0; i < n; ++i) group.nodes[i]->uses = static_cast<uint32_t>(i);  // position, from here on
+  std::vector<int16_t> last_use(n, 0);
+  for (size_t i = 0; i < n; ++i) {
+    const Node& node = *group.nodes[i];
+    const int opcode = node.primitive->opcode();
+    const size_t arity = node.inputs.size();
+    Program::Step step{
+        static_cast<uint8_t>(opcode), node.inputs[arity - 1].dtype(), node.dtype, 0, {0, 0, 0}};
+    for (size_t k = 0; k < arity; ++k) {
+      const array& input = node.inputs[k];
+      Node& in = *input.desc();
+      if (in.tape == tape_.serial && in.fused == root.fused &&
+          in.status.load(std::memory_order_relaxed) == array::Status::evaluated) {
+        step.in[k] = static_cast<int16_t>(kValue + in.uses);
+        last_use[in.uses] = static_cast<int16_t>(i);
+        continue;
+      }
+      size_t j = 0;
+      while (j < inputs.size() && inputs[j]->desc() != &in) ++j;
+      if (j == inputs.size()) {
+        inputs.push_back(&input);
+        references.push_back(0);
+      }
+      ++references[j];
+      step.in[k] = static_cast<int16_t>(j);
+    }
+    program.steps.push_back(step);
+  }
+  program.inputs = static_cast<int>(inputs.size());
+
+  // A register is free again after its last use; a step may write over an operand that it reads last.
+  std::vector<int16_t> register_of(n), free;
+  for (size_t i = 0; i < n; ++i) {
+    Program::Step& step = program.steps[i];
+    for (int16_t& operand : step.in) {
+      if (operand < kValue) continue;
+      const int16_t value = static_cast<int16_t>(operand - kValue);
+      operand = static_cast<int16_t>(program.inputs + register_of[value]);
+      if (last_use[value] == static_cast<int16_t>(i)) {
+        free.push_back(register_of[value]);
+        last_use[value] = -1;  // an operand used twice is freed once
+      }
+    }
+    if (i + 1 == n) break;
+    if (free.empty()) free.push_back(static_cast<int16_t>(program.registers++));
+    register_of[i] = free.back();
+    free.pop_back();
+    step.out = static_cast<int16_t>(program.inputs + register_of[i]);
+  }
+
+  int donor = -1;
+  for (size_t j = 0; j < inputs.size() && donor < 0; ++j) {
+    const array& in = *inputs[j];
+    const bool mine = in.use_count() == references[j] && in.data_shared_ptr().use_count() == 1 &&
+                      in.data_shared_ptr()->is_owned() && !(in.desc()->tracer && tape_.tracing);
+    if (mine && in.itemsize() == root.dtype.size() && in.flags().row_contiguous && in.shape() == root.shape)
+      donor = static_cast<int>(j);
+  }
+  array out(root.shared_from_this());
+  const auto device = root.primitive->device().type;
+  program_kernels[static_cast<int>(device)](program, inputs, out, donor);
+}
+
+void Fuser::retire(Node& root) {
+  Group group = std::move(groups_[static_cast<size_t>(root.fused)]);
+  for (size_t position : group.positions) tape_.nodes[position] = nullptr;
+  if (tape_.tracing && root.tracer) return;  // then it is alone: interior nodes are no tracers
+  // Consumers first: each keeps its producers alive until it forgets them, and the root is kept by its
+  // consumers.
+  std::vector<array> hold;
+  hold.reserve(group.nodes.size());
+  for (Node* node : group.nodes) hold.emplace_back(node->shared_from_this());
+  for (size_t i = hold.size(); i-- > 0;) {
+    hold[i].detach();
+    if (i + 1 < hold.size()) hold[i].set_status(array::Status::unscheduled);
+  }
+}
+
+}  // namespace detail
+}  // namespace mlx::core

@@ -1,0 +1,95 @@
+#include "mlx/graph/worker.h"
+
+#include <pthread.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <thread>
+
+namespace mlx::core::detail {
+namespace {
+
+constexpr size_t kRoom = 64;
+
+class Worker {
+ public:
+  void enqueue(std::function<void()> task) {
+    std::lock_guard lock(mutex_);
+    if (!thread_.joinable() && !stopped_) thread_ = std::thread([this] { work(); });
+    queue_.push_back(std::move(task));
+    changed_.notify_all();
+  }
+  void wait_until_below(size_t pending) {
+    if (on_worker) return;
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return queue_.size() + running_ <= pending || stopped_; });
+  }
+  void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stopped_ = true;
+      queue_.clear();
+      changed_.notify_all();
+    }
+    if (thread_.joinable()) thread_.join();
+  }
+  std::mutex& mutex() { return mutex_; }
+
+ private:
+  void work() {
+    on_worker = true;
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [&] { return !queue_.empty() || stopped_; });
+      if (stopped_) return;
+      std::function<void()> task = std::move(queue_.front());
+      queue_.pop_front();
+      running_ = 1;
+      lock.unlock();
+      task();
+      task = nullptr;
+      lock.lock();
+      running_ = 0;
+      changed_.notify_all();
+    }
+  }
+
+  static thread_local bool on_worker;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> queue_;
+  size_t running_ = 0;
+  bool stopped_ = false;
+  std::thread thread_;
+};
+
+thread_local bool Worker::on_worker = false;
+
+Worker* current = nullptr;
+
+Worker& worker() {
+  static const bool registered = [] {
+    current = std::make_unique<Worker>().release();
+    // Work still queued at exit is dropped; the task that runs is finished, since it uses the pool and the
+    // allocator.
+    std::atexit([] { current->stop(); });
+    // A child of fork has no worker thread: it starts with a new one and an empty queue.
+    pthread_atfork([] { current->mutex().lock(); }, [] { current->mutex().unlock(); },
+                   [] { current = std::make_unique<Worker>().release(); });
+    return true;
+  }();
+  static_cast<void>(registered);
+  return *current;
+}
+
+}  // namespace
+
+void enqueue(std::function<void()> task) { worker().enqueue(std::move(task)); }
+void wait_for_room() { worker().wait_until_below(kRoom); }
+void wait_for_worker() { worker().wait_until_below(0); }
+
+}  // namespace mlx::core::detail

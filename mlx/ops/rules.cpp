@@ -1,0 +1,62 @@
+#include "mlx/ops/rules.h"
+
+#include <algorithm>
+
+#include "mlx/ops.h"
+
+namespace mlx::core {
+
+int checked_axis(std::string_view op, int axis, const Shape& shape) {
+  const int n = static_cast<int>(shape.size());
+  if (axis < -n || axis >= n)
+    throw std::out_of_range(
+        text("[", op, "] axis ", axis, " is outside [", -n, ", ", n, ") of an array of shape ", shape));
+  return axis < 0 ? axis + n : axis;
+}
+
+Axes checked_axes(std::string_view op, const Axes& axes, const Shape& shape) {
+  Axes out;
+  for (int axis : axes) out.push_back(checked_axis(op, axis, shape));
+  std::sort(out.begin(), out.end());
+  const auto twice = std::adjacent_find(out.begin(), out.end());
+  if (twice != out.end()) throw invalid(op, "axis ", *twice, " is given twice, expected different axes");
+  return out;
+}
+
+Axes all_axes(const array& a) {
+  Axes axes(a.ndim());
+  for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int>(i);
+  return axes;
+}
+
+void check_dtype(std::string_view op, const array& a, Dtype::Category category) {
+  static constexpr const char* names[] = {"complexfloating", "floating", "inexact", "signedinteger",
+                                          "unsignedinteger", "integer",  "number",  "generic"};
+  if (!issubdtype(a.dtype(), category))
+    throw invalid(op, "got an array of ", a.dtype(), ", expected a dtype of the family ",
+                  names[static_cast<int>(category)]);
+}
+
+array like(const array& x, double value) { return array(value, x.dtype()); }
+array like(const array& x, double real, double imag) {
+  if (x.dtype() != complex64) return like(x, real);
+  return array(complex64_t(static_cast<float>(real), static_cast<float>(imag)));
+}
+array zeros_of(const array& x) { return zeros(x.shape(), x.dtype()); }
+array ones_of(const array& x) { return ones(x.shape(), x.dtype()); }
+
+int batch_size(const Arrays& inputs, const Axes& axes) {
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (axes[i] >= 0) return inputs[i].shape(axes[i]);
+  return 1;
+}
+
+array batch_to_front(const array& a, int axis, int size) {
+  if (axis == 0) return a;
+  if (axis > 0) return moveaxis(a, axis, 0);
+  Shape shape = a.shape();
+  shape.insert(shape.begin(), size);
+  return broadcast_to(expand_dims(a, 0), shape);
+}
+
+}  // namespace mlx::core
