@@ -1,0 +1,181 @@
+// The GEMM's table for one instruction set: kernels, packers and block sizes.
+#include "mlx/cpu/gemm/kernel_tile.h"
+#include "mlx/cpu/gemm/kernels.h"
+#include "mlx/cpu/gemm/pack.h"
+#include "mlx/cpu/gemm/skinny.h"
+
+namespace mlx::core::cpu::MLX_ISA {
+namespace {
+
+using gemm_detail::Elem;
+using gemm_detail::Family;
+
+template <class T>
+void finish(int64_t rows, int64_t cols, const void* acc, int64_t ld_acc, void* out, int64_t ld_out,
+            double alpha, double beta, const void* d, int64_t d_row, int64_t d_col) {
+  using A = Acc<T>;
+  constexpr int lanes = kLanes<A>;
+  const A al = static_cast<A>(alpha), be = static_cast<A>(beta);
+  for (int64_t i = 0; i < rows; ++i) {
+    const A* a = static_cast<const A*>(acc) + i * ld_acc;
+    T* o = static_cast<T*>(out) + i * ld_out;
+    const T* dr = static_cast<const T*>(d) + (d ? i * d_row : 0);
+    for (int64_t j = 0; j < cols; j += lanes) {
+      const int n = static_cast<int>(cols - j < lanes ? cols - j : lanes);
+      Vec<A> v = (n == lanes ? load(a + j) : load_first(a + j, n)) * al;
+      if (d) {
+        Vec<A> dv;
+        if (d_col == 1) {
+          dv = n == lanes ? load(dr + j) : load_first(dr + j, n);
+        } else if (d_col == 0) {
+          dv = splat(scalar(*dr));
+        } else {
+          T gathered[lanes] = {};
+          for (int l = 0; l < n; ++l) gathered[l] = dr[(j + l) * d_col];
+          dv = load(gathered);
+        }
+        v = fma(splat(be), dv, v);
+      }
+      if (n == lanes) {
+        store(o + j, v);
+      } else {
+        store_first(o + j, v, n);
+      }
+    }
+  }
+}
+
+// Complex numbers: cols and leading dimensions count floats, d's strides count complex elements.
+void finish_complex(int64_t rows, int64_t cols, const void* acc, int64_t ld_acc, void* out, int64_t ld_out,
+                    double alpha, double beta, const void* d, int64_t d_row, int64_t d_col) {
+  const float al = static_cast<float>(alpha), be = static_cast<float>(beta);
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* a = static_cast<const float*>(acc) + i * ld_acc;
+    float* o = static_cast<float*>(out) + i * ld_out;
+    if (!d) {
+      for (int64_t j = 0; j < cols; ++j) o[j] = a[j] * al;
+      continue;
+    }
+    for (int64_t j = 0; j < cols; j += 2) {
+      const float* s = static_cast<const float*>(d) + 2 * (i * d_row + j / 2 * d_col);
+      const float re = s[0], im = s[1];
+      o[j] = a[j] * al + be * re;
+      o[j + 1] = a[j + 1] * al + be * im;
+    }
+  }
+}
+
+template <class T>
+void widen_to(const void* src, int64_t stride, int64_t n, void* dst) {
+  const T* s = static_cast<const T*>(src);
+  Acc<T>* o = static_cast<Acc<T>*>(dst);
+  int64_t i = 0;
+  if (stride == 1)
+    for (; i + kLanes<Acc<T>> <= n; i += kLanes<Acc<T>>) store(o + i, load(s + i));
+  for (; i < n; ++i) o[i] = scalar(s[i * stride]);
+}
+
+void widen_any(Elem type, const void* src, int64_t stride, int64_t n, void* dst) {
+  switch (type) {
+    case gemm_detail::kF64:
+      return widen_to<double>(src, stride, n, dst);
+    case gemm_detail::kF16:
+      return widen_to<f16>(src, stride, n, dst);
+    case gemm_detail::kBf16:
+      return widen_to<bf16>(src, stride, n, dst);
+    default:
+      return widen_to<float>(src, stride, n, dst);
+  }
+}
+
+constexpr int kNrF = kNv * kLanes<float>;
+constexpr int kNrD = kNv * kLanes<double>;
+
+constexpr Family family_f32() {
+  Family f{};
+  f.mr = kMr;
+  f.nr = kNrF;
+  f.kc = 384;
+  f.mc = 144;
+  f.nc = 512;
+  f.k_unit = 1;
+  f.packed_size = f.acc_size = 4;
+  f.tile = tile<PlainProduct<float>>;
+  f.pack_a[gemm_detail::kF32] = pack<float, float, kMr>;
+  f.pack_a[gemm_detail::kF16] = pack<f16, float, kMr>;
+  f.pack_a[gemm_detail::kBf16] = pack<bf16, float, kMr>;
+  f.pack_a[gemm_detail::kC64] = pack_complex_rows<kMr>;
+  f.pack_b[gemm_detail::kF32] = pack<float, float, kNrF>;
+  f.pack_b[gemm_detail::kF16] = pack<f16, float, kNrF>;
+  f.pack_b[gemm_detail::kBf16] = pack<bf16, float, kNrF>;
+  f.pack_b[gemm_detail::kC64] = pack_complex_pairs<kNrF>;
+  f.rows_a[gemm_detail::kF32] = pack_rows<float, float, kMr>;
+  f.rows_a[gemm_detail::kF16] = pack_rows<f16, float, kMr>;
+  f.rows_a[gemm_detail::kBf16] = pack_rows<bf16, float, kMr>;
+  return f;
+}
+
+constexpr Family family_f64() {
+  Family f{};
+  f.mr = kMr;
+  f.nr = kNrD;
+  f.kc = 256;
+  f.mc = 144;
+  f.nc = 256;
+  f.k_unit = 1;
+  f.packed_size = f.acc_size = 8;
+  f.tile = tile<PlainProduct<double>>;
+  f.pack_a[gemm_detail::kF64] = pack<double, double, kMr>;
+  f.pack_b[gemm_detail::kF64] = pack<double, double, kNrD>;
+  f.rows_a[gemm_detail::kF64] = pack_rows<double, double, kMr>;
+  return f;
+}
+
+constexpr Family family_bf16() {
+  Family f{};
+#if MLX_ISA_LEVEL >= 5
+  f.mr = kMr;
+  f.nr = kNrF;
+  f.kc = 768;
+  f.mc = 144;
+  f.nc = 512;
+  f.k_unit = 2;
+  f.packed_size = f.acc_size = 4;
+  f.tile = tile<Bf16PairProduct>;
+  f.pack_a[gemm_detail::kBf16] = pack_bf16<kMr>;
+  f.pack_b[gemm_detail::kBf16] = pack_bf16<kNrF>;
+  f.rows_a[gemm_detail::kBf16] = pack_bf16_rows<kMr>;
+#endif
+  return f;
+}
+
+constexpr GemmTable make_table() {
+  GemmTable t{};
+  t.f32 = family_f32();
+  t.f64 = family_f64();
+  t.bf16 = family_bf16();
+  t.finish[gemm_detail::kF32] = finish<float>;
+  t.finish[gemm_detail::kF64] = finish<double>;
+  t.finish[gemm_detail::kF16] = finish<f16>;
+  t.finish[gemm_detail::kBf16] = finish<bf16>;
+  t.finish[gemm_detail::kC64] = finish_complex;
+  t.skinny_dot[gemm_detail::kF32] = skinny_dot<float>;
+  t.skinny_dot[gemm_detail::kF64] = skinny_dot<double>;
+  t.skinny_dot[gemm_detail::kF16] = skinny_dot<f16>;
+  t.skinny_dot[gemm_detail::kBf16] = skinny_dot<bf16>;
+  t.skinny_axpy[gemm_detail::kF32] = skinny_axpy<float>;
+  t.skinny_axpy[gemm_detail::kF64] = skinny_axpy<double>;
+  t.skinny_axpy[gemm_detail::kF16] = skinny_axpy<f16>;
+  t.skinny_axpy[gemm_detail::kBf16] = skinny_axpy<bf16>;
+  t.widen = widen_any;
+  return t;
+}
+
+}  // namespace
+
+const GemmTable& gemm_kernels_table() {
+  static constexpr GemmTable table = make_table();
+  return table;
+}
+
+}  // namespace mlx::core::cpu::MLX_ISA

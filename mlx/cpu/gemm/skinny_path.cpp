@@ -1,0 +1,131 @@
+#include "mlx/cpu/gemm/skinny_path.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "mlx/cpu/gemm/workspace.h"
+#include "mlx/cpu/parallel.h"
+
+namespace mlx::core::cpu::gemm_detail {
+namespace {
+
+constexpr int64_t kItemBytes = 256 << 10;  // of the large operand: 10 to 20 us of one core
+constexpr int64_t kMostPieces = 32;        // pieces that a long k is cut into where the outputs are few
+constexpr int64_t kMostColumns = 2048;     // outputs of an item: their sums stay in L1
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// y[s, j] = sum_p x(s, p) w(p, j), with the small operand on the left: n <= 8 is the transposed problem.
+struct View {
+  bool transposed;  // y[s, j] is C[j, s]
+  int count;        // small extent
+  int64_t n;        // large extent
+  const void* x;
+  int64_t x_s, x_p;
+  const void* w;
+  int64_t w_p, w_j;
+};
+
+View view(const Product& p) {
+  if (p.m <= kMaxSkinny && (p.m <= p.n || p.n > kMaxSkinny))
+    return {false, static_cast<int>(p.m), p.n, p.a, p.a_row, p.a_col, p.b, p.b_row, p.b_col};
+  return {true, static_cast<int>(p.n), p.m, p.b, p.b_col, p.b_row, p.a, p.a_col, p.a_row};
+}
+
+const char* at(const void* p, int64_t elements, Elem e) {
+  return static_cast<const char*>(p) + elements * kElemSize[e];
+}
+
+}  // namespace
+
+bool accepts_skinny(const GemmTable& t, const Product& p) {
+  if (!t.skinny_dot[p.type] || std::min(p.m, p.n) > kMaxSkinny) return false;
+  const View v = view(p);
+  return v.w_p == 1 || v.w_j == 1 || v.n == 1 || p.k == 1;
+}
+
+void skinny(const GemmTable& t, const Product& p) {
+  const View v = view(p);
+  const bool dots = v.w_p == 1 || (p.k == 1 && v.w_j != 1);  // else rows of w are contiguous
+  const int64_t w_stride = dots ? v.w_j : v.w_p;
+  const int64_t acc = p.type == kF64 ? 8 : 4, size = kElemSize[p.type];
+
+  const int64_t ldx = (p.k + 15) / 16 * 16;
+  Workspace x_space(v.count * ldx * acc);
+  char* x = x_space.as<char>();
+  for (int s = 0; s < v.count; ++s) {
+    t.widen(p.type, at(v.x, s * v.x_s, p.type), v.x_p, p.k, x + s * ldx * acc);
+    std::memset(x + (s * ldx + p.k) * acc, 0, static_cast<size_t>((ldx - p.k) * acc));
+  }
+
+  // Items: blocks of outputs, and pieces of k where blocks alone are too few.
+  const int64_t column_bytes = std::max<int64_t>(1, p.k * size);
+  int64_t columns = std::clamp<int64_t>(kItemBytes / column_bytes, 16, kMostColumns) / 16 * 16;
+  if (!dots) columns = std::min(kMostColumns, std::max<int64_t>(columns, 256));
+  columns = std::min(columns, v.n);
+  const int64_t blocks = ceil_div(v.n, columns);
+  int64_t pieces = 1;
+  if (blocks < 8) pieces = std::clamp<int64_t>(v.n * column_bytes / kItemBytes / blocks, 1, kMostPieces);
+  const int64_t piece = std::max<int64_t>(16, ceil_div(ceil_div(p.k, pieces), 16) * 16);
+  pieces = std::max<int64_t>(1, ceil_div(p.k, piece));
+
+  const int64_t part = v.count * columns;  // sums of one block
+  Workspace sums(blocks * pieces * part * acc);
+  const auto finish = [&](int64_t block, char* y) {
+    const int64_t j0 = block * columns, cols = std::min(columns, v.n - j0);
+    const int64_t row = v.transposed ? j0 : 0, col = v.transposed ? 0 : j0;
+    const int64_t rows_c = v.transposed ? cols : v.count, cols_c = v.transposed ? v.count : cols;
+    Workspace turned(v.transposed ? part * acc : 0);
+    int64_t ld = columns;
+    if (v.transposed) {
+      const auto turn = [&]<class T>(const T* from, T* to) {
+        for (int64_t j = 0; j < cols; ++j)
+          for (int s = 0; s < v.count; ++s) to[j * v.count + s] = from[s * columns + j];
+      };
+      if (acc == 8) {
+        turn(reinterpret_cast<const double*>(y), turned.as<double>());
+      } else {
+        turn(reinterpret_cast<const float*>(y), turned.as<float>());
+      }
+      y = turned.as<char>();
+      ld = v.count;
+    }
+    char* c = static_cast<char*>(p.c) + (row * p.ldc + col) * size;
+    const void* d = p.d ? at(p.d, row * p.d_row + col * p.d_col, p.type) : nullptr;
+    t.finish[p.type](rows_c, cols_c, y, ld, c, p.ldc, p.alpha, p.beta, d, p.d_row, p.d_col);
+    if (p.epilogue.run) p.epilogue.run(p.epilogue.context, c, p.ldc, p.batch, row, rows_c, col, cols_c);
+  };
+  const auto one = [&](int64_t item) {
+    const int64_t block = item / pieces, p0 = item % pieces * piece;
+    const int64_t j0 = block * columns, cols = std::min(columns, v.n - j0);
+    const int64_t k = std::min(piece, p.k - p0);
+    char* y = sums.as<char>() + item * part * acc;
+    const char* w = at(v.w, j0 * v.w_j + p0 * v.w_p, p.type);
+    (dots ? t.skinny_dot : t.skinny_axpy)[p.type](v.count, k, cols, x + p0 * acc, ldx, w, w_stride, y,
+                                                  columns);
+    if (pieces == 1) finish(block, y);
+  };
+  if (v.n * column_bytes <= 2 * kItemBytes) {
+    for (int64_t i = 0; i < blocks * pieces; ++i) one(i);
+  } else {
+    parallel_for(blocks * pieces, one);
+  }
+  if (pieces == 1) return;
+  for (int64_t block = 0; block < blocks; ++block) {
+    char* y = sums.as<char>() + block * pieces * part * acc;
+    const auto add = [&]<class T>(T* total) {
+      for (int64_t i = 1; i < pieces; ++i)
+        for (int64_t j = 0; j < part; ++j) total[j] += total[i * part + j];
+    };
+    if (acc == 8) {
+      add(reinterpret_cast<double*>(y));
+    } else {
+      add(reinterpret_cast<float*>(y));
+    }
+    finish(block, y);
+  }
+}
+
+bool read_b_in_place(const Family& f, const Product& p) { return p.m <= 4 * f.mr; }
+
+}  // namespace mlx::core::cpu::gemm_detail
