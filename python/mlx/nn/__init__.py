@@ -1,0 +1,5 @@
+"""Neural networks: modules, layers, losses and initializers."""
+
+from . import init, losses  # noqa: F401
+from .layers import *  # noqa: F403
+from .utils import average_gradients, value_and_grad  # noqa: F401

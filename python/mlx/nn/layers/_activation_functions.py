@@ -1,0 +1,184 @@
+"""Activation functions.
+
+All are element-wise unless they take an ``axis``. The result has the input's shape and its dtype;
+integers are computed in float32 where the formula needs it. They are chains of element-wise
+operations, which the evaluator fuses into one pass over memory, derivatives included.
+
+Two rules keep gradients finite: a branch of ``mx.where`` that is not chosen must not overflow (its
+zero cotangent would meet an infinite derivative and give nan), so it gets a harmless argument; and
+ties at a kink are decided by the condition, not by how ``maximum`` splits a gradient.
+"""
+
+from __future__ import annotations
+
+import math
+
+import mlx.core as mx
+
+
+def sigmoid(x):
+    r""":math:`\sigma(x) = 1 / (1 + e^{-x})`."""
+    return mx.sigmoid(x)
+
+
+def tanh(x):
+    """The hyperbolic tangent."""
+    return mx.tanh(x)
+
+
+def relu(x):
+    """``max(x, 0)``. The derivative at 0 is 0."""
+    return mx.maximum(x, 0)
+
+
+def relu2(x):
+    """``max(x, 0) ** 2``. Source: Primer (So et al. 2021), https://arxiv.org/abs/2109.08668."""
+    return mx.square(mx.maximum(x, 0))
+
+
+def relu6(x):
+    """``min(max(x, 0), 6)``."""
+    return mx.minimum(mx.maximum(x, 0), 6.0)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    """``x`` where it is not negative, ``negative_slope * x`` elsewhere."""
+    return mx.where(x >= 0, x, negative_slope * x)
+
+
+def prelu(x: mx.array, alpha: mx.array) -> mx.array:
+    """Like :func:`leaky_relu` with a learned slope.
+
+    Args:
+      x: any shape.
+      alpha: slopes, of a shape that broadcasts with ``x``: ``(1,)`` or ``(channels,)``.
+    Source: Delving deep into rectifiers (He et al. 2015), https://arxiv.org/abs/1502.01852.
+    """
+    return mx.where(x >= 0, x, alpha * x)
+
+
+def elu(x, alpha=1.0):
+    """``x`` where it is positive, ``alpha * (exp(x) - 1)`` elsewhere.
+
+    Source: Clevert et al. 2015, https://arxiv.org/abs/1511.07289.
+    """
+    positive = x > 0
+    return mx.where(positive, x, alpha * mx.expm1(mx.where(positive, 0, x)))
+
+
+def celu(x, alpha=1.0):
+    """``x`` where it is positive, ``alpha * (exp(x / alpha) - 1)`` elsewhere.
+
+    Unlike :func:`elu` its derivative is continuous for every ``alpha``.
+    Source: Barron 2017, https://arxiv.org/abs/1704.07483.
+    """
+    positive = x > 0
+    return mx.where(positive, x, alpha * mx.expm1(mx.where(positive, 0, x) / alpha))
+
+
+def selu(x):
+    """``1.0507 * elu(x, 1.67326)``: with it, activations keep mean 0 and variance 1.
+
+    Source: Self-normalizing networks (Klambauer et al. 2017), https://arxiv.org/abs/1706.02515.
+    """
+    return 1.0507009873554805 * elu(x, 1.6732632423543772)
+
+
+def silu(x):
+    """``x * sigmoid(x)``, also called swish."""
+    return x * mx.sigmoid(x)
+
+
+def mish(x: mx.array) -> mx.array:
+    """``x * tanh(softplus(x))``. Source: Misra 2019, https://arxiv.org/abs/1908.08681."""
+    return x * mx.tanh(softplus(x))
+
+
+def gelu(x) -> mx.array:
+    r""":math:`x \Phi(x)` with the normal distribution function :math:`\Phi`, by ``erf``.
+
+    :func:`gelu_approx` and :func:`gelu_fast_approx` are approximations.
+    Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.
+    """
+    return x * (1 + mx.erf(x * (1 / math.sqrt(2)))) * 0.5
+
+
+def gelu_approx(x):
+    """``0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``: within 5e-4 of :func:`gelu`."""
+    return 0.5 * x * (1 + mx.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+
+
+def gelu_fast_approx(x):
+    """``x * sigmoid(1.702 x)``: within 0.021 of :func:`gelu`."""
+    return x * mx.sigmoid(1.702 * x)
+
+
+def glu(x: mx.array, axis: int = -1) -> mx.array:
+    """``a * sigmoid(b)`` with the two halves ``a`` and ``b`` of ``x`` along ``axis``.
+
+    Raises:
+      ValueError: ``axis`` has an odd size.
+    Source: Dauphin et al. 2016, https://arxiv.org/abs/1612.08083.
+    """
+    if x.shape[axis] % 2:
+        raise ValueError(
+            f"[glu] axis {axis} of an input with shape {x.shape} has size {x.shape[axis]}, "
+            "expected an even size"
+        )
+    a, b = mx.split(x, 2, axis=axis)
+    return a * mx.sigmoid(b)
+
+
+def softplus(x):
+    """``log(1 + exp(x))``, without overflow."""
+    return mx.logaddexp(x, 0)
+
+
+def softsign(x):
+    """``x / (1 + |x|)``."""
+    return x / (1 + mx.abs(x))
+
+
+def softshrink(x, lambd: float = 0.5):
+    """``x`` moved towards 0 by ``lambd``; 0 where ``|x| <= lambd``."""
+    return mx.where(mx.abs(x) <= lambd, 0, x - mx.sign(x) * lambd)
+
+
+def hard_shrink(x, lambd=0.5):
+    """``x``, but 0 where ``|x| <= lambd``."""
+    return mx.where(mx.abs(x) <= lambd, 0, x)
+
+
+def hard_tanh(x, min_val=-1.0, max_val=1.0):
+    """``x`` limited to ``[min_val, max_val]``."""
+    return mx.minimum(mx.maximum(x, min_val), max_val)
+
+
+def hardswish(x):
+    """``x * min(max(x + 3, 0), 6) / 6``. Source: MobileNetV3, https://arxiv.org/abs/1905.02244."""
+    return x * (mx.minimum(mx.maximum(x + 3, 0), 6) * (1 / 6))
+
+
+def step(x: mx.array, threshold: float = 0.0):
+    """1 where ``x >= threshold`` and 0 elsewhere, as int32. Its derivative is 0."""
+    return mx.where(x >= threshold, 1, 0)
+
+
+def softmax(x, axis=-1):
+    """``exp(x)`` divided by its sum over ``axis`` (an axis or several), without overflow."""
+    return mx.softmax(x, axis=axis)
+
+
+def softmin(x, axis=-1):
+    """``softmax(-x)``."""
+    return mx.softmax(-x, axis=axis)
+
+
+def log_softmax(x, axis=-1):
+    """``x - log(sum(exp(x)))``, the logarithm of :func:`softmax`, without overflow."""
+    return x - mx.logsumexp(x, axis=axis, keepdims=True)
+
+
+def log_sigmoid(x):
+    """``-softplus(-x)``, the logarithm of :func:`sigmoid`, without overflow."""
+    return -softplus(-x)

@@ -1,0 +1,173 @@
+"""Walks over the tree that a module is: dicts, lists and modules, with arrays at the leaves.
+
+A *key* names a value inside one module. It is the attribute's name, followed by dotted dict keys
+and list indices for values inside containers (``blocks.0``); it never crosses into a submodule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+FilterFn = Callable[[Any, str, Any], bool]
+
+
+def collect(
+    owner: Any,
+    key: str,
+    value: Any,
+    is_module: Callable[[Any], bool],
+    filter_fn: FilterFn,
+    map_fn: Callable[[Any], Any],
+    is_leaf_fn: FilterFn,
+) -> Any:
+    """What ``Module.filter_and_map`` returns for one accepted value of ``owner``.
+
+    Rejected dict entries and list items become ``{}``, so that the others keep their places.
+    """
+    if is_leaf_fn(owner, key, value):
+        return map_fn(value)
+    if is_module(value):
+        # The method, not a recursion from here: a module may override it.
+        return value.filter_and_map(filter_fn, map_fn, is_leaf_fn)
+
+    def inside(name: Any, item: Any) -> Any:
+        path = f"{key}.{name}"
+        if not filter_fn(owner, path, item):
+            return {}
+        return collect(owner, path, item, is_module, filter_fn, map_fn, is_leaf_fn)
+
+    if isinstance(value, dict):
+        return {name: inside(name, item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [inside(i, item) for i, item in enumerate(value)]
+    raise RuntimeError(
+        f"[{type(owner).__name__}.filter_and_map] is_leaf_fn says that {key!r} has children, "
+        f"but a {type(value).__name__} has none"
+    )
+
+
+class Assignment(NamedTuple):
+    """One pending ``container[key] = value``."""
+
+    container: Any
+    key: Any
+    value: Any
+
+
+def plan_update(target: Any, updates: Any, leaf: type, strict: bool, what: str) -> list[Assignment]:
+    """The assignments that bring ``updates`` into ``target``; nothing is changed yet.
+
+    Only values of type ``leaf`` are replaced, and only by values of that type. Empty containers
+    in ``updates`` stand for "leave it".
+
+    Args:
+      target: a module.
+      updates: a tree with a part of the module's form.
+      leaf: what is being replaced, arrays or modules.
+      strict: raise for what does not fit; otherwise skip it.
+      what: the beginning of error messages, naming the caller.
+    Raises:
+      ValueError: ``strict`` and a name is unknown, an index too large or a type wrong.
+    """
+    plan: list[Assignment] = []
+
+    def refuse(message: str) -> None:
+        if strict:
+            raise ValueError(f"[{what}] {message}")
+
+    def entry(container: Any, key: Any, new: Any, path: str) -> None:
+        current = container[key]
+        if isinstance(new, leaf):
+            if isinstance(current, leaf):
+                plan.append(Assignment(container, key, new))
+            else:
+                refuse(f"cannot replace {path!r}: it is {_kind(current)}, got {_kind(new)}")
+        else:
+            walk(current, new, path)
+
+    def walk(current: Any, new: Any, path: str) -> None:
+        where = repr(path) if path else "the module"
+        if not isinstance(new, (dict, list)):
+            refuse(f"invalid type for {where}: got {_kind(new)}, expected {leaf.__name__}")
+        elif not new:
+            return
+        elif isinstance(new, list) and isinstance(current, dict):
+            # tree_unflatten makes a list of a dict whose keys are all digits.
+            walk(current, {str(i): value for i, value in enumerate(new)}, path)
+        elif isinstance(new, dict):
+            if not isinstance(current, dict):
+                refuse(f"{where} is {_kind(current)}, got a dict with {', '.join(map(repr, new))}")
+                return
+            for key, value in new.items():
+                below = f"{path}.{key}" if path else str(key)
+                if key in current:
+                    entry(current, key, value, below)
+                elif value != {}:
+                    refuse(f"there is nothing named {below!r}")
+        else:
+            if not isinstance(current, list):
+                refuse(f"{where} is {_kind(current)}, got a list of {len(new)}")
+                return
+            for i, value in enumerate(new):
+                below = f"{path}.{i}" if path else str(i)
+                if i < len(current):
+                    entry(current, i, value, below)
+                else:
+                    refuse(f"index {i} is out of bounds for {where}, a list of {len(current)}")
+
+    walk(target, updates, "")
+    return plan
+
+
+def apply_plan(plan: list[Assignment]) -> None:
+    for container, key, value in plan:
+        container[key] = value
+
+
+@contextmanager
+def substituted(plan: list[Assignment]) -> Iterator[None]:
+    """The assignments hold inside the block; after it, what was there before is back.
+
+    What was assigned or removed inside the block stays so.
+    """
+    before = [container[key] for container, key, _ in plan]
+    apply_plan(plan)
+    try:
+        yield
+    finally:
+        for (container, key, value), old in zip(plan, before, strict=True):
+            try:
+                if container[key] is value:
+                    container[key] = old
+            except LookupError:
+                pass  # removed inside the block
+
+
+def named_modules(root: Any, is_module: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+    """Each module of the tree with its dotted name, parents first and the last child first."""
+    stack = [("", root)]
+    while stack:
+        name, module = stack.pop()
+        yield name, module
+        prefix = f"{name}." if name else ""
+        stack.extend(
+            (f"{prefix}{path}", child) for path, child in submodules(module.children(), is_module)
+        )
+
+
+def submodules(tree: Any, is_module: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+    """The outermost modules in nested dicts and lists, with their paths."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for name, value in items:
+        if is_module(value):
+            yield str(name), value
+        elif isinstance(value, (dict, list)):
+            for path, module in submodules(value, is_module):
+                yield f"{name}.{path}", module
+
+
+def _kind(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

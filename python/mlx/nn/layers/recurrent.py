@@ -1,0 +1,212 @@
+r"""Recurrent layers.
+
+Inputs are ``(..., L, input_size)``: any leading axes, time, features. The result holds the state
+after every step, ``(..., L, hidden_size)``. States default to zero. All parameters are drawn
+uniformly from :math:`\pm 1 / \sqrt{hidden\_size}`.
+
+The products with the inputs do not depend on the state, so they are one matrix product for all
+steps; each step multiplies the state only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import mlx.core as mx
+
+from ._activation_functions import tanh
+from .base import Module
+
+
+class _Recurrent(Module):
+    def _uniform(self, *shape: int) -> mx.array:
+        bound = 1 / math.sqrt(self.hidden_size)
+        return mx.random.uniform(-bound, bound, shape)
+
+    def _checked(self, x: mx.array, input_size: int) -> None:
+        if x.ndim < 2 or x.shape[-1] != input_size:
+            raise ValueError(
+                f"[{type(self).__name__}] the input must have the shape (..., L, {input_size}), "
+                f"got {x.shape}"
+            )
+
+    def _stacked(self, states: list[mx.array], x: mx.array) -> mx.array:
+        if not states:
+            return mx.zeros((*x.shape[:-2], 0, self.hidden_size), x.dtype)
+        return mx.stack(states, axis=-2)
+
+
+class RNN(_Recurrent):
+    r"""The simple recurrent layer, :math:`h_{t+1} = f(W_{ih} x_t + W_{hh} h_t + b)`.
+
+    Parameters: ``Wxh`` of shape ``(hidden_size, input_size)``, ``Whh`` of shape
+    ``(hidden_size, hidden_size)`` and ``bias`` of shape ``(hidden_size,)``.
+
+    Args:
+      input_size: features of the input.
+      hidden_size: features of the state.
+      bias: whether to add ``bias``.
+      nonlinearity: :math:`f`; ``None``: tanh.
+    Raises:
+      ValueError: ``nonlinearity`` cannot be called.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: Callable | None = None,
+    ):
+        super().__init__()
+        nonlinearity = tanh if nonlinearity is None else nonlinearity
+        if not callable(nonlinearity):
+            raise ValueError(f"[RNN] nonlinearity must be callable, got {nonlinearity!r}")
+        self.nonlinearity = nonlinearity
+        self.hidden_size = hidden_size
+        self.Wxh = self._uniform(hidden_size, input_size)
+        self.Whh = self._uniform(hidden_size, hidden_size)
+        self.bias = self._uniform(hidden_size) if bias else None
+
+    def _extra_repr(self) -> str:
+        return (
+            f"input_dims={self.Wxh.shape[1]}, hidden_size={self.hidden_size}, "
+            f"nonlinearity={self.nonlinearity}, bias={self.bias is not None}"
+        )
+
+    def __call__(self, x, hidden=None):
+        """States after each step.
+
+        Args:
+          x: ``(..., L, input_size)``.
+          hidden: the state before the first step, ``(..., hidden_size)``.
+        """
+        self._checked(x, self.Wxh.shape[1])
+        inputs = x @ self.Wxh.T if self.bias is None else mx.addmm(self.bias, x, self.Wxh.T)
+        states = []
+        for t in range(x.shape[-2]):
+            step = inputs[..., t, :]
+            if hidden is not None:
+                step = step + hidden @ self.Whh.T
+            hidden = self.nonlinearity(step)
+            states.append(hidden)
+        return self._stacked(states, x)
+
+
+class GRU(_Recurrent):
+    r"""Gated recurrent unit.
+
+    .. math::
+        r &= \sigma(W_{xr} x + W_{hr} h + b_r) \\
+        z &= \sigma(W_{xz} x + W_{hz} h + b_z) \\
+        n &= \tanh(W_{xn} x + b_n + r (W_{hn} h + b_{hn})) \\
+        h' &= (1 - z) n + z h
+
+    Parameters: ``Wx`` of shape ``(3 hidden_size, input_size)``, ``Wh`` of shape
+    ``(3 hidden_size, hidden_size)`` and ``b`` of shape ``(3 hidden_size,)``, each in the order
+    r, z, n; and ``bhn`` of shape ``(hidden_size,)``.
+
+    Args:
+      input_size: features of the input.
+      hidden_size: features of the state.
+      bias: whether there are ``b`` and ``bhn``.
+    Source: Cho et al. 2014, https://arxiv.org/abs/1406.1078.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.Wx = self._uniform(3 * hidden_size, input_size)
+        self.Wh = self._uniform(3 * hidden_size, hidden_size)
+        self.b = self._uniform(3 * hidden_size) if bias else None
+        self.bhn = self._uniform(hidden_size) if bias else None
+
+    def _extra_repr(self) -> str:
+        return (
+            f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, "
+            f"bias={self.b is not None}"
+        )
+
+    def __call__(self, x, hidden=None):
+        """States after each step.
+
+        Args:
+          x: ``(..., L, input_size)``.
+          hidden: the state before the first step, ``(..., hidden_size)``.
+        """
+        self._checked(x, self.Wx.shape[1])
+        size = self.hidden_size
+        inputs = x @ self.Wx.T if self.b is None else mx.addmm(self.b, x, self.Wx.T)
+        gates_in, new_in = inputs[..., : 2 * size], inputs[..., 2 * size :]
+        states = []
+        for t in range(x.shape[-2]):
+            gates, from_state = gates_in[..., t, :], self.bhn
+            if hidden is not None:
+                products = hidden @ self.Wh.T
+                gates = gates + products[..., : 2 * size]
+                from_state = products[..., 2 * size :]
+                if self.bhn is not None:
+                    from_state = from_state + self.bhn
+            reset, keep = mx.split(mx.sigmoid(gates), 2, axis=-1)
+            new = new_in[..., t, :]
+            new = mx.tanh(new if from_state is None else new + reset * from_state)
+            hidden = (1 - keep) * new if hidden is None else (1 - keep) * new + keep * hidden
+            states.append(hidden)
+        return self._stacked(states, x)
+
+
+class LSTM(_Recurrent):
+    r"""Long short-term memory.
+
+    .. math::
+        i, f, o &= \sigma(W_x x + W_h h + b), \quad g = \tanh(W_x x + W_h h + b) \\
+        c' &= f c + i g \\
+        h' &= o \tanh(c')
+
+    Parameters: ``Wx`` of shape ``(4 hidden_size, input_size)``, ``Wh`` of shape
+    ``(4 hidden_size, hidden_size)`` and ``bias`` of shape ``(4 hidden_size,)``, each in the order
+    i, f, g, o.
+
+    Args:
+      input_size: features of the input.
+      hidden_size: features of the state.
+      bias: whether to add ``bias``.
+    Source: Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.Wx = self._uniform(4 * hidden_size, input_size)
+        self.Wh = self._uniform(4 * hidden_size, hidden_size)
+        self.bias = self._uniform(4 * hidden_size) if bias else None
+
+    def _extra_repr(self) -> str:
+        return (
+            f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, "
+            f"bias={self.bias is not None}"
+        )
+
+    def __call__(self, x, hidden=None, cell=None):
+        """Hidden states and cell states after each step, as a pair.
+
+        Args:
+          x: ``(..., L, input_size)``.
+          hidden: the hidden state before the first step, ``(..., hidden_size)``.
+          cell: the cell state before the first step, ``(..., hidden_size)``.
+        """
+        self._checked(x, self.Wx.shape[1])
+        inputs = x @ self.Wx.T if self.bias is None else mx.addmm(self.bias, x, self.Wx.T)
+        hiddens, cells = [], []
+        for t in range(x.shape[-2]):
+            step = inputs[..., t, :]
+            if hidden is not None:
+                step = step + hidden @ self.Wh.T
+            i, f, g, o = mx.split(step, 4, axis=-1)
+            update = mx.sigmoid(i) * mx.tanh(g)
+            cell = update if cell is None else mx.sigmoid(f) * cell + update
+            hidden = mx.sigmoid(o) * mx.tanh(cell)
+            hiddens.append(hidden)
+            cells.append(cell)
+        return self._stacked(hiddens, x), self._stacked(cells, x)
