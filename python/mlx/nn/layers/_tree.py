@@ -104,7 +104,7 @@ def plan_update(target: Any, updates: Any, leaf: type, strict: bool, what: str) 
                 below = f"{path}.{key}" if path else str(key)
                 if key in current:
                     entry(current, key, value, below)
-                elif value != {}:
+                elif isinstance(value, leaf) or value not in ({}, []):
                     refuse(f"there is nothing named {below!r}")
         else:
             if not isinstance(current, list):

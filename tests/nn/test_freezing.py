@@ -1,0 +1,276 @@
+"""freeze, unfreeze and what they mean for gradients."""
+
+import hypothesis.strategies as st
+import mlx.core as mx
+import mlx.nn as nn
+import pytest
+from hypothesis import given, settings
+from mlx.utils import tree_flatten
+from nn_samples import arr, names
+
+
+def test_freeze_is_idempotent_and_returns_the_module():
+    m = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    assert m.freeze() is m and m.freeze() is m
+    assert names(m.trainable_parameters()) == []
+    assert len(names(m.parameters())) == 4
+    assert m.unfreeze() is m
+    assert names(m.trainable_parameters()) == names(m.parameters())
+
+
+def test_keys():
+    m = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    m.freeze(keys="bias")
+    assert names(m.trainable_parameters()) == ["layers.0.weight", "layers.2.weight"]
+    m.freeze().unfreeze(keys=["weight"])
+    assert names(m.trainable_parameters()) == ["layers.0.weight", "layers.2.weight"]
+    m.unfreeze(keys=("bias", "weight"))
+    assert len(names(m.trainable_parameters())) == 4
+    m.freeze(keys="layers", recurse=False)
+    assert names(m.trainable_parameters()) == []
+    m.unfreeze()
+    m.freeze(recurse=False)  # has no parameters of its own
+    assert len(names(m.trainable_parameters())) == 4
+    with pytest.raises(TypeError, match="keys must be strings"):
+        m.freeze(keys=[3])
+
+
+def test_strict():
+    m = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    for method in (m.freeze, m.unfreeze):
+        for keys in ("nope", ["bias", "nope"]):
+            with pytest.raises(KeyError, match="nope"):
+                method(keys=keys, strict=True)
+            assert len(names(m.trainable_parameters())) == 2  # nothing has changed
+            method(keys="nope")
+        with pytest.raises(KeyError, match="bias"):
+            method(keys="bias", strict=True, recurse=False)
+    m.freeze(keys="bias", strict=True)
+    assert names(m.trainable_parameters()) == ["layers.0.weight"]
+
+
+def test_containers():
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.d = {"x": mx.zeros((1,)), "m": nn.Linear(1, 1)}
+            self.l = [mx.zeros((1,)), [mx.zeros((1,))]]
+
+    m = Holder().freeze(recurse=False)
+    assert names(m.trainable_parameters()) == ["d.m.weight", "d.m.bias"]
+    m.unfreeze().freeze(keys="d")
+    assert names(m.trainable_parameters()) == ["l.0", "l.1.0"]
+    m.unfreeze().freeze(keys=["d.x", "l.1"], recurse=False, strict=False)
+    assert names(m.trainable_parameters()) == ["d.m.weight", "d.m.bias", "l.0"]
+
+
+def test_only_the_attention():
+    m = nn.Transformer(8, 2, 2, 1)
+    m.freeze()
+    m.apply_to_modules(lambda k, v: v.unfreeze() if k.endswith("attention") else None)
+    trainable = names(m.trainable_parameters())
+    assert trainable == [n for n in names(m.parameters()) if "attention." in n]
+    assert len(trainable) == 4 * (2 + 2)
+
+
+def test_a_parent_does_not_thaw_running_averages():
+    m = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm(2))
+    expected = [f"layers.{i}.{p}" for i in (0, 1) for p in ("weight", "bias")]
+    assert names(m.trainable_parameters()) == expected
+    assert names(m.unfreeze().trainable_parameters()) == expected
+    assert names(m.freeze().unfreeze().trainable_parameters()) == expected
+    m.layers[1].unfreeze()
+    assert names(m.trainable_parameters()) == expected
+    m.unfreeze(keys="running_mean")
+    assert names(m.trainable_parameters()) == [*expected, "layers.1.running_mean"]
+    m.freeze().layers[1].unfreeze(keys=["running_var"], recurse=False)
+    assert names(m.trainable_parameters()) == ["layers.1.running_var"]
+
+
+def test_a_parent_does_not_thaw_packed_weights():
+    m = nn.Sequential(nn.Linear(64, 32), nn.Embedding(4, 64), nn.Linear(32, 64, bias=False))
+    nn.quantize(m, group_size=32)
+    assert names(m.trainable_parameters()) == ["layers.0.bias"]
+    m.freeze().unfreeze()
+    assert names(m.trainable_parameters()) == ["layers.0.bias"]
+    m.unfreeze(keys="scales")
+    assert names(m.trainable_parameters()) == [
+        "layers.0.scales",
+        "layers.0.bias",
+        "layers.1.scales",
+        "layers.2.scales",
+    ]
+    sharded = nn.Sequential(nn.QuantizedAllToShardedLinear(64, 32))
+    assert names(sharded.unfreeze().trainable_parameters()) == ["layers.0.bias"]
+
+
+def test_a_module_may_have_rules_of_its_own():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.codes = mx.zeros((2,))
+            self.inner = nn.Linear(1, 1)
+            self.freeze()
+
+        def unfreeze(self, *args, **kwargs):
+            super().unfreeze(*args, **kwargs)
+            return self.freeze(recurse=False)
+
+    m = nn.Sequential(Packed())
+    m.unfreeze()
+    assert names(m.trainable_parameters()) == ["layers.0.inner.weight", "layers.0.inner.bias"]
+    m.unfreeze(keys="codes")
+    assert "layers.0.codes" in names(m.trainable_parameters())
+
+
+def test_a_module_with_two_names_freezes_once():
+    shared = nn.Linear(2, 2)
+    m = nn.Sequential(shared, nn.Linear(2, 2), shared)
+    m.freeze(keys="bias")
+    shared.unfreeze()
+    trainable = names(m.trainable_parameters())
+    assert "layers.0.bias" in trainable and "layers.2.bias" in trainable
+    assert "layers.1.bias" not in trainable
+
+
+# ---- random trees and random calls against a model of what they should do
+
+
+KEYS = ["weight", "bias", "table", "part"]
+
+
+class Node(nn.Module):
+    def __init__(self, parameters, children):
+        super().__init__()
+        for name in parameters:
+            setattr(self, name, mx.zeros((1,)))
+        self.part = children
+
+
+trees = st.recursive(
+    st.builds(lambda p: Node(p, []), st.sets(st.sampled_from(KEYS[:3]))),
+    lambda child: st.builds(
+        Node, st.sets(st.sampled_from(KEYS[:3])), st.lists(child, min_size=1, max_size=3)
+    ),
+    max_leaves=6,
+)
+calls = st.lists(
+    st.tuples(
+        st.integers(0, 20),  # which module
+        st.booleans(),  # freeze?
+        st.booleans(),  # recurse
+        st.none() | st.sampled_from(KEYS) | st.lists(st.sampled_from(KEYS), max_size=3),
+        st.booleans(),  # strict
+    ),
+    max_size=8,
+)
+
+
+class Expected:
+    """The frozen names of each module, kept beside it."""
+
+    def __init__(self, root):
+        self.frozen = {id(m): set() for m in self.below(root)}
+        self.root = root
+
+    @classmethod
+    def below(cls, module):
+        return [module, *(m for child in module["part"] for m in cls.below(child))]
+
+    @staticmethod
+    def own(module):
+        return {key for key in module if key != "part"}
+
+    def call(self, module, freeze, recurse, keys, strict):
+        """Whether the call succeeds."""
+        modules = self.below(module) if recurse else [module]
+        keys = [keys] if isinstance(keys, str) else keys
+        if strict and keys is not None and any(all(k not in m for m in modules) for k in keys):
+            return False
+        for m in modules:
+            chosen = self.own(m) if keys is None and freeze else set(KEYS if keys is None else keys)
+            if freeze:
+                self.frozen[id(m)] |= chosen
+            else:
+                self.frozen[id(m)] -= chosen
+        return True
+
+    def trainable(self, module, prefix=""):
+        frozen = self.frozen[id(module)]
+        found = {prefix + key for key in self.own(module) - frozen}
+        if "part" not in frozen:
+            for i, child in enumerate(module["part"]):
+                found |= self.trainable(child, f"{prefix}part.{i}.")
+        return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(trees, calls)
+def test_random_calls(root, sequence):
+    expected = Expected(root)
+    modules = Expected.below(root)
+    for which, freeze, recurse, keys, strict in sequence:
+        module = modules[which % len(modules)]
+        method = module.freeze if freeze else module.unfreeze
+        if expected.call(module, freeze, recurse, keys, strict):
+            assert method(recurse=recurse, keys=keys, strict=strict) is module
+        else:
+            with pytest.raises(KeyError):
+                method(recurse=recurse, keys=keys, strict=strict)
+        assert set(names(root.trainable_parameters())) == expected.trainable(root)
+
+
+# ---- gradients
+
+
+def test_gradients_are_those_of_the_trainable_parameters(monkeypatch):
+    m = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    m.layers[0].freeze()
+    x = arr(5, 3)
+    handed_over = []
+    real = mx.value_and_grad
+
+    def spy(fn, *args, **kwargs):
+        inner = real(fn, *args, **kwargs)
+
+        def call(*arguments, **keywords):
+            handed_over.append(names(arguments[0]))
+            return inner(*arguments, **keywords)
+
+        return call
+
+    monkeypatch.setattr(mx, "value_and_grad", spy)
+    _, grads = nn.value_and_grad(m, lambda x: m(x).square().mean())(x)
+    assert handed_over == [["layers.2.weight", "layers.2.bias"]]
+    assert names(grads) == ["layers.2.weight", "layers.2.bias"]
+
+    m.unfreeze()
+    _, full = nn.value_and_grad(m, lambda x: m(x).square().mean())(x)
+    assert len(names(full)) == 4
+    for name, g in tree_flatten(grads):
+        assert mx.allclose(g, dict(tree_flatten(full))[name], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "freeze, count",
+    [
+        (lambda m: None, 20),
+        (lambda m: m.freeze(keys="bias"), 11),
+        (lambda m: m.attention.freeze(), 12),
+        (lambda m: m.freeze().linear2.unfreeze(), 2),
+        (lambda m: m.freeze(keys=["weight"]), 11),
+    ],
+)
+def test_number_of_gradients(freeze, count):
+    m = nn.TransformerEncoderLayer(8, 2)
+    m.attention = nn.MultiHeadAttention(8, 2, bias=True)
+    m.bn = nn.BatchNorm(8)
+    m.scale = mx.ones((8,))
+    m.shift = mx.zeros((8,))
+    freeze(m)
+    x = arr(2, 5, 8)
+    _, grads = nn.value_and_grad(m, lambda x: (m.bn(m(x, None)) * m.scale + m.shift).sum())(x)
+    assert names(grads) == names(m.trainable_parameters())
+    assert len(names(grads)) == count
+    parameters = dict(tree_flatten(m.parameters()))
+    assert all(g.shape == parameters[name].shape for name, g in tree_flatten(grads))
