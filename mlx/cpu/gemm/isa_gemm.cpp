@@ -65,27 +65,26 @@ void finish_complex(int64_t rows, int64_t cols, const void* acc, int64_t ld_acc,
   }
 }
 
-template <class T>
-void widen_to(const void* src, int64_t stride, int64_t n, void* dst) {
-  const T* s = static_cast<const T*>(src);
-  Acc<T>* o = static_cast<Acc<T>*>(dst);
-  int64_t i = 0;
-  if (stride == 1)
-    for (; i + kLanes<Acc<T>> <= n; i += kLanes<Acc<T>>) store(o + i, load(s + i));
-  for (; i < n; ++i) o[i] = scalar(s[i * stride]);
+// One row of the small operand, S -> T.
+template <class S, class T>
+void copy_row(const void* src, int64_t stride, int64_t n, void* dst) {
+  const S* s = static_cast<const S*>(src);
+  T* o = static_cast<T*>(dst);
+  if constexpr (sizeof(S) == sizeof(T)) {
+    for (int64_t i = 0; i < n; ++i) o[i] = s[i * stride];
+  } else {
+    int64_t i = 0;
+    if (stride == 1)
+      for (; i + kLanes<T> <= n; i += kLanes<T>) store(o + i, load(s + i));
+    for (; i < n; ++i) o[i] = scalar(s[i * stride]);
+  }
 }
 
-void widen_any(Elem type, const void* src, int64_t stride, int64_t n, void* dst) {
-  switch (type) {
-    case gemm_detail::kF64:
-      return widen_to<double>(src, stride, n, dst);
-    case gemm_detail::kF16:
-      return widen_to<f16>(src, stride, n, dst);
-    case gemm_detail::kBf16:
-      return widen_to<bf16>(src, stride, n, dst);
-    default:
-      return widen_to<float>(src, stride, n, dst);
-  }
+template <class T>
+constexpr void add_skinny(GemmTable& t, Elem e) {
+  using X = typename DotProduct<T>::X;
+  t.dot[e] = {skinny_dot<T>, copy_row<T, X>, sizeof(X)};
+  t.axpy[e] = {skinny_axpy<T>, copy_row<T, Acc<T>>, sizeof(Acc<T>)};
 }
 
 constexpr int kNrF = kNv * kLanes<float>;
@@ -159,15 +158,10 @@ constexpr GemmTable make_table() {
   t.finish[gemm_detail::kF16] = finish<f16>;
   t.finish[gemm_detail::kBf16] = finish<bf16>;
   t.finish[gemm_detail::kC64] = finish_complex;
-  t.skinny_dot[gemm_detail::kF32] = skinny_dot<float>;
-  t.skinny_dot[gemm_detail::kF64] = skinny_dot<double>;
-  t.skinny_dot[gemm_detail::kF16] = skinny_dot<f16>;
-  t.skinny_dot[gemm_detail::kBf16] = skinny_dot<bf16>;
-  t.skinny_axpy[gemm_detail::kF32] = skinny_axpy<float>;
-  t.skinny_axpy[gemm_detail::kF64] = skinny_axpy<double>;
-  t.skinny_axpy[gemm_detail::kF16] = skinny_axpy<f16>;
-  t.skinny_axpy[gemm_detail::kBf16] = skinny_axpy<bf16>;
-  t.widen = widen_any;
+  add_skinny<float>(t, gemm_detail::kF32);
+  add_skinny<double>(t, gemm_detail::kF64);
+  add_skinny<f16>(t, gemm_detail::kF16);
+  add_skinny<bf16>(t, gemm_detail::kBf16);
   return t;
 }
 

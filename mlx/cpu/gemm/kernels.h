@@ -50,17 +50,21 @@ using FinishFn = void (*)(int64_t rows, int64_t cols, const void* acc, int64_t l
                           int64_t ld_out, double alpha, double beta, const void* d, int64_t d_row,
                           int64_t d_col);
 
-// y[s, j] = sum_p x[s, p] w(p, j), s < count <= 8; x packed in the accumulator type with rows ldx,
-// zero-padded to a multiple of 16 elements; w read once.
-using SkinnyFn = void (*)(int count, int64_t k, int64_t n, const void* x, int64_t ldx, const void* w,
-                          int64_t w_stride, void* y, int64_t ldy);
+// y[s, j] = sum_p x[s, p] w(p, j), s < count <= 8, w read once. x was copied row by row with copy_x, rows are
+// ldx elements of x_size bytes apart and zero-padded to a multiple of 32 elements; y has the accumulator
+// type.
+struct Skinny {
+  void (*run)(int count, int64_t k, int64_t n, const void* x, int64_t ldx, const void* w, int64_t w_stride,
+              void* y, int64_t ldy);
+  void (*copy_x)(const void* src, int64_t stride, int64_t n, void* dst);
+  int x_size;
+};
 
 struct GemmTable {
   Family f32, f64, bf16;  // bf16.tile is null where the set has no bfloat16 products
   FinishFn finish[kElems];
-  SkinnyFn skinny_dot[kElems];   // w(p, j) = w[j * w_stride + p]; null for complex numbers
-  SkinnyFn skinny_axpy[kElems];  // w(p, j) = w[p * w_stride + j]
-  void (*widen)(Elem type, const void* src, int64_t stride, int64_t n, void* dst);  // to the accumulator type
+  Skinny dot[kElems];   // w(p, j) = w[j * w_stride + p]; run is null for complex numbers
+  Skinny axpy[kElems];  // w(p, j) = w[p * w_stride + j]
 };
 
 inline constexpr int kMaxSkinny = 8;

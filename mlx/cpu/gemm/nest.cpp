@@ -1,6 +1,7 @@
 #include "mlx/cpu/gemm/nest.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/parallel.h"
@@ -30,22 +31,26 @@ struct Blocks {
   int64_t extent, size, count;
 };
 
-// The macro-tile: as large as the caches like, but enough of them to share among threads and not too small.
-struct TileShape {
+// How C is cut into items: macro-tiles as large as the caches like, but enough of them to share among threads
+// and not too small. Where one tile spans all columns (rows), nobody else needs the packed rows of A (columns
+// of B): each item packs its own, while the block is in cache.
+struct Plan {
   int64_t rows, cols;
+  bool own_a, own_b;
 };
-TileShape tile_shape(const Family& f, int64_t m, int64_t n, int64_t k) {
-  TileShape t{std::min<int64_t>(f.mc, round_up(m, f.mr)), std::min<int64_t>(f.nc, round_up(n, f.nr))};
+Plan plan(const Family& f, int64_t m, int64_t n, int64_t k, bool in_place) {
+  const bool one_column = n <= f.nc && (m > f.mc || m >= n);
+  const bool one_row = !one_column && m <= f.mc;
+  Plan t{std::min<int64_t>(f.mc, round_up(m, f.mr)), std::min<int64_t>(f.nc, round_up(n, f.nr)), one_column,
+         one_row && !in_place};
   const auto tiles = [&] { return ceil_div(m, t.rows) * ceil_div(n, t.cols); };
   while (tiles() < kEnoughTiles && 2.0 * t.rows * t.cols * k > 2 * kTileFlops) {
-    if (t.cols > 2 * t.rows && t.cols > f.nr) {
-      t.cols = round_up(t.cols / 2, f.nr);
-    } else if (t.rows > 2 * f.mr) {
-      t.rows = round_up(t.rows / 2, f.mr);
-    } else if (t.cols > f.nr) {
+    const bool can_rows = !one_row && t.rows >= 2 * f.mr, can_cols = !one_column && t.cols >= 2 * f.nr;
+    if (!can_rows && !can_cols) break;
+    if (can_cols && (t.cols > 2 * t.rows || !can_rows)) {
       t.cols = round_up(t.cols / 2, f.nr);
     } else {
-      break;
+      t.rows = round_up(t.rows / 2, f.mr);
     }
   }
   // Even out: the last tile of a row or column is nearly as large as the others.
@@ -68,7 +73,7 @@ class Run {
       : g_(g),
         f_(*g.family),
         kb_(g.k, f_.kc, 8),
-        shape_(tile_shape(f_, g.m, g.n, g.k)),
+        shape_(plan(f_, g.m, g.n, g.k, g.in_place != nullptr)),
         serial_(2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) <
                 kSerialFlops) {
     panel_a_ = panel_bytes(f_.mr);
@@ -77,14 +82,17 @@ class Run {
 
   void operator()() {
     const int64_t per_row = kb_.size * f_.packed_size;  // bytes of one row of one k block
-    Blocks mb(g_.m, std::max(shape_.rows, kPackedAtMost / 2 / per_row), shape_.rows);
-    Blocks nb(g_.n, std::max(shape_.cols, kPackedAtMost / 2 / per_row), shape_.cols);
-    const int64_t chunk = std::max<int64_t>(1, kPackedAtMost / (per_row * (mb.size + nb.size)));
-    const Blocks chunks(kb_.count, chunk, 1);
+    const auto packed_rows = [&](int64_t extent, int64_t unit, bool own) {
+      return Blocks(extent, own ? extent : std::max(unit, kPackedAtMost / 2 / per_row), unit);
+    };
+    const Blocks mb = packed_rows(g_.m, shape_.rows, shape_.own_a);
+    const Blocks nb = packed_rows(g_.n, shape_.cols, shape_.own_b);
+    const int64_t rows = (shape_.own_a ? 0 : mb.size) + (shape_.own_b ? 0 : nb.size);
+    const Blocks chunks(kb_.count, std::max<int64_t>(1, kPackedAtMost / (per_row * rows)), 1);
     const int64_t panels_a = ceil_div(std::min(mb.size, g_.m), f_.mr);
     const int64_t panels_b = ceil_div(std::min(nb.size, g_.n), f_.nr);
-    Workspace space_a(chunks.size * panels_a * panel_a_);
-    Workspace space_b(g_.in_place ? chunks.size * panel_b_ : chunks.size * panels_b * panel_b_);
+    Workspace space_a(shape_.own_a ? 0 : chunks.size * panels_a * panel_a_);
+    Workspace space_b(shape_.own_b ? 0 : chunks.size * (g_.in_place ? 1 : panels_b) * panel_b_);
     const bool partial = chunks.count > 1 && !g_.direct;
     Workspace sums(partial ? mb.size * nb.size * f_.acc_size : 0);
     a_ = {space_a.as<char>(), panel_a_, panels_a, f_.mr};
@@ -100,7 +108,7 @@ class Run {
           first_ = c == 0, last_ = c + 1 == chunks.count;
           const bool same_a = mb.count == 1 && chunks.count == 1 && j > 0;
           const bool same_b = chunks.count == 1 && i > 0;
-          pack(!same_a, !same_b);
+          pack(!same_a && !shape_.own_a, !same_b && !shape_.own_b);
           multiply();
         }
   }
@@ -119,6 +127,14 @@ class Run {
     source.pack(at + r0, rows, k_begin(block), k_length(block), to.panel(block, p));
   }
 
+  // The panels of [at, at + extent) for one item alone.
+  void pack_own(const PanelSource& source, int r, int64_t panel, int64_t at, int64_t extent, int64_t block,
+                char* to) {
+    for (int64_t r0 = 0; r0 < extent; r0 += r, to += panel)
+      source.pack(at + r0, static_cast<int>(std::min<int64_t>(r, extent - r0)), k_begin(block),
+                  k_length(block), to);
+  }
+
   void pack(bool want_a, bool want_b) {
     // In place, only the last panel of B is packed, where it is not full.
     const int64_t used_a = want_a ? ceil_div(m_, f_.mr) : 0;
@@ -127,6 +143,7 @@ class Run {
     const int64_t group_b = std::max<int64_t>(1, kPackItem / (kb_.size * f_.nr));
     const int64_t items_a = ceil_div(used_a, group_a), items_b = ceil_div(used_b, group_b);
     const int64_t items = blocks_ * (items_a + items_b);
+    if (items == 0) return;
     const auto one = [&](int64_t item) {
       const int64_t block = item / (items_a + items_b), in_block = item % (items_a + items_b);
       if (in_block < items_a) {
@@ -160,6 +177,8 @@ class Run {
   void tile(int64_t i, int64_t j) {
     const int64_t rows = std::min(shape_.rows, m_ - i), cols = std::min(shape_.cols, n_ - j);
     Workspace scratch(g_.direct || sums_ ? 0 : rows * cols * f_.acc_size);
+    Workspace own_a(shape_.own_a ? ceil_div(rows, f_.mr) * panel_a_ : 0);
+    Workspace own_b(shape_.own_b ? ceil_div(cols, f_.nr) * panel_b_ : 0);
     int64_t ld = cols;
     char* acc = scratch.as<char>();
     if (g_.direct) {
@@ -172,9 +191,12 @@ class Run {
     for (int64_t block = 0; block < blocks_; ++block) {
       const int64_t steps = ceil_div(k_length(block), f_.k_unit);
       const bool add = !(first_ && block == 0);
-      const char* a = a_.panel(block, i / f_.mr);
+      if (shape_.own_a) pack_own(*g_.a, f_.mr, panel_a_, i0_ + i, rows, block, own_a.as<char>());
+      if (shape_.own_b) pack_own(*g_.b, f_.nr, panel_b_, j0_ + j, cols, block, own_b.as<char>());
+      const char* a = shape_.own_a ? own_a.as<char>() : a_.panel(block, i / f_.mr);
       if (!g_.in_place) {
-        f_.tile(rows, cols, steps, a, panel_a_, b_.panel(block, j / f_.nr), panel_b_, f_.nr, acc, ld, add);
+        const char* b = shape_.own_b ? own_b.as<char>() : b_.panel(block, j / f_.nr);
+        f_.tile(rows, cols, steps, a, panel_a_, b, panel_b_, f_.nr, acc, ld, add);
         continue;
       }
       const int64_t full = (j + cols == n_ ? n_ / f_.nr * f_.nr - j : cols);
@@ -191,7 +213,7 @@ class Run {
   const Nest& g_;
   const Family& f_;
   const Blocks kb_;
-  const TileShape shape_;
+  const Plan shape_;
   const bool serial_;
   int64_t panel_a_, panel_b_;
   Packed a_{}, b_{};
@@ -202,10 +224,64 @@ class Run {
   bool first_ = true, last_ = true;
 };
 
+// Few outputs and a long k (weight gradients): pieces of k have sums of their own, which are added in order.
+// Each item packs its blocks into buffers of its thread and multiplies them while they are in cache.
+constexpr int64_t kSplitOutputs = 64 << 10;  // m * n
+constexpr int64_t kMostPieces = 16;
+
+int64_t split_pieces(const Nest& g, const Blocks& kb) {
+  if (g.m * g.n > kSplitOutputs || kb.count < 8) return 1;
+  return std::min(kMostPieces, kb.count / 2);
+}
+
+void run_split(const Nest& g, const Blocks& kb, int64_t wanted) {
+  const Family& f = *g.family;
+  const Blocks pieces(kb.count, ceil_div(kb.count, wanted), 1);
+  const int64_t panels_a = ceil_div(g.m, f.mr), panels_b = ceil_div(g.n, f.nr);
+  const int64_t steps_max = ceil_div(kb.size, f.k_unit);
+  const int64_t panel_a = round_up(steps_max * f.mr * f.packed_size, kPanelSlack);
+  const int64_t panel_b = round_up(steps_max * f.nr * f.packed_size, kPanelSlack);
+  const int64_t part = round_up(g.m * g.n * f.acc_size, kPanelSlack);
+  Workspace sums(part * pieces.count);
+  parallel_for(pieces.count, [&](int64_t piece) {
+    Workspace a(panels_a * panel_a), b(panels_b * panel_b);
+    char* c = sums.as<char>() + piece * part;
+    for (int64_t i = 0; i < pieces.length(piece); ++i) {
+      const int64_t block = pieces.begin(piece) + i, k0 = kb.begin(block), kn = kb.length(block);
+      for (int64_t p = 0; p < panels_a; ++p)
+        g.a->pack(p * f.mr, static_cast<int>(std::min<int64_t>(f.mr, g.m - p * f.mr)), k0, kn,
+                  a.as<char>() + p * panel_a);
+      for (int64_t p = 0; p < panels_b; ++p)
+        g.b->pack(p * f.nr, static_cast<int>(std::min<int64_t>(f.nr, g.n - p * f.nr)), k0, kn,
+                  b.as<char>() + p * panel_b);
+      f.tile(g.m, g.n, ceil_div(kn, f.k_unit), a.data(), panel_a, b.data(), panel_b, f.nr, c, g.n, i > 0);
+    }
+  });
+  const auto add = [&]<class T>(T* total) {
+    const int64_t stride = part / static_cast<int64_t>(sizeof(T));
+    parallel_ranges(g.m * g.n, 8192, [&](int64_t begin, int64_t end) {
+      for (int64_t p = 1; p < pieces.count; ++p)
+        for (int64_t j = begin; j < end; ++j) total[j] += total[p * stride + j];
+    });
+  };
+  if (f.acc_size == 8) {
+    add(sums.as<double>());
+  } else {
+    add(sums.as<float>());
+  }
+  if (!g.direct) return g.sink->take(0, g.m, 0, g.n, sums.data(), g.n);
+  for (int64_t i = 0; i < g.m; ++i)
+    std::memcpy(static_cast<char*>(g.direct) + i * g.ld * f.acc_size, sums.as<char>() + i * g.n * f.acc_size,
+                static_cast<size_t>(g.n * f.acc_size));
+  if (g.sink) g.sink->take(0, g.m, 0, g.n, g.direct, g.ld);
+}
+
 }  // namespace
 
 void run_nest(const Nest& nest) {
   if (nest.m <= 0 || nest.n <= 0) return;
+  const Blocks kb(nest.k, nest.family->kc, 8);
+  if (const int64_t pieces = split_pieces(nest, kb); pieces > 1) return run_split(nest, kb, pieces);
   Run run(nest);
   run();
 }

@@ -1,57 +1,73 @@
 // Packers: from any strides and stored type to the panels that the micro-kernels read (kernels.h).
 #pragma once
 
+#include <utility>
+
 #include "mlx/cpu/gemm/vec.h"
 
 namespace mlx::core::cpu::MLX_ISA {
 
-// 4 x 4 transpose of elements T: out[p][0..3] = rows 0..3 at position p.
-template <class T>
-MLX_INLINE void transpose4(const T* r0, const T* r1, const T* r2, const T* r3, T* out, int64_t ld) {
-  typedef T v4 __attribute__((vector_size(4 * sizeof(T))));
-  v4 a, b, c, d;
-  __builtin_memcpy(&a, r0, sizeof a);
-  __builtin_memcpy(&b, r1, sizeof b);
-  __builtin_memcpy(&c, r2, sizeof c);
-  __builtin_memcpy(&d, r3, sizeof d);
-  const v4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  const v4 ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const v4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const v4 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  const v4 o0 = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
-  const v4 o1 = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
-  const v4 o2 = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
-  const v4 o3 = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
-  __builtin_memcpy(out, &o0, sizeof o0);
-  __builtin_memcpy(out + ld, &o1, sizeof o1);
-  __builtin_memcpy(out + 2 * ld, &o2, sizeof o2);
-  __builtin_memcpy(out + 3 * ld, &o3, sizeof o3);
+// One step of the transpose of L x L elements: rows i and i + S exchange their off-diagonal S x S blocks.
+template <int S, class T, int... I>
+MLX_INLINE void exchange(Vec<T>& a, Vec<T>& b, std::integer_sequence<int, I...>) {
+  constexpr int L = kLanes<T>;
+  const Vec<T> x = a, y = b;
+  a = __builtin_shufflevector(x, y, (I & S ? L + I - S : I)...);
+  b = __builtin_shufflevector(x, y, (I & S ? L + I : I + S)...);
+}
+template <int S, class T>
+MLX_INLINE void transpose_steps(Vec<T>* v) {
+  constexpr int L = kLanes<T>;
+#pragma GCC unroll 16
+  for (int i = 0; i < L; ++i)
+    if (!(i & S)) exchange<S, T>(v[i], v[i + S], std::make_integer_sequence<int, L>{});
+  if constexpr (S > 1) transpose_steps<S / 2, T>(v);
+}
+
+// The first N lanes, N known when compiling.
+template <int N, class T>
+MLX_INLINE void store_lanes(T* p, Vec<T> v) {
+  if constexpr (N == kLanes<T>) {
+    store(p, v);
+  } else if constexpr (kVecBytes == 64) {
+    store_first(p, v, N);
+  } else {
+    __builtin_memcpy(p, &v, N * sizeof(T));
+  }
+}
+
+// Block of L rows and `len` <= L elements along k, transposed in registers: each cache line is read once.
+template <class S, class T, int R, int Group, bool Full>
+MLX_INLINE void interleave_block(const S* const* rows, int64_t k, int len, T* out) {
+  constexpr int L = kLanes<T>;
+  constexpr int first = Group * L, count = R - first < L ? R - first : L;
+  Vec<T> v[L] = {};
+#pragma GCC unroll 16
+  for (int i = 0; i < count; ++i)
+    if (rows[first + i]) {
+      v[i] = Full ? load(rows[first + i] + k) : load_first(rows[first + i] + k, len);
+      // More streams than the hardware follows: two cache lines ahead.
+      if constexpr (Full) __builtin_prefetch(rows[first + i] + k + 192 / sizeof(S));
+    }
+  transpose_steps<L / 2, T>(v);
+#pragma GCC unroll 16
+  for (int i = 0; i < L; ++i)
+    if (Full || i < len) store_lanes<count>(out + i * R + first, v[i]);
+}
+template <class S, class T, int R, bool Full, int... Group>
+MLX_INLINE void interleave_blocks(const S* const* rows, int64_t k, int len, T* out,
+                                  std::integer_sequence<int, Group...>) {
+  (interleave_block<S, T, R, Group, Full>(rows, k, len, out), ...);
 }
 
 // Interleaves R rows of kn elements: out[p * R + r] = rows[r][p]; a null row is zeros.
-template <class T, int R>
-void interleave(const T* const* rows, int64_t kn, T* out) {
-  static constexpr T zeros[4] = {};
-  int r = 0;
-  for (; r + 4 <= R; r += 4) {
-    const T* p[4];
-    int64_t step[4];
-    for (int i = 0; i < 4; ++i) {
-      p[i] = rows[r + i] ? rows[r + i] : zeros;
-      step[i] = rows[r + i] ? 1 : 0;
-    }
-    T* o = out + r;
-    int64_t k = 0;
-    for (; k + 4 <= kn; k += 4, o += 4 * R)
-      transpose4(p[0] + k * step[0], p[1] + k * step[1], p[2] + k * step[2], p[3] + k * step[3], o, R);
-    for (; k < kn; ++k, o += R)
-      for (int i = 0; i < 4; ++i) o[i] = p[i][k * step[i]];
-  }
-  for (; r < R; ++r) {
-    const T* p = rows[r] ? rows[r] : zeros;
-    const int64_t step = rows[r] ? 1 : 0;
-    for (int64_t k = 0; k < kn; ++k) out[k * R + r] = p[k * step];
-  }
+template <class S, class T, int R>
+void interleave(const S* const* rows, int64_t kn, T* out) {
+  constexpr int L = kLanes<T>;
+  using Groups = std::make_integer_sequence<int, (R + L - 1) / L>;
+  int64_t k = 0;
+  for (; k + L <= kn; k += L) interleave_blocks<S, T, R, true>(rows, k, L, out + k * R, Groups{});
+  if (k < kn) interleave_blocks<S, T, R, false>(rows, k, static_cast<int>(kn - k), out + k * R, Groups{});
 }
 
 // Rows of R elements that already lie side by side: one copy (with conversion) per k.
@@ -81,7 +97,7 @@ void copy_steps(const S* src, int64_t stride_k, int rows, int64_t kn, T* out) {
   }
 }
 
-inline constexpr int64_t kStage = 64;  // elements of each row staged in L1 before a transpose
+inline constexpr int64_t kStage = 64;  // elements of each row gathered in L1 before a transpose
 
 // S -> T = Acc<S>, any strides.
 template <class S, class T, int R>
@@ -89,51 +105,26 @@ void pack(const void* source, int64_t stride_r, int64_t stride_k, int rows, int6
   const S* src = static_cast<const S*>(source);
   T* out = static_cast<T*>(panel);
   if (stride_r == 1) return copy_steps<S, T, R>(src, stride_k, rows, kn, out);
-  const T* from[R];
-  if constexpr (sizeof(S) == sizeof(T)) {
-    if (stride_k == 1) {
-      for (int r = 0; r < R; ++r) from[r] = r < rows ? src + r * stride_r : nullptr;
-      return interleave<T, R>(from, kn, out);
-    }
+  const S* from[R] = {};
+  if (stride_k == 1) {
+    for (int r = 0; r < rows; ++r) from[r] = src + r * stride_r;
+    return interleave<S, T, R>(from, kn, out);
   }
-  T stage[R][kStage];
-  for (int r = 0; r < R; ++r) from[r] = r < rows ? stage[r] : nullptr;
+  S stage[R][kStage];
+  for (int r = 0; r < rows; ++r) from[r] = stage[r];
   for (int64_t k0 = 0; k0 < kn; k0 += kStage) {
     const int64_t len = kn - k0 < kStage ? kn - k0 : kStage;
     for (int r = 0; r < rows; ++r) {
       const S* s = src + r * stride_r + k0 * stride_k;
-      if (stride_k == 1 && len == kStage) {
-        for (int64_t k = 0; k < kStage; k += kLanes<T>) store(stage[r] + k, load(s + k));
-      } else {
-        for (int64_t k = 0; k < len; ++k) stage[r][k] = scalar(s[k * stride_k]);
-      }
+      for (int64_t k = 0; k < len; ++k) stage[r][k] = s[k * stride_k];
     }
-    interleave<T, R>(from, len, out + k0 * R);
+    interleave<S, T, R>(from, len, out + k0 * R);
   }
 }
 
 template <class S, class T, int R>
 void pack_rows(const void* const* rows, int64_t kn, void* panel) {
-  T* out = static_cast<T*>(panel);
-  const T* from[R];
-  if constexpr (sizeof(S) == sizeof(T)) {
-    for (int r = 0; r < R; ++r) from[r] = static_cast<const T*>(rows[r]);
-    interleave<T, R>(from, kn, out);
-  } else {
-    T stage[R][kStage];
-    for (int r = 0; r < R; ++r) from[r] = rows[r] ? stage[r] : nullptr;
-    for (int64_t k0 = 0; k0 < kn; k0 += kStage) {
-      const int64_t len = kn - k0 < kStage ? kn - k0 : kStage;
-      for (int r = 0; r < R; ++r) {
-        if (!rows[r]) continue;
-        const S* s = static_cast<const S*>(rows[r]) + k0;
-        int64_t k = 0;
-        for (; k + kLanes<T> <= len; k += kLanes<T>) store(stage[r] + k, load(s + k));
-        if (k < len) store(stage[r] + k, load_first(s + k, static_cast<int>(len - k)));
-      }
-      interleave<T, R>(from, len, out + k0 * R);
-    }
-  }
+  interleave<S, T, R>(reinterpret_cast<const S* const*>(rows), kn, static_cast<T*>(panel));
 }
 
 // A complex operand whose rows are read as 2 * k floats (kn counts floats and is even).
@@ -176,10 +167,9 @@ void pack_bf16(const void* source, int64_t stride_r, int64_t stride_k, int rows,
   uint32_t* out = static_cast<uint32_t*>(panel);
   const int64_t pairs = kn / 2;
   if (stride_k == 1) {
-    const uint32_t* from[R];
-    for (int r = 0; r < R; ++r)
-      from[r] = r < rows ? reinterpret_cast<const uint32_t*>(src + r * stride_r) : nullptr;
-    interleave<uint32_t, R>(from, pairs, out);
+    const float* from[R] = {};  // pairs move as floats do
+    for (int r = 0; r < rows; ++r) from[r] = reinterpret_cast<const float*>(src + r * stride_r);
+    interleave<float, float, R>(from, pairs, static_cast<float*>(panel));
   } else if (stride_r == 1 && rows == R && R % 16 == 0) {
     const uint16_t* s = src;
     uint32_t* o = out;
@@ -205,7 +195,8 @@ void pack_bf16(const void* source, int64_t stride_r, int64_t stride_k, int rows,
 template <int R>
 void pack_bf16_rows(const void* const* rows, int64_t kn, void* panel) {  // kn is even but for the last run
   uint32_t* out = static_cast<uint32_t*>(panel);
-  interleave<uint32_t, R>(reinterpret_cast<const uint32_t* const*>(rows), kn / 2, out);
+  interleave<float, float, R>(reinterpret_cast<const float* const*>(rows), kn / 2,
+                              static_cast<float*>(panel));
   if (kn % 2)
     for (int r = 0; r < R; ++r)
       out[kn / 2 * R + r] = rows[r] ? static_cast<const uint16_t*>(rows[r])[kn - 1] : 0;

@@ -13,54 +13,109 @@ inline constexpr int kSkinnyRegs = 16;
 inline constexpr int kSkinnyRegs = 8;
 #endif
 
-// y[S, J] = x[S, k] . w[J, k]: rows of w are contiguous. J of them at a time share the loads of x.
+// A product of one element type: which steps along k a register holds and how they are multiplied.
+template <class T>
+struct DotProduct {
+  using X = Acc<T>;  // x as it was packed
+  static constexpr int step = kLanes<Acc<T>>;
+  MLX_INLINE static Vec<X> load_x(const X* p) { return load(p); }
+  MLX_INLINE static Vec<X> load_w(const T* p) { return load(p); }
+  MLX_INLINE static Vec<X> load_w_first(const T* p, int n) { return load_first(p, n); }
+  MLX_INLINE static Vec<X> fma(Vec<X> x, Vec<X> w, Vec<X> c) { return MLX_ISA::fma(x, w, c); }
+};
+#if MLX_ISA_LEVEL >= 5
+template <>
+struct DotProduct<bf16> {  // 32 at a time with vdpbf16ps; x stays bfloat16
+  using X = bf16;
+  static constexpr int step = 32;
+  MLX_INLINE static __m512i load_x(const bf16* p) { return _mm512_loadu_si512(p); }
+  MLX_INLINE static __m512i load_w(const bf16* p) { return _mm512_loadu_si512(p); }
+  MLX_INLINE static __m512i load_w_first(const bf16* p, int n) {
+    return _mm512_maskz_loadu_epi16((n >= 32 ? 0 : 1u << n) - 1, p);
+  }
+  MLX_INLINE static vf fma(__m512i x, __m512i w, vf c) {
+    return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w));
+  }
+};
+#endif
+
+// acc[S, J] += x[S, k] . w[J, k] lane by lane: rows of w are contiguous, J of them share the loads of x.
+// `ahead` is where w will be read a pass later.
 template <class T, int S, int J>
-MLX_INLINE void dot_block(int64_t k, const Acc<T>* x, int64_t ldx, const T* w, int64_t ldw, Acc<T>* y,
-                          int64_t ldy) {
-  using A = Acc<T>;
-  constexpr int lanes = kLanes<A>;
-  Vec<A> acc[S][J] = {};
-  int64_t p = 0;
-  for (; p + lanes <= k; p += lanes) {
-    Vec<A> wv[J];
+MLX_INLINE void dot_block(int64_t k, const typename DotProduct<T>::X* x, int64_t ldx, const T* w, int64_t ldw,
+                          int64_t ahead, Vec<Acc<T>>* sums) {
+  using P = DotProduct<T>;
+  using WV = decltype(P::load_w(w));
+  Vec<Acc<T>> acc[S][J];
 #pragma GCC unroll 8
-    for (int j = 0; j < J; ++j) wv[j] = load(w + j * ldw + p);
+  for (int s = 0; s < S; ++s)
+#pragma GCC unroll 8
+    for (int j = 0; j < J; ++j) acc[s][j] = sums[s * J + j];
+  const auto step = [&](const WV* wv, int64_t p) {
 #pragma GCC unroll 8
     for (int s = 0; s < S; ++s) {
-      const Vec<A> xv = load(x + s * ldx + p);
+      auto xv = P::load_x(x + s * ldx + p);
+#ifdef MLX_X86
+      if constexpr (J > 1)
+        asm("" : "+v"(xv));  // one load for J products: gcc would fold it into each of them
+#endif
 #pragma GCC unroll 8
-      for (int j = 0; j < J; ++j) acc[s][j] = fma(xv, wv[j], acc[s][j]);
+      for (int j = 0; j < J; ++j) acc[s][j] = P::fma(xv, wv[j], acc[s][j]);
     }
+  };
+  int64_t p = 0;
+  for (; p + P::step <= k; p += P::step) {
+    WV wv[J];
+#pragma GCC unroll 8
+    for (int j = 0; j < J; ++j) {
+      wv[j] = P::load_w(w + j * ldw + p);
+      if constexpr (S > 1) __builtin_prefetch(w + j * ldw + p + ahead, 0, 2);
+    }
+    step(wv, p);
   }
   if (p < k) {
-    const int rest = static_cast<int>(k - p);
-    Vec<A> wv[J];
+    WV wv[J];
 #pragma GCC unroll 8
-    for (int j = 0; j < J; ++j) wv[j] = load_first(w + j * ldw + p, rest);
-#pragma GCC unroll 8
-    for (int s = 0; s < S; ++s) {
-      const Vec<A> xv = load(x + s * ldx + p);
-#pragma GCC unroll 8
-      for (int j = 0; j < J; ++j) acc[s][j] = fma(xv, wv[j], acc[s][j]);
-    }
+    for (int j = 0; j < J; ++j) wv[j] = P::load_w_first(w + j * ldw + p, static_cast<int>(k - p));
+    step(wv, p);
   }
 #pragma GCC unroll 8
   for (int s = 0; s < S; ++s)
 #pragma GCC unroll 8
-    for (int j = 0; j < J; ++j) y[s * ldy + j] = lane_sum(acc[s][j]);
+    for (int j = 0; j < J; ++j) sums[s * J + j] = acc[s][j];
 }
 
 template <class T, int S>
 void dot_rows(int64_t k, int64_t n, const void* x, int64_t ldx, const void* w, int64_t ldw, void* y,
               int64_t ldy) {
   using A = Acc<T>;
+  using X = typename DotProduct<T>::X;
   constexpr int J = kSkinnyRegs / S >= 8 ? 8 : kSkinnyRegs / S >= 4 ? 4 : kSkinnyRegs / S >= 2 ? 2 : 1;
-  const A* xp = static_cast<const A*>(x);
+  constexpr int64_t columns = 16;  // whose sums are kept in L1 ...
+  constexpr int64_t run = 16384 / static_cast<int64_t>(sizeof(X)) / S / 64 * 64;  // ... beside this much of x
+  const X* xp = static_cast<const X*>(x);
   const T* wp = static_cast<const T*>(w);
   A* yp = static_cast<A*>(y);
-  int64_t j = 0;
-  for (; j + J <= n; j += J) dot_block<T, S, J>(k, xp, ldx, wp + j * ldw, ldw, yp + j, ldy);
-  for (; j < n; ++j) dot_block<T, S, 1>(k, xp, ldx, wp + j * ldw, ldw, yp + j, ldy);
+  Vec<A> sums[S * columns];
+  for (int64_t j0 = 0; j0 < n; j0 += columns) {
+    const int64_t j1 = n - j0 < columns ? n : j0 + columns;
+    const int64_t full = (j1 - j0) / J * J;
+    for (auto& v : sums) v = Vec<A>{};
+    for (int64_t p = 0; p < k; p += run) {
+      const int64_t len = k - p < run ? k - p : run;
+      // What this pass over the columns leaves for the next one; memory is slower than the products, not
+      // faster.
+      const int64_t ahead = p + run < k ? run : columns * ldw - p;
+      int64_t j = 0;
+      for (; j < full; j += J)
+        dot_block<T, S, J>(len, xp + p, ldx, wp + (j0 + j) * ldw + p, ldw, ahead, sums + j * S);
+      for (; j < j1 - j0; ++j)
+        dot_block<T, S, 1>(len, xp + p, ldx, wp + (j0 + j) * ldw + p, ldw, ahead, sums + j * S);
+    }
+    for (int64_t j = 0; j < j1 - j0; ++j)
+      for (int s = 0; s < S; ++s)
+        yp[s * ldy + j0 + j] = lane_sum(sums[j < full ? j / J * J * S + s * J + j % J : j * S + s]);
+  }
 }
 
 // y[S, n] += x[S, K] w[K, n], K rows of w at a time: the partial sums of y stay in L1 between blocks of rows.
@@ -80,7 +135,10 @@ MLX_INLINE void axpy_block(int64_t n, const Acc<T>* x, int64_t ldx, const T* w, 
     for (int p = 0; p < K; ++p) {
       Vec<A> wv[NV];
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) wv[v] = load(w + p * ldw + j + v * lanes);
+      for (int v = 0; v < NV; ++v) {
+        wv[v] = load(w + p * ldw + j + v * lanes);
+        if constexpr (S > 1) __builtin_prefetch(w + (p + K) * ldw + j + v * lanes, 0, 2);
+      }
 #pragma GCC unroll 8
       for (int s = 0; s < S; ++s) {
         const Vec<A> xv = splat(x[s * ldx + p]);

@@ -11,7 +11,9 @@ namespace {
 
 constexpr int64_t kItemBytes = 256 << 10;  // of the large operand: 10 to 20 us of one core
 constexpr int64_t kMostPieces = 32;        // pieces that a long k is cut into where the outputs are few
-constexpr int64_t kMostColumns = 2048;     // outputs of an item: their sums stay in L1
+constexpr int64_t kMostSums = 4096;        // of an item: they stay in L1
+
+constexpr int64_t kInPlaceBytes = 512 << 10;  // of B: long strided walks are for packers
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -32,6 +34,9 @@ View view(const Product& p) {
   return {true, static_cast<int>(p.n), p.m, p.b, p.b_col, p.b_row, p.a, p.a_col, p.a_row};
 }
 
+// Rows a multiple of 1 KiB apart would fall into few sets of the L1 cache.
+int64_t padded(int64_t ld) { return ld % 256 == 0 ? ld + 16 : ld; }
+
 const char* at(const void* p, int64_t elements, Elem e) {
   return static_cast<const char*>(p) + elements * kElemSize[e];
 }
@@ -39,7 +44,7 @@ const char* at(const void* p, int64_t elements, Elem e) {
 }  // namespace
 
 bool accepts_skinny(const GemmTable& t, const Product& p) {
-  if (!t.skinny_dot[p.type] || std::min(p.m, p.n) > kMaxSkinny) return false;
+  if (!t.dot[p.type].run || std::min(p.m, p.n) > kMaxSkinny) return false;
   const View v = view(p);
   return v.w_p == 1 || v.w_j == 1 || v.n == 1 || p.k == 1;
 }
@@ -50,37 +55,41 @@ void skinny(const GemmTable& t, const Product& p) {
   const int64_t w_stride = dots ? v.w_j : v.w_p;
   const int64_t acc = p.type == kF64 ? 8 : 4, size = kElemSize[p.type];
 
-  const int64_t ldx = (p.k + 15) / 16 * 16;
-  Workspace x_space(v.count * ldx * acc);
+  const Skinny& kernel = dots ? t.dot[p.type] : t.axpy[p.type];
+  const int64_t ldx = padded((p.k + 31) / 32 * 32);
+  Workspace x_space(v.count * ldx * kernel.x_size);
   char* x = x_space.as<char>();
   for (int s = 0; s < v.count; ++s) {
-    t.widen(p.type, at(v.x, s * v.x_s, p.type), v.x_p, p.k, x + s * ldx * acc);
-    std::memset(x + (s * ldx + p.k) * acc, 0, static_cast<size_t>((ldx - p.k) * acc));
+    char* row = x + s * ldx * kernel.x_size;
+    kernel.copy_x(at(v.x, s * v.x_s, p.type), v.x_p, p.k, row);
+    std::memset(row + p.k * kernel.x_size, 0, static_cast<size_t>((ldx - p.k) * kernel.x_size));
   }
 
   // Items: blocks of outputs, and pieces of k where blocks alone are too few.
   const int64_t column_bytes = std::max<int64_t>(1, p.k * size);
-  int64_t columns = std::clamp<int64_t>(kItemBytes / column_bytes, 16, kMostColumns) / 16 * 16;
-  if (!dots) columns = std::min(kMostColumns, std::max<int64_t>(columns, 256));
+  int64_t columns = std::clamp<int64_t>(kItemBytes / column_bytes, 16, 2048) / 16 * 16;
+  if (!dots)
+    columns = std::max<int64_t>(kMostSums / v.count, 1024);  // long runs of each row suit the prefetchers
   columns = std::min(columns, v.n);
   const int64_t blocks = ceil_div(v.n, columns);
   int64_t pieces = 1;
   if (blocks < 8) pieces = std::clamp<int64_t>(v.n * column_bytes / kItemBytes / blocks, 1, kMostPieces);
-  const int64_t piece = std::max<int64_t>(16, ceil_div(ceil_div(p.k, pieces), 16) * 16);
+  const int64_t piece = std::max<int64_t>(32, ceil_div(ceil_div(p.k, pieces), 32) * 32);
   pieces = std::max<int64_t>(1, ceil_div(p.k, piece));
 
-  const int64_t part = v.count * columns;  // sums of one block
+  const int64_t ldy = padded(columns);
+  const int64_t part = v.count * ldy;  // sums of one block
   Workspace sums(blocks * pieces * part * acc);
   const auto finish = [&](int64_t block, char* y) {
     const int64_t j0 = block * columns, cols = std::min(columns, v.n - j0);
     const int64_t row = v.transposed ? j0 : 0, col = v.transposed ? 0 : j0;
     const int64_t rows_c = v.transposed ? cols : v.count, cols_c = v.transposed ? v.count : cols;
     Workspace turned(v.transposed ? part * acc : 0);
-    int64_t ld = columns;
+    int64_t ld = ldy;
     if (v.transposed) {
       const auto turn = [&]<class T>(const T* from, T* to) {
         for (int64_t j = 0; j < cols; ++j)
-          for (int s = 0; s < v.count; ++s) to[j * v.count + s] = from[s * columns + j];
+          for (int s = 0; s < v.count; ++s) to[j * v.count + s] = from[s * ldy + j];
       };
       if (acc == 8) {
         turn(reinterpret_cast<const double*>(y), turned.as<double>());
@@ -101,8 +110,7 @@ void skinny(const GemmTable& t, const Product& p) {
     const int64_t k = std::min(piece, p.k - p0);
     char* y = sums.as<char>() + item * part * acc;
     const char* w = at(v.w, j0 * v.w_j + p0 * v.w_p, p.type);
-    (dots ? t.skinny_dot : t.skinny_axpy)[p.type](v.count, k, cols, x + p0 * acc, ldx, w, w_stride, y,
-                                                  columns);
+    kernel.run(v.count, k, cols, x + p0 * kernel.x_size, ldx, w, w_stride, y, ldy);
     if (pieces == 1) finish(block, y);
   };
   if (v.n * column_bytes <= 2 * kItemBytes) {
@@ -126,6 +134,8 @@ void skinny(const GemmTable& t, const Product& p) {
   }
 }
 
-bool read_b_in_place(const Family& f, const Product& p) { return p.m <= 4 * f.mr; }
+bool read_b_in_place(const Family& f, const Product& p) {
+  return p.m <= 4 * f.mr && p.b_row * p.k * f.packed_size <= kInPlaceBytes;
+}
 
 }  // namespace mlx::core::cpu::gemm_detail

@@ -245,6 +245,10 @@ MLX_INLINE void put_scalar(T* p, Acc<T> x) {
 // The sum of the lanes: halves, then quarters, ... so that the order does not depend on the compiler.
 template <class V>
 MLX_INLINE auto lane_sum(V v) {
+#if MLX_ISA_LEVEL >= 4
+  if constexpr (sizeof(v[0]) == 4) return _mm512_reduce_add_ps(v);
+  if constexpr (sizeof(v[0]) == 8) return _mm512_reduce_add_pd(v);
+#endif
   using T = std::remove_reference_t<decltype(v[0])>;
   constexpr int n = sizeof(V) / sizeof(T);
   T x[n];
