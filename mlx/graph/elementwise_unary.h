@@ -67,7 +67,7 @@ struct Sqrt : InexactRow<1> {
 };
 struct Rsqrt : InexactRow<1> {
   static constexpr std::string_view name = "rsqrt", msl = "rsqrt(x)";
-  static constexpr double max_ulp = 1;
+  static constexpr double max_ulp = 1.5;
   template <class A>
   static A tangent(const A& t, const A& x, const A& y) {
     return t * like(x, -0.5) * y / x;
@@ -93,7 +93,7 @@ struct Exp : InexactRow<1> {
 };
 struct Expm1 : FloatRow<1> {
   static constexpr std::string_view name = "expm1", msl = "expm1(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 1.5;
   // y + 1, not exp(x): y is at hand, a second exp is not.
   template <class A>
   static A tangent(const A& t, const A& x, const A& y) {
@@ -110,7 +110,7 @@ struct Log : InexactRow<1> {
 };
 struct Log2 : InexactRow<1> {
   static constexpr std::string_view name = "log2", msl = "log2(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t / (x * like(x, ln2));
@@ -118,7 +118,7 @@ struct Log2 : InexactRow<1> {
 };
 struct Log10 : InexactRow<1> {
   static constexpr std::string_view name = "log10", msl = "log10(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t / (x * like(x, ln10));
@@ -126,7 +126,7 @@ struct Log10 : InexactRow<1> {
 };
 struct Log1p : InexactRow<1> {
   static constexpr std::string_view name = "log1p", msl = "log1p(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t / (x + like(x, 1.0));
@@ -137,7 +137,7 @@ struct Log1p : InexactRow<1> {
 
 struct Sin : InexactRow<1> {
   static constexpr std::string_view name = "sin", msl = "sin(x)";
-  static constexpr double max_ulp = 1;
+  static constexpr double max_ulp = 1.75;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * cos(x);
@@ -145,7 +145,7 @@ struct Sin : InexactRow<1> {
 };
 struct Cos : InexactRow<1> {
   static constexpr std::string_view name = "cos", msl = "cos(x)";
-  static constexpr double max_ulp = 1;
+  static constexpr double max_ulp = 1.75;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return -t * sin(x);
@@ -153,7 +153,7 @@ struct Cos : InexactRow<1> {
 };
 struct Tan : InexactRow<1> {
   static constexpr std::string_view name = "tan", msl = "tan(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A& y) {
     return t * (square(y) + like(x, 1.0));
@@ -161,7 +161,7 @@ struct Tan : InexactRow<1> {
 };
 struct Sinh : InexactRow<1> {
   static constexpr std::string_view name = "sinh", msl = "sinh(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * cosh(x);
@@ -169,7 +169,7 @@ struct Sinh : InexactRow<1> {
 };
 struct Cosh : InexactRow<1> {
   static constexpr std::string_view name = "cosh", msl = "cosh(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * sinh(x);
@@ -177,7 +177,7 @@ struct Cosh : InexactRow<1> {
 };
 struct Tanh : InexactRow<1> {
   static constexpr std::string_view name = "tanh", msl = "tanh(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 1.5;
   template <class A>
   static A tangent(const A& t, const A& x, const A& y) {
     return t * (like(x, 1.0) - square(y));
@@ -185,7 +185,7 @@ struct Tanh : InexactRow<1> {
 };
 struct Arcsin : InexactRow<1> {
   static constexpr std::string_view name = "arcsin", msl = "asin(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * rsqrt(like(x, 1.0) - square(x));
@@ -193,7 +193,7 @@ struct Arcsin : InexactRow<1> {
 };
 struct Arccos : InexactRow<1> {
   static constexpr std::string_view name = "arccos", msl = "acos(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return -t * rsqrt(like(x, 1.0) - square(x));
@@ -201,7 +201,7 @@ struct Arccos : InexactRow<1> {
 };
 struct Arctan : InexactRow<1> {
   static constexpr std::string_view name = "arctan", msl = "atan(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t / (square(x) + like(x, 1.0));
@@ -209,7 +209,7 @@ struct Arctan : InexactRow<1> {
 };
 struct Arcsinh : InexactRow<1> {
   static constexpr std::string_view name = "arcsinh", msl = "asinh(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * rsqrt(square(x) + like(x, 1.0));
@@ -217,7 +217,7 @@ struct Arcsinh : InexactRow<1> {
 };
 struct Arccosh : InexactRow<1> {
   static constexpr std::string_view name = "arccosh", msl = "acosh(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   // Two roots: sqrt(x * x - 1) has the wrong sign in the left half of the complex plane.
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
@@ -226,7 +226,7 @@ struct Arccosh : InexactRow<1> {
 };
 struct Arctanh : InexactRow<1> {
   static constexpr std::string_view name = "arctanh", msl = "atanh(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t / (like(x, 1.0) - square(x));
@@ -245,7 +245,7 @@ struct Sigmoid : FloatRow<1> {
 };
 struct Erf : FloatRow<1> {
   static constexpr std::string_view name = "erf", msl = "erf(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 1.5;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * exp(-square(x)) * like(x, two_over_sqrt_pi);
@@ -253,7 +253,7 @@ struct Erf : FloatRow<1> {
 };
 struct Erfc : FloatRow<1> {
   static constexpr std::string_view name = "erfc", msl = "erfc(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * exp(-square(x)) * like(x, -two_over_sqrt_pi);
@@ -261,7 +261,7 @@ struct Erfc : FloatRow<1> {
 };
 struct Erfinv : FloatRow<1> {
   static constexpr std::string_view name = "erfinv", msl = "erfinv(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.52;
   template <class A>
   static A tangent(const A& t, const A& x, const A& y) {
     return t * exp(square(y)) * like(x, half_sqrt_pi);
@@ -270,7 +270,7 @@ struct Erfinv : FloatRow<1> {
 // log |gamma(x)|
 struct Lgamma : FloatRow<1> {
   static constexpr std::string_view name = "lgamma", msl = "lgamma(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * digamma(x);
@@ -278,7 +278,7 @@ struct Lgamma : FloatRow<1> {
 };
 struct Digamma : FloatRow<1> {
   static constexpr std::string_view name = "digamma", msl = "digamma(x)";
-  static constexpr double max_ulp = 2;
+  static constexpr double max_ulp = 0.51;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * polygamma(like(x, 1.0), x);

@@ -1,0 +1,104 @@
+// The table of this instruction set, and the functions that only move items: select, fill, gather, scatter,
+// transpose.
+#include "mlx/cpu/isa/tiles.h"
+
+#include "mlx/cpu/isa/tile_loops.h"
+
+namespace mlx::core::cpu::MLX_ISA {
+
+template <class U>
+void select_items(void* out, const void* a, const void* b, const void* c, int64_t n) {
+  run<row::Select, U, U>(static_cast<U*>(out), n, static_cast<const b8*>(a), static_cast<const U*>(b),
+                         static_cast<const U*>(c));
+}
+
+template <class U>
+void fill_items(void* out, const void* value, int64_t n) {
+  U item;
+  __builtin_memcpy(&item, value, sizeof(U));
+  U* y = static_cast<U*>(out);
+  for (int64_t i = 0; i < n; ++i) y[i] = item;
+}
+
+template <class U>
+void gather_items(void* out, const void* in, int64_t stride, int64_t n) {
+  U* y = static_cast<U*>(out);
+  const U* x = static_cast<const U*>(in);
+  if (stride == 1) {
+    __builtin_memcpy(out, in, static_cast<size_t>(n) * sizeof(U));
+  } else if (stride == 2) {  // as real and imaginary parts lie: two loads and a shuffle
+    for (int64_t i = 0; i < n; ++i) y[i] = x[2 * i];
+  } else if (stride == -1) {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[-i];
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i * stride];
+  }
+}
+
+template <class U>
+void scatter_items(void* out, int64_t stride, const void* in, int64_t n) {
+  U* y = static_cast<U*>(out);
+  const U* x = static_cast<const U*>(in);
+  for (int64_t i = 0; i < n; ++i) y[i * stride] = x[i];
+}
+
+// Squares of one cache line a side: every line of both matrices is then used up while it is in L1.
+template <class U>
+void transpose_items(void* out, const void* in, int64_t rows, int64_t columns, int64_t stride) {
+  constexpr int64_t side = 64 / sizeof(U);
+  U* y = static_cast<U*>(out);
+  const U* x = static_cast<const U*>(in);
+  for (int64_t r0 = 0; r0 < rows; r0 += side) {
+    const int64_t height = rows - r0 < side ? rows - r0 : side;
+    for (int64_t c0 = 0; c0 < columns; c0 += side) {
+      const int64_t width = columns - c0 < side ? columns - c0 : side;
+      for (int64_t r = r0; r < r0 + height; ++r)
+        for (int64_t c = c0; c < c0 + width; ++c) y[r * columns + c] = x[r + c * stride];
+    }
+  }
+}
+
+template <class U>
+void enter_copies_of(Tiles& tiles, int size) {
+  tiles.fill[size] = fill_items<U>;
+  tiles.gather[size] = gather_items<U>;
+  tiles.scatter[size] = scatter_items<U>;
+  tiles.transpose[size] = transpose_items<U>;
+}
+
+// Selecting looks at no value: dtypes of one size share a function.
+void enter_select(Tiles& tiles) {
+  constexpr int sizes[kDtypes] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 2, 8};
+  for (int d = 0; d < kDtypes; ++d)
+    tiles.op[row::op_of<row::Select>][d] = sizes[d] == 1   ? select_items<uint8_t>
+                                           : sizes[d] == 2 ? select_items<uint16_t>
+                                           : sizes[d] == 4 ? select_items<uint32_t>
+                                                           : select_items<uint64_t>;
+}
+
+static Tiles make_tiles() {
+  Tiles tiles{};
+  enter_float32_unary(tiles);
+  enter_float32_binary(tiles);
+  enter_float64(tiles);
+  enter_complex64(tiles);
+  enter_half(tiles);
+  enter_integers8(tiles);
+  enter_integers16(tiles);
+  enter_integers32(tiles);
+  enter_integers64(tiles);
+  enter_casts(tiles);
+  enter_select(tiles);
+  enter_copies_of<uint8_t>(tiles, 0);
+  enter_copies_of<uint16_t>(tiles, 1);
+  enter_copies_of<uint32_t>(tiles, 2);
+  enter_copies_of<uint64_t>(tiles, 3);
+  return tiles;
+}
+
+const Tiles& tiles_table() {
+  static const Tiles table = make_tiles();
+  return table;
+}
+
+}  // namespace mlx::core::cpu::MLX_ISA

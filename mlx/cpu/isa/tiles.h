@@ -1,0 +1,55 @@
+// Tile functions: the simplest loops there are, one per (operation, dtype), compiled once per instruction
+// set. Contiguous in, contiguous out. The evaluator runs tapes of them over tiles that stay in L1, or one of
+// them straight on arrays.
+//
+// For every entry:
+//   - n is any number, 0 included; pointers need the alignment of an element only.
+//   - `out` may be exactly one of the operands if both have the same item size; otherwise it overlaps none of
+//   them.
+//   - float16 and bfloat16 compute in float32 and round once. An element's bits depend on its operands alone,
+//   not on
+//     where in a tile it lies.
+#pragma once
+
+#include <cstdint>
+
+#include "mlx/cpu/isa.h"
+#include "mlx/dtype.h"
+#include "mlx/graph/elementwise.h"
+
+namespace mlx::core::cpu {
+
+struct Tiles {
+  // Unary rows read a, binary rows a and b, ternary rows a, b and c.
+  using Fn = void (*)(void* out, const void* a, const void* b, const void* c, int64_t n);
+  using CastFn = void (*)(void* out, const void* in, int64_t n);
+  // n items at in[0], in[stride], in[2 * stride] ... to consecutive places, or back. The stride counts items.
+  using GatherFn = void (*)(void* out, const void* in, int64_t stride, int64_t n);
+  using ScatterFn = void (*)(void* out, int64_t stride, const void* in, int64_t n);
+  // out[r * columns + c] = in[r + c * stride]: rows x columns items out of a matrix that lies the other way
+  // round.
+  using TransposeFn = void (*)(void* out, const void* in, int64_t rows, int64_t columns, int64_t stride);
+
+  // By the dtype of the value operands (for select: the second and third). Null where the row does not accept
+  // it.
+  Fn op[elementwise::kOps][kDtypes];
+  // cast[from][to]. To bool: is it nonzero. Real to integer: truncates; nan gives 0; 32- and 64-bit targets
+  // saturate (uint32 and uint64 wrap negative values), narrower ones take the low bits of the conversion to
+  // int32. From complex: the real part (to bool: either part). from == to copies.
+  CastFn cast[kDtypes][kDtypes];
+
+  // By the logarithm of the item size: 1, 2, 4, 8 bytes.
+  void (*fill[4])(void* out, const void* value, int64_t n);
+  GatherFn gather[4];
+  ScatterFn scatter[4];
+  TransposeFn transpose[4];
+};
+
+MLX_DECLARE_ISA_TABLE(Tiles, tiles)
+
+// The index of an item size in the tables by size.
+constexpr int size_index(int itemsize) {
+  return itemsize == 8 ? 3 : itemsize == 4 ? 2 : itemsize == 2 ? 1 : 0;
+}
+
+}  // namespace mlx::core::cpu

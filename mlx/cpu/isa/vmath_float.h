@@ -1,0 +1,144 @@
+// float32 functions in float32 arithmetic: those that matter for speed. The bounds are in the rows of
+// mlx/graph/elementwise_unary.h; coefficients are minimax (Remez), their errors given in units of the
+// function.
+#pragma once
+
+#include "mlx/cpu/isa/vmath.h"
+
+namespace mlx::core::cpu::MLX_ISA {
+
+// x = n ln2 + r with |r| <= ln2 / 2, for |x| < 2^15. The high part of ln2 has few bits: n times it is exact.
+struct ExpReduced {
+  float r;
+  float n;
+  int32_t n_int;
+};
+inline ExpReduced reduce_exp(float x) {
+  const float t = fma(x, 0x1.715476p0f, rounder_f);
+  const float n = t - rounder_f;
+  const float r = fma(n, 2.12194440e-4f, fma(n, -0.693359375f, x));
+  return {r, n, static_cast<int32_t>(bits_of(t) - bits_of(rounder_f))};
+}
+// exp(r): 2^-28.3
+inline float exp_reduced(float r) {
+  const float q = poly(r, 4.9999994e-01f, 1.666652e-01f, 4.1668393e-02f, 8.368781e-03f, 1.3814467e-03f);
+  return fma(r * r, q, r) + 1.0f;
+}
+inline float power_of_two(int32_t n) { return of_bits(static_cast<uint32_t>(n + 127) << 23); }
+
+inline float exp(float x) {
+  const ExpReduced e = reduce_exp(at_most(at_least(x, -104.0f), 89.0f));
+  // In two steps: n runs from -150 to 128, and a subnormal result must round once.
+  const int32_t half = e.n_int >> 1;
+  return exp_reduced(e.r) * power_of_two(half) * power_of_two(e.n_int - half);
+}
+
+// For -87 <= x <= 88.
+inline float exp_normal(float x) {
+  const ExpReduced e = reduce_exp(x);
+  return of_bits(bits_of(exp_reduced(e.r)) + (static_cast<uint32_t>(e.n_int) << 23));
+}
+
+inline float expm1(float x) {
+  const ExpReduced e = reduce_exp(at_most(at_least(x, -18.0f), 89.0f));
+  const float q =
+      poly(e.r, 5.e-01f, 1.6666666e-01f, 4.166636e-02f, 8.33339e-03f, 1.394072e-03f, 1.9845886e-04f);
+  const float p = fma(e.r * e.r, q, e.r);
+  const float s = power_of_two(e.n_int - 1);  // half of 2^n: 2^128 is no float
+  const float y = 2.0f * fma(s, p, s - 0.5f);
+  return abs(x) < 0x1p-25f ? x : y;
+}
+
+inline float log(float x) {
+  const bool subnormal = x < 0x1p-126f;
+  const float scaled = x * 0x1p23f;
+  const float normal = subnormal ? scaled : x;
+  const float e0 = subnormal ? -23.0f : 0.0f;
+  const int32_t i = static_cast<int32_t>(bits_of(normal) - 0x3f3504f3u);  // sqrt(1/2)
+  const float e = static_cast<float>(i >> 23) + e0;
+  const float f = of_bits((static_cast<uint32_t>(i) & 0x7fffffu) + 0x3f3504f3u) - 1.0f;
+  // log(1 + f) = f - f^2 / 2 + f^3 p(f): 2^-27.4
+  const float p = poly(f, 3.333333e-01f, -2.500082e-01f, 2.0001227e-01f, -1.6623358e-01f, 1.4201754e-01f,
+                       -1.3160172e-01f, 1.2761606e-01f, -7.634556e-02f);
+  const float z = f * f;
+  const float low = fma(-0.5f, z, fma(e, -2.12194440e-4f, f * z * p));
+  const float y = fma(e, 0.693359375f, f + low);
+  const float special = x == 0.0f ? -inf_f : nan_f;
+  const float positive = x == inf_f ? x : y;
+  return x > 0.0f ? positive : special;
+}
+
+// 1 / (1 + exp(-x)), written with exp(-|x|), which cannot overflow. What 1 + z lost is divided out to first
+// order.
+inline float sigmoid(float x) {
+  const float z = exp(of_bits(bits_of(x) | 0x80000000u));
+  const float numerator = x < 0.0f ? z : 1.0f;
+  const float sum = 1.0f + z;
+  const float lost = z - (sum - 1.0f);
+  const float y = numerator / sum;
+  return fma(-y, lost * fma(-0.4859f, sum, 1.457f), y);  // 1 / sum, 1 <= sum <= 2, to 5 %
+}
+
+inline float tanh(float x) {
+  const float a = at_most(abs(x), 9.5f);  // from 9.02 on it rounds to 1
+  const float z = a * a;
+  // x + x^3 p(x^2) for |x| < 0.55: 2^-28.4
+  const float p = poly(z, -3.33333e-01f, 1.3331924e-01f, -5.378383e-02f, 2.0795971e-02f, -5.8951573e-03f);
+  const float small = fma(a * z, p, a);
+  const float u = exp_normal(-2.0f * a);
+  const float large = 1.0f - (2.0f * u) / (1.0f + u);
+  return copysign(a >= 0.55f ? large : small, x);  // this way round a nan stays one
+}
+
+inline float erf(float x) {
+  const float a = at_most(abs(x), 3.95f);  // there it has rounded to 1
+  const float z = a * a;
+  // x + x p(x^2) for |x| < 0.93: 2^-31
+  const float p = poly(z, 1.2837917e-01f, -3.7612632e-01f, 1.12836875e-01f, -2.685894e-02f, 5.199907e-03f,
+                       -8.130013e-04f, 8.316777e-05f);
+  const float small = fma(a, p, a);
+  // 1 - exp(-q(|x|)) beyond: 2^-34
+  const float q = poly(a, -1.7601605e-04f, 1.1295214e+00f, 6.33334e-01f, 1.082943e-01f, -2.5128612e-02f,
+                       4.174549e-03f, -4.3518178e-04f, 2.115723e-05f);
+  const float large = 1.0f - exp_normal(-q);
+  return copysign(a >= 0.926f ? large : small, x);  // this way round a nan stays one
+}
+
+// --- sin and cos. Arguments of magnitude above kTrigLimit are left to the slow functions of the same name
+// ---
+
+inline constexpr float kTrigLimit = 71476.0f;
+
+// sin(x + offset pi/2)
+inline float sin_quadrant(float x, uint32_t offset) {
+#if MLX_ISA_LEVEL == 2
+  // Without a fused multiply-add the reduction needs the bits of a double.
+  const double wide = x;
+  const double t = wide * 0x1.45f306dc9c883p-1 + rounder_d;
+  const double n = t - rounder_d;
+  const float r = static_cast<float>(wide - n * 0x1.921fb54400000p+0 - n * 0x1.0b4611a626331p-34);
+  const uint32_t q = static_cast<uint32_t>(bits_of(t)) + offset;
+#else
+  const float t = fma(x, 0x1.45f306p-1f, rounder_f);
+  const float n = t - rounder_f;
+  const float r = fma(n, -0x1.84698ap-48f, fma(n, -0x1.4442d0p-24f, fma(n, -0x1.921fb4p+0f, x)));
+  const uint32_t q = bits_of(t) + offset;
+#endif
+  const float z = r * r;
+  const float s = fma(r * z, poly(z, -1.6666655e-01f, 8.332173e-03f, -1.9516656e-04f), r);        // 2^-28
+  const float c = fma(z, poly(z, -0.5f, 4.1666623e-02f, -1.3886755e-03f, 2.4389634e-05f), 1.0f);  // 2^-34
+  const float y = (q & 1) != 0 ? c : s;
+  return of_bits(bits_of(y) ^ ((q & 2) << 30));
+}
+inline float sin(float x) {
+  const float y = sin_quadrant(x, 0);
+  return abs(x) < 0x1p-13f ? x : y;  // keeps -0
+}
+inline float cos(float x) { return sin_quadrant(x, 1); }
+
+inline bool is_large_angle(float x) {
+  const uint32_t magnitude = bits_of(x) & 0x7fffffffu;
+  return magnitude - bits_of(kTrigLimit) < 0x7f800000u - bits_of(kTrigLimit);
+}
+
+}  // namespace mlx::core::cpu::MLX_ISA
