@@ -1,0 +1,202 @@
+"""Rows of mx.fast: layer_norm, rms_norm, rope, scaled_dot_product_attention, cross_entropy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from op_row import FLOATS, Bad, Op, S, f, index, v
+
+NORM = {"float16": 2, "bfloat16": 2, "float32": 8, "float64": 32}
+LOW = ("float16", "bfloat16", "float32")
+
+
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def rms_norm(x: Any, weight: Any, eps: float) -> Any:
+    y = x / np.sqrt((x * x).mean(-1, keepdims=True) + eps)
+    return y if weight is None else y * weight
+
+
+def rope(
+    x: Any, dims: int, *, traditional: bool, base: Any, scale: float, offset: Any, freqs: Any = None
+) -> Any:
+    """Position p turns the pair (x1, x2) of frequency w by the angle p * scale * w."""
+    half = dims // 2
+    inverse = base ** -(np.arange(half) / half) if freqs is None else 1 / freqs
+    start = np.asarray(offset).reshape(-1, *([1] * (x.ndim - 2))) if np.ndim(offset) else offset
+    p = (np.arange(x.shape[-2]) + start) * scale
+    angle = np.asarray(p)[..., None] * inverse
+    c, s = np.cos(angle), np.sin(angle)
+    out = np.array(x)
+    one, two = (
+        (slice(0, dims, 2), slice(1, dims, 2))
+        if traditional
+        else (slice(0, half), slice(half, dims))
+    )
+    a, b = x[..., one], x[..., two]
+    out[..., one], out[..., two] = a * c - b * s, a * s + b * c
+    return out
+
+
+def attention(q: Any, k: Any, v: Any, *, scale: float, mask: Any = None, sinks: Any = None) -> Any:
+    group = q.shape[1] // k.shape[1]
+    k, v = np.repeat(k, group, 1), np.repeat(v, group, 1)
+    s = scale * np.einsum("bhqd,bhkd->bhqk", q, k)
+    if isinstance(mask, str):
+        n, m = s.shape[-2:]
+        s = np.where(np.arange(m) <= np.arange(n)[:, None] + m - n, s, -np.inf)
+    elif mask is not None:
+        s = np.where(mask, s, -np.inf) if mask.dtype == bool else s + mask
+    if sinks is not None:
+        s = np.concatenate([s, np.broadcast_to(sinks[None, :, None, None], (*s.shape[:-1], 1))], -1)
+    e = np.exp(s - s.max(-1, keepdims=True))
+    p = e / e.sum(-1, keepdims=True)
+    p = p[..., : k.shape[2]]
+    return np.einsum("bhqk,bhkd->bhqd", p, v)
+
+
+def cross_entropy(logits: Any, targets: Any) -> Any:
+    m = logits.max(-1, keepdims=True)
+    lse = np.log(np.exp(logits - m).sum(-1)) + m[..., 0]
+    return lse - np.take_along_axis(logits, targets[..., None].astype(int), -1)[..., 0]
+
+
+PLAIN = {"traditional": False, "base": 10000.0, "scale": 1.0, "offset": 0}
+
+OPS: list[Op] = [
+    Op(
+        "fast.layer_norm",
+        [
+            S(f(3, 8), None, None, 1e-5),
+            S(f(3, 8), f(8), f(8), 1e-5),
+            S(f(2, 3, 70), f(70), None, 1e-3),
+            S(f(4), None, f(4), 1e-5),
+            S(f(0, 4), f(4), f(4), 1e-5),
+        ],
+        layer_norm,
+        dtypes=FLOATS,
+        diff=True,
+        smooth=True,
+        eps=NORM,
+        errors=[
+            Bad(S(f(3, 4), f(3), None, 1e-5), ValueError, r"\[layer_norm\].*3"),
+            Bad(S(f(3, 4), None, f(3), 1e-5), ValueError, r"\[layer_norm\].*3"),
+            Bad(S(f(3, 4), f(2, 4), None, 1e-5), ValueError, r"\[layer_norm\]"),
+            Bad(S(f(), None, None, 1e-5), ValueError, r"\[layer_norm\]"),
+        ],
+    ),
+    Op(
+        "fast.rms_norm",
+        [
+            S(f(3, 8), None, 1e-5),
+            S(f(3, 8), f(8), 1e-5),
+            S(f(2, 3, 70), f(70), 1e-3),
+            S(f(4), f(4), 1e-5),
+            S(f(0, 4), f(4), 1e-5),
+        ],
+        rms_norm,
+        dtypes=FLOATS,
+        diff=True,
+        smooth=True,
+        eps=NORM,
+        errors=[
+            Bad(S(f(3, 4), f(3), 1e-5), ValueError, r"\[rms_norm\].*3"),
+            Bad(S(f(), None, 1e-5), ValueError, r"\[rms_norm\]"),
+        ],
+    ),
+    Op(
+        "fast.rope",
+        [
+            S(f(1, 3, 8), 8, **PLAIN),
+            S(f(2, 2, 5, 8), 8, **PLAIN),
+            S(f(2, 2, 5, 8), 4, **PLAIN),
+            S(f(1, 3, 8), 8, **{**PLAIN, "traditional": True}),
+            S(f(1, 3, 8), 8, **{**PLAIN, "offset": 7, "scale": 0.5}),
+            S(
+                f(1, 3, 8),
+                8,
+                **{**PLAIN, "base": None, "freqs": v([1.0, 2.0, 3.0, 5.0], "float32")},
+            ),
+            S(f(2, 2, 3, 4), 4, **{**PLAIN, "offset": v([1, 5], "int32")}),
+            S(f(2, 2, 1, 6), 4, **{**PLAIN, "traditional": True, "base": 100.0}),
+            S(f(1, 3, 8), 8, **{**PLAIN, "offset": v(9, "int32")}),
+        ],
+        rope,
+        dtypes=LOW,
+        diff=(0,),
+        eps={"float16": 2, "bfloat16": 2, "float32": 16},
+        errors=[
+            Bad(S(f(3, 4), 3, **PLAIN), ValueError, r"\[rope\].*3.*2"),
+            Bad(S(f(1, 3, 8), 9, **PLAIN), ValueError, r"\[rope\]"),
+            Bad(S(f(1, 3, 8), 8, **{**PLAIN, "base": None}), ValueError, r"\[rope\]"),
+            Bad(S(f(1, 3, 8), 8, **{**PLAIN, "freqs": f(4)}), ValueError, r"\[rope\]"),
+        ],
+    ),
+    Op(
+        "fast.scaled_dot_product_attention",
+        [
+            S(f(1, 2, 3, 4), f(1, 2, 3, 4), f(1, 2, 3, 4), scale=0.5),
+            S(f(1, 4, 3, 8), f(1, 2, 5, 8), f(1, 2, 5, 8), scale=0.3),
+            S(f(2, 2, 5, 4), f(2, 2, 5, 4), f(2, 2, 5, 4), scale=1.0, mask="causal"),
+            S(f(1, 2, 2, 4), f(1, 1, 6, 4), f(1, 1, 6, 4), scale=1.0, mask="causal"),
+            S(f(1, 2, 3, 4), f(1, 2, 3, 4), f(1, 2, 3, 4), scale=0.5, mask=f(3, 3)),
+            S(
+                f(1, 2, 3, 4),
+                f(1, 2, 3, 4),
+                f(1, 2, 3, 4),
+                scale=0.5,
+                mask=v([[True, False, True]] * 3, "bool_"),
+            ),
+            S(f(1, 2, 1, 4), f(1, 2, 7, 4), f(1, 2, 7, 6), scale=0.5),
+            S(f(1, 2, 3, 4), f(1, 2, 3, 4), f(1, 2, 3, 4), scale=0.5, sinks=f(2)),
+            S(f(1, 2, 40, 16), f(1, 2, 70, 16), f(1, 2, 70, 16), scale=0.25),
+        ],
+        attention,
+        dtypes=FLOATS,
+        diff=True,
+        smooth=True,
+        eps={"float16": 3, "bfloat16": 3, "float32": 8, "float64": 16},
+        errors=[
+            Bad(
+                S(f(3, 4), f(3, 4), f(3, 4), scale=1.0),
+                ValueError,
+                r"\[scaled_dot_product_attention\]",
+            ),
+            Bad(
+                S(f(1, 3, 2, 4), f(1, 2, 2, 4), f(1, 2, 2, 4), scale=1.0),
+                ValueError,
+                r"\[scaled_dot_product_attention\]",
+            ),
+            Bad(
+                S(f(1, 2, 2, 4), f(1, 2, 2, 5), f(1, 2, 2, 5), scale=1.0),
+                ValueError,
+                r"\[scaled_dot_product_attention\]",
+            ),
+            Bad(
+                S(f(1, 2, 2, 4), f(1, 2, 2, 4), f(1, 2, 2, 4), scale=1.0, mask="zzz"),
+                ValueError,
+                "zzz",
+            ),
+            Bad(
+                S(f(1, 2, 2, 4), f(1, 2, 2, 4), f(1, 2, 2, 4), scale=1.0, mask=f(5, 5)), ValueError
+            ),
+        ],
+    ),
+    Op(
+        "fast.cross_entropy",
+        [
+            S(f(3, 8), index(3, high=8)),
+            S(f(2, 3, 70), index(2, 3, high=70)),
+            S(f(5), index(high=5)),
+        ],
+        cross_entropy,
+        dtypes=LOW,
+        diff=True,
+        eps={"float16": 2, "bfloat16": 2, "float32": 4},
+    ),
+]
