@@ -1,0 +1,376 @@
+"""Train a small vision transformer on handwritten digits, then fine-tune a part of it.
+
+The digits (1797 images of 8 x 8 pixels) come with scikit-learn: nothing is downloaded. Without
+flags the script trains, freezes everything but the attention of the last block and the head,
+fine-tunes that on rotated digits and draws a picture. See README.md beside this file for more.
+
+    python train_digits.py                   # train, fine-tune, draw
+    python train_digits.py --train --resume  # go on with training that was interrupted
+    python train_digits.py --finetune        # fine-tune the checkpoint of an earlier run
+    python train_digits.py --quick           # a few seconds, for tests; accuracy does not matter
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
+from scipy.ndimage import rotate
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+SPLIT_SEED = 0  # the split never changes, whatever --seed says: results stay comparable
+IMAGE, PATCH, CLASSES = 8, 2, 10
+SIDE = IMAGE // PATCH  # patches along a side
+
+
+# Data
+
+
+@dataclass
+class Digits:
+    """Images (n, 8, 8) with values in [0, 1] and labels (n,), in two disjoint parts."""
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+    @classmethod
+    def load(cls) -> Digits:
+        images, labels = load_digits().images.astype(np.float32) / 16, load_digits().target
+        train_x, test_x, train_y, test_y = train_test_split(
+            images, labels, test_size=0.25, random_state=SPLIT_SEED, stratify=labels
+        )
+        return cls(train_x, train_y, test_x, test_y)
+
+    def rotated(self, largest_angle: float = 45.0) -> Digits:
+        """The same split, each image turned by an angle of its own."""
+        rng = np.random.default_rng(SPLIT_SEED)
+
+        def turned(images: np.ndarray) -> np.ndarray:
+            angles = rng.uniform(-largest_angle, largest_angle, len(images))
+            pairs = zip(images, angles, strict=True)
+            return np.stack([rotate(x, a, reshape=False, order=1) for x, a in pairs])
+
+        return Digits(
+            turned(self.train_images), self.train_labels, turned(self.test_images), self.test_labels
+        )
+
+    def batch(self, step: int, size: int, seed: int) -> tuple[mx.array, mx.array]:
+        """The batch of a step: a function of its arguments alone, so resuming repeats nothing.
+
+        Every epoch has its own order; images are shifted by up to one pixel.
+        """
+        per_epoch = len(self.train_labels) // size
+        epoch, index = divmod(step, per_epoch)
+        order = np.random.default_rng([seed, epoch]).permutation(len(self.train_labels))
+        chosen = order[index * size : (index + 1) * size]
+        shifts = np.random.default_rng([seed, epoch, index]).integers(0, 3, (2, size))
+        padded = np.pad(self.train_images[chosen], ((0, 0), (1, 1), (1, 1)))
+        rows, columns = shifts[:, :, None] + np.arange(IMAGE)
+        shifted = padded[np.arange(size)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return mx.array(shifted), mx.array(self.train_labels[chosen])
+
+
+# Model
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, (batch, tokens, dims) -> the same shape."""
+
+    def __init__(self, dims: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = 1 / math.sqrt(dims // heads)
+        self.query_key_value = nn.Linear(dims, 3 * dims)
+        self.output = nn.Linear(dims, dims)
+
+    def split(self, x: mx.array) -> list[mx.array]:
+        """Queries, keys and values, each (batch, heads, tokens, dims / heads)."""
+        batch, tokens, _ = x.shape
+        qkv = self.query_key_value(x).reshape(batch, tokens, 3, self.heads, -1)
+        return [part.squeeze(2).transpose(0, 2, 1, 3) for part in mx.split(qkv, 3, axis=2)]
+
+    def __call__(self, x: mx.array) -> mx.array:
+        q, k, v = self.split(x)
+        mixed = mx.fast.scaled_dot_product_attention(q, k, v, scale=self.scale)
+        return self.output(mixed.transpose(0, 2, 1, 3).reshape(x.shape))
+
+    def maps(self, x: mx.array) -> mx.array:
+        """How much each token looks at each other one, (batch, heads, tokens, tokens).
+
+        The fused attention above never holds these numbers, so they are computed here.
+        """
+        q, k, _ = self.split(x)
+        return mx.softmax(self.scale * q @ k.transpose(0, 1, 3, 2), axis=-1)
+
+
+class Block(nn.Module):
+    """Attention, then a two-layer perceptron, each added to its input."""
+
+    def __init__(self, dims: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dims)
+        self.attention = Attention(dims, heads)
+        self.norm2 = nn.LayerNorm(dims)
+        self.widen = nn.Linear(dims, 4 * dims)
+        self.narrow = nn.Linear(4 * dims, dims)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        x = x + self.attention(self.norm1(x))
+        return x + self.narrow(nn.gelu(self.widen(self.norm2(x))))
+
+
+class DigitTransformer(nn.Module):
+    """Images (batch, 8, 8) -> class scores (batch, 10). Token 0 gathers what the head reads."""
+
+    def __init__(self, dims: int = 64, heads: int = 4, depth: int = 3) -> None:
+        super().__init__()
+        self.embed = nn.Linear(PATCH * PATCH, dims)
+        self.summary = mx.zeros((1, 1, dims))
+        self.position = 0.5 * mx.random.normal((1, 1 + SIDE * SIDE, dims))
+        self.blocks = [Block(dims, heads) for _ in range(depth)]
+        self.norm = nn.LayerNorm(dims)
+        self.head = nn.Linear(dims, CLASSES)
+
+    def tokens(self, images: mx.array) -> mx.array:
+        grid = images.reshape(-1, SIDE, PATCH, SIDE, PATCH).transpose(0, 1, 3, 2, 4)
+        patches = self.embed(grid.reshape(-1, SIDE * SIDE, PATCH * PATCH))
+        summary = mx.broadcast_to(self.summary, (len(images), 1, patches.shape[-1]))
+        return mx.concatenate([summary, patches], axis=1) + self.position
+
+    def __call__(self, images: mx.array) -> mx.array:
+        x = self.tokens(images)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x[:, 0]))
+
+    def attention_maps(self, images: mx.array) -> mx.array:
+        """Where the summary token of the last block looks: (batch, 4, 4), heads averaged."""
+        x = self.tokens(images)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        last = self.blocks[-1]
+        maps = last.attention.maps(last.norm1(x))
+        return maps[:, :, 0, 1:].mean(axis=1).reshape(-1, SIDE, SIDE)
+
+
+# Training
+
+
+def loss_fn(model: DigitTransformer, images: mx.array, labels: mx.array) -> mx.array:
+    return nn.losses.cross_entropy(model(images), labels, label_smoothing=0.1, reduction="mean")
+
+
+def accuracy(model: DigitTransformer, digits: Digits) -> float:
+    predicted = mx.argmax(model(mx.array(digits.test_images)), axis=1)
+    return mx.mean(predicted == mx.array(digits.test_labels)).item()
+
+
+def save_checkpoint(
+    file: Path, model: nn.Module, optimizer: optim.Optimizer, losses: list[float]
+) -> None:
+    """Write beside the target, then rename: ``file`` is always whole, the old or the new one.
+
+    The step is part of the optimizer's state.
+    """
+    tree = {
+        "model": model.parameters(),
+        "optimizer": optimizer.state,
+        "losses": mx.array(losses, mx.float32),
+    }
+    unfinished = file.with_name(f"unfinished-{file.name}")
+    mx.save_safetensors(str(unfinished), dict(tree_flatten(tree)))
+    os.replace(unfinished, file)
+
+
+def load_checkpoint(
+    file: Path, model: nn.Module, optimizer: optim.Optimizer | None = None
+) -> list[float]:
+    """Restore model and, if given, optimizer; return the losses so far."""
+    tree = tree_unflatten(mx.load(str(file)))
+    model.update(tree["model"])
+    if optimizer is not None:
+        optimizer.state = tree["optimizer"]
+    return tree["losses"].tolist()
+
+
+def fit(
+    name: str,
+    model: DigitTransformer,
+    digits: Digits,
+    steps: int,
+    learning_rate: float,
+    args: argparse.Namespace,
+) -> list[float]:
+    """Train what is not frozen until step ``steps``; return the loss of every step."""
+    warmup = max(1, steps // 20)
+    schedule = optim.join_schedules(
+        [
+            optim.linear_schedule(0.0, learning_rate, warmup),
+            optim.cosine_decay(learning_rate, max(1, steps - warmup), 0.01 * learning_rate),
+        ],
+        [warmup],
+    )
+    optimizer = optim.AdamW(schedule, weight_decay=0.05, bias_correction=True)
+    optimizer.init(model.trainable_parameters())
+    file = args.output / f"{name}.safetensors"
+    losses = load_checkpoint(file, model, optimizer) if args.resume and file.exists() else []
+
+    state = [model.state, optimizer.state]
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def train_step(images: mx.array, labels: mx.array) -> mx.array:
+        loss, gradients = nn.value_and_grad(model, loss_fn)(model, images, labels)
+        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
+        optimizer.update(model, gradients)
+        return loss
+
+    first = optimizer.step.item()
+    last = min(steps, args.stop_at or steps)
+    progress = tqdm(range(first, last), desc=name, initial=first, total=steps, unit="step")
+    for step in progress:
+        loss = train_step(*digits.batch(step, args.batch_size, args.seed))
+        mx.eval(loss, state)
+        losses.append(loss.item())
+        if step % 20 == 0:
+            progress.set_postfix(loss=f"{losses[-1]:.3f}")
+        if (step + 1) % args.save_every == 0:
+            save_checkpoint(file, model, optimizer, losses)
+    save_checkpoint(file, model, optimizer, losses)
+    return losses
+
+
+def freeze_all_but_last_attention_and_head(model: DigitTransformer) -> None:
+    model.freeze()
+    model.blocks[-1].attention.unfreeze()
+    model.head.unfreeze()
+
+
+def frozen_bytes(model: nn.Module) -> dict[str, bytes]:
+    """The frozen weights, bit for bit."""
+    trainable = {path for path, _ in tree_flatten(model.trainable_parameters())}
+    everything = tree_flatten(model.parameters())
+    return {path: np.array(x).tobytes() for path, x in everything if path not in trainable}
+
+
+def finetune(model: DigitTransformer, rotated: Digits, args: argparse.Namespace) -> list[float]:
+    freeze_all_but_last_attention_and_head(model)
+    before, frozen = accuracy(model, rotated), frozen_bytes(model)
+    total = sum(x.size for _, x in tree_flatten(model.parameters()))
+    trainable = sum(x.size for _, x in tree_flatten(model.trainable_parameters()))
+    print(f"fine-tuning {trainable} of {total} parameters")
+
+    losses = fit("finetune", model, rotated, args.finetune_steps, args.finetune_lr, args)
+    if frozen_bytes(model) != frozen:
+        raise RuntimeError("a frozen weight has changed")
+    print(f"all {len(frozen)} frozen arrays are unchanged, bit for bit")
+    print(f"accuracy on rotated digits: {before:.1%} before, {accuracy(model, rotated):.1%} after")
+    return losses
+
+
+# Picture
+
+
+def draw(
+    file: Path, model: DigitTransformer, digits: Digits, curves: dict[str, list[float]]
+) -> None:
+    """Loss curves, predictions and attention maps for test images in ``file``."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    images, labels = digits.test_images[:16], digits.test_labels[:16]
+    predicted = np.array(mx.argmax(model(mx.array(images)), axis=1))
+    maps = np.array(model.attention_maps(mx.array(images)))
+
+    figure = plt.figure(figsize=(13, 4.6), layout="constrained")
+    left, middle, right = figure.subfigures(1, 3, width_ratios=[1.3, 1, 1])
+    axes = left.subplots()
+    for name, losses in curves.items():
+        axes.plot(losses, label=name, linewidth=1)
+    axes.set(xlabel="step", ylabel="loss", title="Loss per batch")
+    axes.legend()
+
+    middle.suptitle("Prediction (red: wrong)")
+    for axes, image, guess, label in zip(
+        middle.subplots(4, 4).flat, images, predicted, labels, strict=True
+    ):
+        axes.imshow(image, cmap="gray_r")
+        axes.set_title(str(guess), color="black" if guess == label else "red", fontsize=9)
+        axes.axis("off")
+
+    right.suptitle("Where the last block looks")
+    for axes, image, attention in zip(right.subplots(4, 4).flat, images, maps, strict=True):
+        axes.imshow(image, cmap="gray_r")
+        axes.imshow(np.kron(attention, np.ones((PATCH, PATCH))), cmap="inferno", alpha=0.6)
+        axes.axis("off")
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
+
+
+# Command line
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--train", action="store_true", help="only train")
+    add("--finetune", action="store_true", help="only fine-tune, from the checkpoint of a training")
+    add("--resume", action="store_true", help="continue from the checkpoints where there are any")
+    add("--quick", action="store_true", help="few steps with a tiny model, for tests")
+    add("--output", type=Path, default=Path(__file__).parent / "output", help="folder to write to")
+    add("--steps", type=int, default=1000, help="training steps")
+    add("--finetune-steps", type=int, default=400)
+    add("--stop-at", type=int, help="stop at this step as if interrupted")
+    add("--save-every", type=int, default=200, help="steps between checkpoints")
+    add("--batch-size", type=int, default=64)
+    add("--lr", type=float, default=3e-3, help="peak learning rate of the training")
+    add("--finetune-lr", type=float, default=3e-3)
+    add("--seed", type=int, default=0, help="initial weights and order of the batches")
+    args = parser.parse_args(argv)
+    if args.train and args.finetune:
+        parser.error("--train and --finetune exclude each other; leave both out to do both")
+    if args.quick:
+        args.steps, args.finetune_steps, args.batch_size = 12, 6, 32
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_arguments(argv)
+    args.output.mkdir(parents=True, exist_ok=True)
+    mx.random.seed(args.seed)
+    model = DigitTransformer(dims=16, heads=2, depth=2) if args.quick else DigitTransformer()
+    digits, curves = Digits.load(), {}
+
+    if args.finetune:
+        curves["train"] = load_checkpoint(args.output / "train.safetensors", model)
+    else:
+        start = time.perf_counter()
+        curves["train"] = fit("train", model, digits, args.steps, args.lr, args)
+        seconds = time.perf_counter() - start
+        print(f"accuracy on test digits: {accuracy(model, digits):.1%} ({seconds:.0f} s)")
+    if not args.train:
+        digits = digits.rotated()
+        curves["finetune"] = finetune(model, digits, args)
+    draw(args.output / "digits.png", model, digits, curves)
+    print(f"picture: {args.output / 'digits.png'}")
+
+
+if __name__ == "__main__":
+    main()
