@@ -1,0 +1,46 @@
+// Reductions on raw memory: sum, prod, max, min, any, all, and the moments (mean, variance) in one pass.
+//
+// A kernel folds elements into accumulators of its own type, so that any layout can be reduced by repeated
+// calls: init, then rows or cols any number of times (and merge, for parts done in parallel), then finish.
+// The order of additions inside a call depends on its arguments alone.
+#pragma once
+
+#include <cstdint>
+
+#include "mlx/cpu/isa.h"
+
+namespace mlx::core::cpu {
+
+enum class ReduceOp { sum, prod, max, min, any, all, moments };
+inline constexpr int kReduceOps = 7;
+inline constexpr int kReduceDtypes = 14;
+
+// The accumulator of ReduceOp::moments: n values with mean `mean` and sum of squared deviations `m2`.
+struct Moments {
+  double n, mean, m2;
+};
+
+struct ReduceKernel {
+  // acc[0 .. count) = the value of the empty reduction.
+  void (*init)(void* acc, int64_t count) = nullptr;
+  // acc[r] takes in[r * stride .. r * stride + n) in, r < rows. Strides count elements.
+  void (*rows)(const void* in, int64_t rows, int64_t stride, int64_t n, void* acc) = nullptr;
+  // acc[c] takes in[c], in[stride + c], ..., in[(rows - 1) * stride + c] in, c < cols.
+  void (*cols)(const void* in, int64_t rows, int64_t stride, int64_t cols, void* acc) = nullptr;
+  // acc[i] takes part[i] in: the partial result of elements that come after acc's.
+  void (*merge)(void* acc, const void* part, int64_t count) = nullptr;
+  // out[i] = acc[i] / divisor as the result type: bool for any and all; int32, int64, uint32 or uint64 for
+  // the sum or product of integers; else the element type. `divisor` (for means) is heeded by sums of
+  // floating types. For the moments, use moments_finish.
+  void (*finish)(const void* acc, int64_t count, double divisor, void* out) = nullptr;
+  int acc_bytes = 0;
+};
+
+struct ReduceTable {
+  ReduceKernel at[kReduceOps][kReduceDtypes];  // [ReduceOp][Dtype::Val]; moments: floating types only
+  const ReduceKernel& operator()(ReduceOp op, int dtype) const { return at[static_cast<int>(op)][dtype]; }
+};
+
+MLX_DECLARE_ISA_TABLE(ReduceTable, reduce_kernels)
+
+}  // namespace mlx::core::cpu

@@ -1,0 +1,212 @@
+// Sums and products. Floats are added as small trees in float and accumulated in double (WideSum); products
+// of floats run in double; integers wrap around in the 32 or 64 bits of the result type.
+#include "mlx/cpu/isa/reduce_impl.h"
+
+namespace mlx::core::cpu::MLX_ISA::rows {
+namespace {
+
+template <class T>
+using IntegerResult = std::conditional_t<
+    (sizeof(T) > 4), T,
+    std::conditional_t<std::is_unsigned_v<T> && !std::is_same_v<T, Bool>, uint32_t, int32_t>>;
+
+template <class T, bool kProduct>
+struct IntegerFold : PlainColumns<IntegerFold<T, kProduct>, T, std::make_unsigned_t<IntegerResult<T>>> {
+  using In = T;
+  using Out = IntegerResult<T>;
+  using Acc = std::make_unsigned_t<Out>;  // unsigned: wraps instead of being undefined
+  static Acc identity() { return kProduct; }
+  static Acc lift(T x) {
+    if constexpr (std::is_same_v<T, Bool>)
+      return x.v;
+    else
+      return static_cast<Acc>(x);
+  }
+  static void merge(Acc& a, Acc b) {
+    if constexpr (kProduct)
+      a *= b;
+    else
+      a += b;
+  }
+  static Out out(Acc a, double) { return static_cast<Out>(a); }
+};
+
+template <class T>
+inline T divided(double acc, double divisor) {
+  if (divisor != 1) acc /= divisor;
+  if constexpr (is_half<T>)
+    return from_float<T>(static_cast<float>(acc));
+  else
+    return static_cast<T>(acc);
+}
+
+template <class T>
+struct RealSum {
+  using In = T;
+  using Acc = double;
+  using Out = T;
+  static double identity() { return 0; }
+  static void merge(double& a, double b) { a += b; }
+  static double row(const T* p, int64_t n) {
+    if (n >= kLanes<Compute<T>>) return wide_sum(p, n);
+    double sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += get(p[i]);
+    return sum;
+  }
+  static void cols(const T* in, int64_t rows, int64_t stride, int64_t cols, double* acc) {
+    int64_t r = 0;
+    if constexpr (std::is_same_v<T, double>) {
+      for (; r + 4 <= rows; r += 4) {
+        const double* p = in + r * stride;
+        int64_t c = 0;
+        for (; c + kD <= cols; c += kD)
+          storeu(acc + c, loadu<D>(acc + c) + ((load(p + c) + load(p + stride + c)) +
+                                               (load(p + 2 * stride + c) + load(p + 3 * stride + c))));
+        for (; c < cols; ++c) acc[c] += (p[c] + p[stride + c]) + (p[2 * stride + c] + p[3 * stride + c]);
+      }
+    } else {
+      for (; r + 8 <= rows; r += 8) {
+        const T* p = in + r * stride;
+        const T* q = p + 4 * stride;
+        int64_t c = 0;
+        for (; c + kF <= cols; c += kF) {
+          const F a =
+              (load(p + c) + load(p + stride + c)) + (load(p + 2 * stride + c) + load(p + 3 * stride + c));
+          const F b =
+              (load(q + c) + load(q + stride + c)) + (load(q + 2 * stride + c) + load(q + 3 * stride + c));
+          storeu(acc + c, loadu<D>(acc + c) + (low_half(a) + low_half(b)));
+          storeu(acc + c + kD, loadu<D>(acc + c + kD) + (high_half(a) + high_half(b)));
+        }
+        for (; c < cols; ++c)
+          for (int k = 0; k < 8; ++k) acc[c] += get(p[k * stride + c]);
+      }
+    }
+    for (; r < rows; ++r) {
+      const T* p = in + r * stride;
+      int64_t c = 0;
+      if constexpr (!std::is_same_v<T, double>)
+        for (; c + kF <= cols; c += kF) {
+          const F v = load(p + c);
+          storeu(acc + c, loadu<D>(acc + c) + low_half(v));
+          storeu(acc + c + kD, loadu<D>(acc + c + kD) + high_half(v));
+        }
+      for (; c < cols; ++c) acc[c] += get(p[c]);
+    }
+  }
+  static T out(double acc, double divisor) { return divided<T>(acc, divisor); }
+};
+
+struct Complex128 {
+  double re, im;
+};
+
+struct ComplexSum {
+  using In = Complex;
+  using Acc = Complex128;
+  using Out = Complex;
+  static Acc identity() { return {0, 0}; }
+  static void merge(Acc& a, Acc b) { a.re += b.re, a.im += b.im; }
+  static Acc row(const Complex* in, int64_t n) {
+    const float* p = reinterpret_cast<const float*>(in);
+    WideSum s;
+    int64_t i = 0;
+    n *= 2;
+    for (; i + 4 * kF <= n; i += 4 * kF)
+      s.add(load(p + i), load(p + i + kF), load(p + i + 2 * kF), load(p + i + 3 * kF));
+    for (; i + kF <= n; i += kF) s.add(load(p + i));
+    if (i < n) s.add(load_part(p + i, n - i, 0.0f));
+    double lanes[kD];
+    storeu(lanes, s.low + s.high);
+    Acc sum{0, 0};
+    for (int k = 0; k < kD; k += 2) sum.re += lanes[k], sum.im += lanes[k + 1];
+    return sum;
+  }
+  static void cols(const Complex* in, int64_t rows, int64_t stride, int64_t cols, Acc* acc) {
+    RealSum<float>::cols(reinterpret_cast<const float*>(in), rows, 2 * stride, 2 * cols,
+                         reinterpret_cast<double*>(acc));
+  }
+  static Complex out(Acc a, double divisor) {
+    return {static_cast<float>(a.re / divisor), static_cast<float>(a.im / divisor)};
+  }
+};
+
+template <class T>
+struct RealProduct {
+  using In = T;
+  using Acc = double;
+  using Out = T;
+  static double identity() { return 1; }
+  static void merge(double& a, double b) { a *= b; }
+  static double row(const T* p, int64_t n) {
+    double product = 1;
+    int64_t i = 0;
+    if (n >= 4 * kD) {
+      D a = splat<D>(1.0), b = a;
+      if constexpr (std::is_same_v<T, double>) {
+        for (; i + 2 * kD <= n; i += 2 * kD) a *= load(p + i), b *= load(p + i + kD);
+      } else {
+        for (; i + kF <= n; i += kF) {
+          const F v = load(p + i);
+          a *= low_half(v), b *= high_half(v);
+        }
+      }
+      product = across<double>(a * b, [](double x, double y) { return x * y; });
+    }
+    for (; i < n; ++i) product *= get(p[i]);
+    return product;
+  }
+  static void cols(const T* in, int64_t rows, int64_t stride, int64_t cols, double* acc) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const T* p = in + r * stride;
+      int64_t c = 0;
+      if constexpr (!std::is_same_v<T, double>)
+        for (; c + kF <= cols; c += kF) {
+          const F v = load(p + c);
+          storeu(acc + c, loadu<D>(acc + c) * low_half(v));
+          storeu(acc + c + kD, loadu<D>(acc + c + kD) * high_half(v));
+        }
+      for (; c < cols; ++c) acc[c] *= get(p[c]);
+    }
+  }
+  static T out(double acc, double) { return divided<T>(acc, 1); }
+};
+
+struct ComplexProduct : PlainColumns<ComplexProduct, Complex, Complex128> {
+  using In = Complex;
+  using Acc = Complex128;
+  using Out = Complex;
+  static Acc identity() { return {1, 0}; }
+  static Acc lift(Complex x) { return {x.re, x.im}; }
+  static void merge(Acc& a, Acc b) { a = {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
+  static Complex out(Acc a, double) { return {static_cast<float>(a.re), static_cast<float>(a.im)}; }
+};
+
+}  // namespace
+
+void add_sums(ReduceTable& table) {
+  for_elements([&](auto v) {
+    using T = Element<v>;
+    ReduceKernel& k = table.at[static_cast<int>(ReduceOp::sum)][v];
+    if constexpr (is_integer<T>)
+      k = make_reduce<IntegerFold<T, false>>();
+    else if constexpr (is_real<T>)
+      k = make_reduce<RealSum<T>>();
+    else
+      k = make_reduce<ComplexSum>();
+  });
+}
+
+void add_products(ReduceTable& table) {
+  for_elements([&](auto v) {
+    using T = Element<v>;
+    ReduceKernel& k = table.at[static_cast<int>(ReduceOp::prod)][v];
+    if constexpr (is_integer<T>)
+      k = make_reduce<IntegerFold<T, true>>();
+    else if constexpr (is_real<T>)
+      k = make_reduce<RealProduct<T>>();
+    else
+      k = make_reduce<ComplexProduct>();
+  });
+}
+
+}  // namespace mlx::core::cpu::MLX_ISA::rows

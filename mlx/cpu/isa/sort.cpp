@@ -1,0 +1,237 @@
+#include "mlx/cpu/isa/sort.h"
+
+#include "mlx/cpu/isa/reduce_impl.h"
+
+namespace mlx::core::cpu::MLX_ISA {
+namespace {
+
+using namespace rows;
+
+// --- keys ---
+
+template <class T>
+struct KeyOf {
+  using type = std::conditional_t<
+      sizeof(T) == 1, uint8_t,
+      std::conditional_t<sizeof(T) == 2, uint16_t, std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>>;
+};
+template <class T>
+using Key = typename KeyOf<T>::type;
+
+template <class T>
+inline constexpr bool is_signed_integer = std::is_integral_v<T>&& std::is_signed_v<T>;
+template <class T>
+inline constexpr int kMantissa = std::is_same_v<T, Half>    ? 10
+                                 : std::is_same_v<T, BHalf> ? 7
+                                 : std::is_same_v<T, float> ? 23
+                                                            : 52;
+
+template <class T>
+inline Key<T> real_key(Key<T> u, bool merge_zeros) {
+  using K = Key<T>;
+  constexpr int bits = 8 * sizeof(K);
+  constexpr K sign = static_cast<K>(K{1} << (bits - 1));
+  constexpr K inf = static_cast<K>(((K{1} << (bits - 1 - kMantissa<T>)) - 1) << kMantissa<T>);
+  const K magnitude = u & static_cast<K>(~sign);
+  if (merge_zeros && magnitude == 0) u = 0;
+  const K ordered = u & sign ? static_cast<K>(~u) : static_cast<K>(u | sign);
+  return magnitude > inf ? static_cast<K>(~K{0}) : ordered;
+}
+
+template <class T>
+inline Key<T> to_key(T x, bool merge_zeros) {
+  using K = Key<T>;
+  if constexpr (is_real<T>) {
+    return real_key<T>(bits_to<K>(x), merge_zeros);
+  } else if constexpr (std::is_same_v<T, Complex>) {
+    const bool nan = x.re != x.re || x.im != x.im;
+    const uint64_t re = real_key<float>(bits_to<uint32_t>(x.re), true);
+    const uint64_t im = real_key<float>(bits_to<uint32_t>(x.im), true);
+    return nan ? ~uint64_t{0} : re << 32 | im;
+  } else {
+    return bits_to<K>(x) ^ (is_signed_integer<T> ? static_cast<K>(K{1} << (8 * sizeof(K) - 1)) : K{0});
+  }
+}
+template <class T>
+inline T from_key(Key<T> k) {
+  using K = Key<T>;
+  constexpr K sign = static_cast<K>(K{1} << (8 * sizeof(K) - 1));
+  if constexpr (is_real<T>) {
+    return bits_to<T>(k & sign ? static_cast<K>(k ^ sign) : static_cast<K>(~k));
+  } else {
+    return bits_to<T>(static_cast<K>(k ^ (is_signed_integer<T> ? sign : K{0})));
+  }
+}
+
+// --- records ---
+
+template <class K>
+struct Bare {  // a key alone
+  K key;
+  K get() const { return key; }
+};
+struct Packed {  // a key of up to 32 bits above an index of 32
+  uint64_t word;
+  uint32_t get() const { return static_cast<uint32_t>(word >> 32); }
+  uint32_t index() const { return static_cast<uint32_t>(word); }
+};
+struct Wide {
+  uint64_t key, at;
+  uint64_t get() const { return key; }
+  uint32_t index() const { return static_cast<uint32_t>(at); }
+};
+
+template <class R>
+inline uint32_t digit(const R& r, int shift, uint32_t mask) {
+  return static_cast<uint32_t>(r.get() >> shift) & mask;
+}
+
+template <class R>
+void insertion_sort(R* r, int64_t n) {
+  for (int64_t i = 1; i < n; ++i) {
+    const R x = r[i];
+    int64_t j = i;
+    for (; j > 0 && r[j - 1].get() > x.get(); --j) r[j] = r[j - 1];
+    r[j] = x;
+  }
+}
+
+// Least significant digit first, eight bits at a time; digits that all records share are skipped.
+template <class R, int kBits>
+void radix_sort(R* records, R* scratch, int64_t n) {
+  if (n <= 48) return insertion_sort(records, n);
+  constexpr int passes = kBits / 8;
+  int64_t counts[passes][256];
+  __builtin_memset(counts, 0, sizeof counts);
+  for (int64_t i = 0; i < n; ++i) {
+    const auto key = records[i].get();
+    for (int p = 0; p < passes; ++p) ++counts[p][(key >> (8 * p)) & 255];
+  }
+  R *from = records, *to = scratch;
+  for (int p = 0; p < passes; ++p) {
+    int64_t* offsets = counts[p];
+    if (offsets[digit(records[0], 8 * p, 255)] == n) continue;
+    int64_t sum = 0;
+    for (int d = 0; d < 256; ++d) {
+      const int64_t c = offsets[d];
+      offsets[d] = sum;
+      sum += c;
+    }
+    for (int64_t i = 0; i < n; ++i) to[offsets[digit(from[i], 8 * p, 255)]++] = from[i];
+    R* t = from;
+    from = to, to = t;
+  }
+  if (from != records) __builtin_memcpy(records, from, n * sizeof(R));
+}
+
+// Most significant digit first, following only the bucket that holds k; each step is a stable three-way
+// split.
+template <class R, int kBits>
+void radix_partition(R* records, R* scratch, int64_t n, int64_t k) {
+  for (int shift = kBits - 8; shift >= 0; shift -= 8) {
+    if (n <= 48) return insertion_sort(records, n);
+    int64_t counts[256] = {};
+    for (int64_t i = 0; i < n; ++i) ++counts[digit(records[i], shift, 255)];
+    int64_t below = 0;
+    uint32_t bucket = 0;
+    while (below + counts[bucket] <= k) below += counts[bucket++];
+    const int64_t inside = counts[bucket];
+    if (inside != n) {
+      int64_t offsets[3] = {0, below, below + inside};
+      for (int64_t i = 0; i < n; ++i) {
+        const uint32_t d = digit(records[i], shift, 255);
+        scratch[offsets[(d >= bucket) + (d > bucket)]++] = records[i];
+      }
+      __builtin_memcpy(records, scratch, n * sizeof(R));
+    }
+    records += below;
+    k -= below;
+    n = inside;
+  }
+}
+
+template <class R, int kBits>
+void add_passes(SortKernel& k) {
+  k.count = [](const void* records, int64_t n, int shift, int width, int64_t* counts) {
+    const R* r = static_cast<const R*>(records);
+    const uint32_t mask = (1u << width) - 1;
+    __builtin_memset(counts, 0, sizeof(int64_t) << width);
+    for (int64_t i = 0; i < n; ++i) ++counts[digit(r[i], shift, mask)];
+  };
+  k.scatter = [](const void* records, int64_t n, int shift, int width, int64_t* offsets, void* out) {
+    const R* r = static_cast<const R*>(records);
+    R* o = static_cast<R*>(out);
+    const uint32_t mask = (1u << width) - 1;
+    for (int64_t i = 0; i < n; ++i) o[offsets[digit(r[i], shift, mask)]++] = r[i];
+  };
+  k.sort = [](void* records, void* scratch, int64_t n) {
+    radix_sort<R, kBits>(static_cast<R*>(records), static_cast<R*>(scratch), n);
+  };
+  k.partition = [](void* records, void* scratch, int64_t n, int64_t at) {
+    radix_partition<R, kBits>(static_cast<R*>(records), static_cast<R*>(scratch), n, at);
+  };
+  k.record_bytes = sizeof(R);
+  k.bits = kBits;
+}
+
+template <class T>
+SortKernel make_values() {
+  using R = Bare<Key<T>>;
+  SortKernel k;
+  k.pack = [](const void* in, int64_t n, int64_t stride, int64_t, void* records) {
+    const T* p = static_cast<const T*>(in);
+    R* r = static_cast<R*>(records);
+    if (stride == 1)
+      for (int64_t i = 0; i < n; ++i) r[i].key = to_key(p[i], false);
+    else
+      for (int64_t i = 0; i < n; ++i) r[i].key = to_key(p[i * stride], false);
+  };
+  k.unpack = [](const void* records, int64_t n, void* out) {
+    const R* r = static_cast<const R*>(records);
+    T* o = static_cast<T*>(out);
+    for (int64_t i = 0; i < n; ++i) o[i] = from_key<T>(r[i].key);
+  };
+  add_passes<R, 8 * sizeof(Key<T>)>(k);
+  return k;
+}
+template <class T>
+SortKernel make_indices() {
+  using K = Key<T>;
+  using R = std::conditional_t<(sizeof(K) > 4), Wide, Packed>;
+  SortKernel k;
+  k.pack = [](const void* in, int64_t n, int64_t stride, int64_t first, void* records) {
+    const T* p = static_cast<const T*>(in);
+    R* r = static_cast<R*>(records);
+    for (int64_t i = 0; i < n; ++i) {
+      const K key = to_key(p[i * stride], true);
+      if constexpr (sizeof(K) > 4)
+        r[i] = {key, static_cast<uint64_t>(first + i)};
+      else
+        r[i] = {static_cast<uint64_t>(key) << 32 | static_cast<uint32_t>(first + i)};
+    }
+  };
+  k.unpack = [](const void* records, int64_t n, void* out) {
+    const R* r = static_cast<const R*>(records);
+    uint32_t* o = static_cast<uint32_t*>(out);
+    for (int64_t i = 0; i < n; ++i) o[i] = r[i].index();
+  };
+  add_passes<R, 8 * sizeof(K)>(k);
+  return k;
+}
+
+}  // namespace
+
+const SortTable& sort_kernels_table() {
+  static const SortTable table = [] {
+    SortTable t;
+    for_elements([&](auto v) {
+      using T = Element<v>;
+      if constexpr (!std::is_same_v<T, Complex>) t.values[v] = make_values<T>();
+      t.indices[v] = make_indices<T>();
+    });
+    return t;
+  }();
+  return table;
+}
+
+}  // namespace mlx::core::cpu::MLX_ISA
