@@ -1,8 +1,9 @@
 """Writes data/torch_values.json: what PyTorch computes for the cases of test_against_torch.py.
 
-Run by hand, in an environment with torch and numpy: ``python tests/nn/record_torch.py``. Inputs and
-parameters are waves, computed alike here and in the tests, so the file holds results only. A case is
-a function that returns named tensors; gradients are those of sum(y * wave) with respect to x.
+Run by hand, in an environment with torch and numpy: ``python tests/nn/record_torch.py``. Inputs
+and parameters are waves, computed alike here and in the tests, so the file holds results only. A
+case is a function that returns named tensors; gradients are those of sum(y * wave) with respect to
+x.
 """
 
 import json
@@ -204,21 +205,19 @@ def conv(function, x, weight_shape, **options):
     w = channels_first(p["weight"])
     if "transpose" in function.__name__:
         w = w.swapaxes(0, 1)
-    return probe(
-        lambda x: channels_last(function(channels_first(x), w, p["bias"], **options)), x
-    )
+    return probe(lambda x: channels_last(function(channels_first(x), w, p["bias"], **options)), x)
 
 
 @case
 def conv1d():
-    options = dict(stride=2, padding=2, dilation=2, groups=2)
-    return conv(F.conv1d, wave(2, 9, 4), (6, 3, 2), **options)
+    x = wave(2, 9, 4)
+    return conv(F.conv1d, x, (6, 3, 2), stride=2, padding=2, dilation=2, groups=2)
 
 
 @case
 def conv2d():
-    options = dict(stride=(2, 1), padding=(1, 0), dilation=(1, 2))
-    return conv(F.conv2d, wave(2, 6, 7, 3), (4, 3, 2, 3), **options)
+    x = wave(2, 6, 7, 3)
+    return conv(F.conv2d, x, (4, 3, 2, 3), stride=(2, 1), padding=(1, 0), dilation=(1, 2))
 
 
 @case
@@ -228,13 +227,18 @@ def conv3d():
 
 @case
 def conv_transpose1d():
-    options = dict(stride=2, padding=1, output_padding=1)
-    return conv(F.conv_transpose1d, wave(2, 5, 3), (4, 3, 3), **options)
+    x = wave(2, 5, 3)
+    return conv(F.conv_transpose1d, x, (4, 3, 3), stride=2, padding=1, output_padding=1)
 
 
 @case
 def conv_transpose2d():
-    options = dict(stride=(2, 3), padding=(1, 0), dilation=(1, 2), output_padding=(1, 0))
+    options = {
+        "stride": (2, 3),
+        "padding": (1, 0),
+        "dilation": (1, 2),
+        "output_padding": (1, 0),
+    }
     return conv(F.conv_transpose2d, wave(2, 4, 3, 3), (4, 3, 2, 3), **options)
 
 
@@ -382,9 +386,7 @@ def losses():
         ).sum(-1),
         "smooth_l1": lambda x: F.smooth_l1_loss(x, t, beta=0.7, reduction="none"),
         "huber": lambda x: F.huber_loss(x, t, delta=0.7, reduction="none"),
-        "margin_ranking": lambda x: F.margin_ranking_loss(
-            x, t, sign, margin=0.2, reduction="none"
-        ),
+        "margin_ranking": lambda x: F.margin_ranking_loss(x, t, sign, margin=0.2, reduction="none"),
         "cosine": lambda x: F.cosine_similarity(x, t, dim=1),
     }
     out = {}

@@ -2,12 +2,11 @@
 
 import math
 
+import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 from nn_samples import arr, close
-
-import mlx.core as mx
-import mlx.nn as nn
 
 erf = np.vectorize(math.erf)
 
@@ -23,10 +22,29 @@ FORMULAS = {
     "gelu_fast_approx": lambda x: x * sig(1.702 * x),
     "step": lambda x: (x >= 0).astype("f8"),
 }
-ELEMENTWISE = (
-    "sigmoid tanh relu relu2 relu6 leaky_relu elu celu selu silu mish gelu gelu_approx "
-    "gelu_fast_approx softplus softsign softshrink hard_shrink hard_tanh hardswish log_sigmoid"
-).split()
+ELEMENTWISE = [
+    "sigmoid",
+    "tanh",
+    "relu",
+    "relu2",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "celu",
+    "selu",
+    "silu",
+    "mish",
+    "gelu",
+    "gelu_approx",
+    "gelu_fast_approx",
+    "softplus",
+    "softsign",
+    "softshrink",
+    "hard_shrink",
+    "hard_tanh",
+    "hardswish",
+    "log_sigmoid",
+]
 MODULES = {
     nn.CELU: nn.celu,
     nn.ELU: nn.elu,

@@ -3,13 +3,12 @@
 import json
 import pathlib
 
-import numpy as np
-import pytest
-from nn_samples import arr, close, with_wave_parameters
-
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
+import pytest
 from mlx.nn import losses
+from nn_samples import arr, close, with_wave_parameters
 
 RECORDED = json.loads((pathlib.Path(__file__).parent / "data" / "torch_values.json").read_text())
 

@@ -2,10 +2,9 @@
 
 import math
 
+import mlx.core as mx
 import numpy as np
 import pytest
-
-import mlx.core as mx
 from mlx.nn import init
 
 A = mx.zeros((60, 5, 40))  # fan in 200, fan out 300

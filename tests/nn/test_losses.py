@@ -2,12 +2,11 @@
 
 import math
 
+import mlx.core as mx
 import numpy as np
 import pytest
-from nn_samples import arr, close, wave
-
-import mlx.core as mx
 from mlx.nn import losses
+from nn_samples import arr, close, wave
 
 X, T = arr(4, 5), arr(4, 5, seed=2)
 CLASSES = mx.array([1, 4, 0, 2])
@@ -38,7 +37,7 @@ def test_reductions(name, args, default):
     close(f(*args, reduction="sum"), each.sum())
     close(f(*args, reduction="mean"), each.mean())
     close(f(*args), each if default == "none" else each.mean())
-    with pytest.raises(ValueError, match="reduction.*'max'"):
+    with pytest.raises(ValueError, match=r"reduction.*'max'"):
         f(*args, reduction="max")
 
 

@@ -78,12 +78,24 @@ def _sharded(parameters: dict, how: Callable[[str, mx.array], Split], group: Gro
     return tree_map_with_path(shard, parameters)
 
 
-def _rule(sharding: str, segments: int | list) -> Callable[[str, mx.array], Split]:
+def _rule(
+    sharding: str, segments: int | list, module: Module | None = None
+) -> Callable[[str, mx.array], Split]:
+    """How a parameter of a linear layer is divided. ``module``: the layer, if it is known."""
     if sharding == "all-to-sharded":
         return lambda path, a: (max(a.ndim - 2, 0), segments)
     if sharding == "sharded-to-all":
-        # The bias is added once, after the sum.
-        return lambda path, a: None if path.rpartition(".")[2] == "bias" else (-1, segments)
+
+        def columns(path: str, a: mx.array) -> Split:
+            if path.rpartition(".")[2] == "bias":
+                return None  # added once, after the sum
+            if isinstance(segments, list) and isinstance(module, _Quantized):
+                # Indices count the inputs, of which a word or a scale stands for several.
+                inputs = module._sizes[1]
+                return -1, [i * a.shape[-1] // inputs for i in segments]
+            return -1, segments
+
+        return columns
     raise ValueError(
         f"[shard] sharding must be 'all-to-sharded' or 'sharded-to-all', got {sharding!r}"
     )
@@ -107,7 +119,7 @@ def shard_inplace(
     Raises:
       ValueError: a size is not divisible, or ``sharding`` is something else.
     """
-    how = sharding if callable(sharding) else _rule(sharding, segments)
+    how = sharding if callable(sharding) else _rule(sharding, segments, module)
     module.update(_sharded(module.parameters(), how, group or mx.distributed.init()))
 
 
@@ -152,7 +164,8 @@ def _sharded_copy(cls: type, source: Module, sharding: str, segments: int | list
     new.__dict__.update(source.__dict__)
     new.__dict__["_no_grad"] = set(source._no_grad)
     new.group = group
-    for name, value in _sharded(source.parameters(), _rule(sharding, segments), group).items():
+    how = _rule(sharding, segments, source)
+    for name, value in _sharded(source.parameters(), how, group).items():
         new[name] = value
     return new
 

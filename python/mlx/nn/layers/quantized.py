@@ -173,15 +173,18 @@ class QuantizedEmbedding(_Quantized):
 
     def __call__(self, x):
         """Integers of any shape to vectors, ``(..., dims)``."""
+        rows = mx.array(x)
+        index = rows.reshape(1) if rows.ndim == 0 else rows  # packed rows must be a matrix
         biases = self.get("biases")
-        return mx.dequantize(
-            self["weight"][x],
-            scales=self["scales"][x],
-            biases=None if biases is None else biases[x],
+        vectors = mx.dequantize(
+            self["weight"][index],
+            scales=self["scales"][index],
+            biases=None if biases is None else biases[index],
             group_size=self.group_size,
             bits=self.bits,
             mode=self.mode,
         )
+        return vectors[0] if rows.ndim == 0 else vectors
 
     def as_linear(self, x):
         """``x @ weight.T``, to use the table as the output layer too: ``(..., num_embeddings)``."""
