@@ -1,8 +1,11 @@
 """freeze, unfreeze and what they mean for gradients."""
 
+import io
+
 import hypothesis.strategies as st
 import mlx.core as mx
 import mlx.nn as nn
+import mlx.optimizers as optim
 import pytest
 from hypothesis import given, settings
 from mlx.utils import tree_flatten
@@ -274,3 +277,67 @@ def test_number_of_gradients(freeze, count):
     assert len(names(grads)) == count
     parameters = dict(tree_flatten(m.parameters()))
     assert all(g.shape == parameters[name].shape for name, g in tree_flatten(grads))
+
+
+def two_layers():
+    m = nn.Sequential(nn.Linear(256, 2048), nn.Linear(2048, 1))
+    mx.eval(m.parameters())
+    return m, nn.value_and_grad(m, lambda x: m(x).square().mean())
+
+
+def test_frozen_parameters_cost_no_memory():
+    x = mx.ones((2, 256))
+    mx.eval(x)
+    peaks, kept = [], []
+    for frozen in (False, True):
+        m, f = two_layers()
+        if frozen:
+            m.layers[0].freeze()
+        mx.clear_cache()
+        before = mx.get_active_memory()
+        mx.reset_peak_memory()
+        results = f(x)
+        mx.eval(results)
+        peaks.append(mx.get_peak_memory() - before)
+        kept.append(mx.get_active_memory() - before)
+        del results
+    gradient = 4 * 256 * 2048
+    assert peaks[0] - peaks[1] >= 0.9 * gradient
+    assert kept[0] >= gradient and kept[1] < 0.1 * gradient
+
+
+def nodes(*arrays):
+    dot = io.StringIO()
+    mx.export_to_dot(dot, *arrays)
+    return dot.getvalue().count("->")
+
+
+def test_frozen_parameters_add_nothing_to_the_graph():
+    x = mx.ones((2, 256))
+    m, f = two_layers()
+    everything = nodes(*(g for _, g in tree_flatten(f(x)[1])))
+    m.layers[0].freeze()
+    last = [g for _, g in tree_flatten(f(x)[1])]
+
+    def by_hand(parameters, x):
+        y = m.layers[0](x)
+        return mx.addmm(parameters["bias"], y, parameters["weight"].T).square().mean()
+
+    expected = mx.grad(by_hand)(m.layers[1].parameters(), x)
+    assert nodes(*last) == nodes(*expected.values()) < everything
+
+
+def test_optimizers_leave_frozen_parameters_alone():
+    m = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm(4), nn.Linear(4, 1))
+    m.layers[0].freeze()
+    before = dict(tree_flatten(m.parameters()))
+    optimizer = optim.AdamW(learning_rate=0.1)
+    f = nn.value_and_grad(m, lambda x: m(x).square().mean())
+    for _ in range(3):
+        _, grads = f(arr(8, 3))
+        optimizer.update(m, grads)
+        mx.eval(m.state, optimizer.state)
+    after = dict(tree_flatten(m.parameters()))
+    unchanged = [name for name in after if mx.array_equal(after[name], before[name])]
+    assert unchanged == ["layers.0.weight", "layers.0.bias"]
+    assert not any(name.startswith("layers.0") for name in names(optimizer.state))

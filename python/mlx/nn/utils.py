@@ -59,7 +59,8 @@ def value_and_grad(model: Module, fn: Callable):
 def checkpoint(module: Module, fn: Callable | None = None):
     """A function that keeps only its inputs for the gradient and computes the rest a second time.
 
-    Gradients flow to the arguments and to the module's trainable parameters.
+    Gradients flow to the arguments and to the module's trainable parameters. Random numbers, as of
+    dropout, are right only if ``mx.checkpoint`` draws the same ones again.
 
     Args:
       module: its parameters are inputs.
