@@ -69,7 +69,7 @@ MLX_INLINE void dot_block(int64_t k, const typename DotProduct<T>::X* x, int64_t
 #pragma GCC unroll 8
     for (int j = 0; j < J; ++j) {
       wv[j] = P::load_w(w + j * ldw + p);
-      if constexpr (S > 1) __builtin_prefetch(w + j * ldw + p + ahead, 0, 2);
+      __builtin_prefetch(w + j * ldw + p + ahead, 0, 2);
     }
     step(wv, p);
   }
@@ -137,7 +137,7 @@ MLX_INLINE void axpy_block(int64_t n, const Acc<T>* x, int64_t ldx, const T* w, 
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) {
         wv[v] = load(w + p * ldw + j + v * lanes);
-        if constexpr (S > 1) __builtin_prefetch(w + (p + K) * ldw + j + v * lanes, 0, 2);
+        __builtin_prefetch(w + (p + K) * ldw + j + v * lanes, 0, 2);
       }
 #pragma GCC unroll 8
       for (int s = 0; s < S; ++s) {

@@ -1,0 +1,223 @@
+// Attention, backward. With P = softmax(S), S = scale * Q K^T + mask, and delta = rowsum(dO * O):
+//
+//     dV = P^T dO,   dP = dO V^T,   dS = P * (dP - delta),   dQ = scale * dS K,   dK = scale * dS^T Q.
+//
+// P is recomputed from the statistics of the forward pass. Two passes, one over blocks of queries (dQ) and
+// one over blocks of keys (dK, dV): S is computed twice, and in return every sum has one owner and a fixed
+// order.
+#include <cstring>
+
+#include "mlx/cpu/gemm/attention.h"
+#include "mlx/cpu/gemm/attention_tiles.h"
+#include "mlx/cpu/gemm/workspace.h"
+#include "mlx/cpu/parallel.h"
+
+namespace mlx::core::cpu {
+
+using namespace gemm_detail;
+
+namespace {
+
+constexpr int64_t kPackedAtMost = int64_t{24} << 20;  // bytes packed at once
+
+class Backward {
+ public:
+  Backward(const GemmTable& g, const AttentionTable& t, const AttentionCall& call,
+           const AttentionGradients& grads)
+      : g_(g),
+        x_(g, t, call),
+        c_(call),
+        d_(grads),
+        delta_space_(call.batch * call.heads * call.lq * 4),
+        delta_(delta_space_.as<float>()) {}
+
+  void operator()() {
+    find_delta();
+    if (d_.dq.data) queries_pass();
+    if (d_.dk.data || d_.dv.data) keys_pass();
+  }
+
+ private:
+  void find_delta() {
+    const int64_t rows = c_.batch * c_.heads * c_.lq;
+    parallel_ranges(
+        rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, c_.dv)), [&](int64_t begin, int64_t end) {
+          Workspace space(2 * c_.dv * 4);
+          float* o = space.as<float>();
+          float* g = o + c_.dv;
+          const auto widen = g_.axpy[x_.elem].copy_x;
+          for (int64_t r = begin; r < end; ++r) {
+            const int64_t b = r / (c_.heads * c_.lq), h = r / c_.lq % c_.heads, q = r % c_.lq;
+            widen(x_.at(c_.out, b, h, q), c_.out.col, c_.dv, o);
+            widen(x_.at(d_.dout, b, h, q), d_.dout.col, c_.dv, g);
+            float sums[8] = {};
+            for (int64_t j = 0; j < c_.dv; ++j) sums[j % 8] += o[j] * g[j];
+            delta_[r] =
+                ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+          }
+        });
+  }
+
+  // Units (batch, key head) whose packed operands fit, phase by phase.
+  template <class Pack, class Work>
+  void in_groups(int64_t unit_floats, int64_t pack_items, int64_t work_items, Pack&& pack, Work&& work) {
+    const int64_t units = c_.batch * c_.kv_heads;
+    const int64_t at_once = std::clamp<int64_t>(kPackedAtMost / std::max<int64_t>(1, unit_floats * 4), 1,
+                                                std::max<int64_t>(1, units));
+    Workspace packed(at_once * unit_floats * 4);
+    for (int64_t u0 = 0; u0 < units; u0 += at_once) {
+      const int64_t count = std::min(at_once, units - u0);
+      parallel_for(count * pack_items, [&](int64_t item) {
+        const int64_t slot = item / pack_items;
+        pack(u0 + slot, packed.as<float>() + slot * unit_floats, item % pack_items);
+      });
+      parallel_for(count * work_items, [&](int64_t item) {
+        const int64_t slot = item / work_items;
+        work(u0 + slot, packed.as<float>() + slot * unit_floats, item % work_items);
+      });
+    }
+  }
+
+  void row_stats(int64_t b, int64_t h, int64_t q0, int64_t rows, float* m, float* inverse,
+                 float* delta) const {
+    const int64_t first = (b * c_.heads + h) * c_.lq + q0;
+    for (int64_t i = 0; i < rows; ++i) {
+      m[i] = c_.stats[2 * (first + i)];
+      inverse[i] = c_.stats[2 * (first + i) + 1];
+      delta[i] = delta_[first + i];
+    }
+  }
+
+  void queries_pass() {
+    const int64_t nr = x_.f.nr, key_blocks = blocks_of(c_.lk, kKeyBlock), query_blocks = blocks_of(c_.lq, nr);
+    const int64_t k_rows = x_.rows_size(kKeyBlock, c_.d), v_rows = x_.rows_size(kKeyBlock, c_.dv);
+    const int64_t k_turned = x_.turned_size(kKeyBlock, c_.d), block_size = k_rows + v_rows + k_turned;
+    const auto pack = [&](int64_t unit, float* to, int64_t block) {
+      const int64_t b = unit / c_.kv_heads, kv = unit % c_.kv_heads;
+      const int64_t k0 = block * kKeyBlock, keys = std::min(kKeyBlock, c_.lk - k0);
+      to += block * block_size;
+      x_.pack_rows(c_.k, b, kv, k0, keys, c_.d, to);
+      x_.pack_rows(c_.v, b, kv, k0, keys, c_.dv, to + k_rows);
+      x_.pack_turned(c_.k, b, kv, k0, keys, c_.d, to + k_rows + v_rows);
+    };
+    const auto work = [&](int64_t unit, const float* packed, int64_t item) {
+      const int64_t b = unit / c_.kv_heads, h = unit % c_.kv_heads * x_.group + item / query_blocks;
+      const int64_t q0 = (query_blocks - 1 - item % query_blocks) * nr,
+                    rows = std::min<int64_t>(nr, c_.lq - q0);
+      Workspace space(nr * (2 * c_.d + c_.dv + 3 * kKeyBlock + 4) * 4);
+      float* q = space.as<float>();
+      float* dout = q + nr * c_.d;
+      float* dq = dout + nr * c_.dv;
+      float* s = dq + nr * c_.d;
+      float* dp = s + nr * kKeyBlock;
+      float* scratch = dp + nr * kKeyBlock;
+      float* m = scratch + nr * kKeyBlock;
+      float* inverse = m + nr;
+      float* delta = inverse + nr;
+      float* scale = delta + nr;
+      std::memset(m, 0, static_cast<size_t>(3 * nr * 4));
+      std::fill(scale, scale + nr, c_.scale);
+      row_stats(b, h, q0, rows, m, inverse, delta);
+      x_.pack_lanes(c_.q, b, h, q0, rows, c_.d, q);
+      x_.t.scale(q, nr * c_.d, x_.factor);
+      x_.pack_lanes(d_.dout, b, h, q0, rows, c_.dv, dout);
+      std::memset(dq, 0, static_cast<size_t>(nr * c_.d * 4));
+      const int64_t end = x_.keys_end(q0, rows);
+      for (int64_t k0 = 0; k0 < end; k0 += kKeyBlock) {
+        const int64_t keys = std::min(kKeyBlock, end - k0), packed_keys = std::min(kKeyBlock, c_.lk - k0);
+        const float* panels = packed + k0 / kKeyBlock * block_size;
+        x_.multiply(keys, c_.d, panels, q, s, false);
+        x_.mask_lanes(s, b, h, q0, rows, k0, keys, scratch);
+        x_.multiply(keys, c_.dv, panels + k_rows, dout, dp, false);
+        x_.t.grad_lanes(s, dp, keys, m, inverse, delta);
+        x_.f.tile(c_.d, nr, keys, panels + k_rows + v_rows, packed_keys * x_.f.mr * 4, dp, 0, nr, dq, nr,
+                  true);
+      }
+      x_.t.store_transposed[x_.elem](dq, c_.d, static_cast<int>(rows), scale,
+                                     const_cast<char*>(x_.at(d_.dq, b, h, q0)), d_.dq.row);
+    };
+    in_groups(key_blocks * block_size, key_blocks, x_.group * query_blocks, pack, work);
+  }
+
+  void keys_pass() {
+    const int64_t nr = x_.f.nr, block = kKeyBlock, query_blocks = blocks_of(c_.lq, block),
+                  key_blocks = blocks_of(c_.lk, nr);
+    const int64_t q_rows = x_.rows_size(block, c_.d), o_rows = x_.rows_size(block, c_.dv);
+    const int64_t q_turned = x_.turned_size(block, c_.d), o_turned = x_.turned_size(block, c_.dv);
+    const int64_t block_size = q_rows + o_rows + q_turned + o_turned;
+    const auto pack = [&](int64_t unit, float* to, int64_t item) {
+      const int64_t b = unit / c_.kv_heads, h = unit % c_.kv_heads * x_.group + item / query_blocks;
+      const int64_t q0 = item % query_blocks * block, rows = std::min(block, c_.lq - q0);
+      to += item * block_size;
+      x_.pack_rows(c_.q, b, h, q0, rows, c_.d, to);
+      x_.pack_rows(d_.dout, b, h, q0, rows, c_.dv, to + q_rows);
+      x_.pack_turned(c_.q, b, h, q0, rows, c_.d, to + q_rows + o_rows);
+      x_.pack_turned(d_.dout, b, h, q0, rows, c_.dv, to + q_rows + o_rows + q_turned);
+    };
+    const auto work = [&](int64_t unit, const float* packed, int64_t key_block) {
+      const int64_t b = unit / c_.kv_heads, kv = unit % c_.kv_heads;
+      const int64_t k0 = key_block * nr, keys = std::min<int64_t>(nr, c_.lk - k0);
+      Workspace space((nr * (2 * c_.d + 2 * c_.dv + 3 * block + 2) + 3 * block) * 4);
+      float* k = space.as<float>();
+      float* v = k + nr * c_.d;
+      float* dk = v + nr * c_.dv;
+      float* dv = dk + nr * c_.d;
+      float* s = dv + nr * c_.dv;
+      float* dp = s + nr * block;
+      float* scratch = dp + nr * block;
+      float* scale = scratch + nr * block;
+      float* one = scale + nr;
+      float* m = one + nr;
+      float* inverse = m + block;
+      float* delta = inverse + block;
+      std::fill(scale, scale + nr, c_.scale);
+      std::fill(one, one + nr, 1.0f);
+      x_.pack_lanes(c_.k, b, kv, k0, keys, c_.d, k);
+      x_.t.scale(k, nr * c_.d, x_.factor);
+      x_.pack_lanes(c_.v, b, kv, k0, keys, c_.dv, v);
+      std::memset(dk, 0, static_cast<size_t>(nr * (c_.d + c_.dv) * 4));
+      const int64_t first = x_.queries_begin(k0) / block;
+      for (int64_t g = 0; g < x_.group; ++g)
+        for (int64_t i = first; i < query_blocks; ++i) {
+          const int64_t h = kv * x_.group + g, q0 = i * block, rows = std::min(block, c_.lq - q0);
+          const float* panels = packed + (g * query_blocks + i) * block_size;
+          row_stats(b, h, q0, rows, m, inverse, delta);
+          x_.multiply(rows, c_.d, panels, k, s, false);
+          x_.mask_rows(s, b, h, q0, rows, k0, keys, scratch);
+          x_.multiply(rows, c_.dv, panels + q_rows, v, dp, false);
+          x_.t.grad_rows(s, dp, rows, m, inverse, delta);
+          const int64_t panel = rows * x_.f.mr * 4;
+          x_.f.tile(c_.d, nr, rows, panels + q_rows + o_rows, panel, dp, 0, nr, dk, nr, true);
+          x_.f.tile(c_.dv, nr, rows, panels + q_rows + o_rows + q_turned, panel, s, 0, nr, dv, nr, true);
+        }
+      const auto put = [&](const AttentionOperand& to, const float* from, int64_t width, const float* by) {
+        if (to.data)
+          x_.t.store_transposed[x_.elem](from, width, static_cast<int>(keys), by,
+                                         const_cast<char*>(x_.at(to, b, kv, k0)), to.row);
+      };
+      put(d_.dk, dk, c_.d, scale);
+      put(d_.dv, dv, c_.dv, one);
+    };
+    in_groups(x_.group * query_blocks * block_size, x_.group * query_blocks, key_blocks, pack, work);
+  }
+
+  const GemmTable& g_;
+  const AttentionTiles x_;
+  const AttentionCall& c_;
+  const AttentionGradients& d_;
+  Workspace delta_space_;
+  float* delta_;
+};
+
+}  // namespace
+
+void attention_backward_for(Isa isa, const AttentionCall& call, const AttentionGradients& gradients) {
+  Backward backward(gemm_kernels_for(isa), attention_kernels_for(isa), call, gradients);
+  backward();
+}
+void attention_backward(const AttentionCall& call, const AttentionGradients& gradients) {
+  Backward backward(gemm_kernels(), attention_kernels(), call, gradients);
+  backward();
+}
+
+}  // namespace mlx::core::cpu
