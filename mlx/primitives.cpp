@@ -1,0 +1,44 @@
+#include "mlx/primitives.h"
+
+#include <ostream>
+
+#include "mlx/graph/kernels.h"
+#include "mlx/ops/rules.h"
+
+namespace mlx::core {
+
+KernelTable& kernels(Device::DeviceType type) {
+  static KernelTable tables[2];
+  return tables[static_cast<int>(type)];
+}
+
+namespace {
+
+void run_kernel(Device::DeviceType device, const char* label, const Primitive& p, const Arrays& inputs,
+                Arrays& outputs) {
+  const KernelTable::Kernel* kernel = kernels(device).find(typeid(p));
+  if (!kernel) throw std::runtime_error(text("[", p.name(), "] has no ", label, " kernel"));
+  (*kernel)(p, inputs, outputs);
+}
+
+[[noreturn]] void no_rule(const Primitive& p, const char* rule) {
+  throw std::invalid_argument(text("[", p.name(), "] has no ", rule, " rule"));
+}
+
+}  // namespace
+
+void Primitive::eval_cpu(const Arrays& inputs, Arrays& outputs) {
+  run_kernel(Device::cpu, "cpu", *this, inputs, outputs);
+}
+void Primitive::eval_gpu(const Arrays& inputs, Arrays& outputs) {
+  run_kernel(Device::gpu, "gpu", *this, inputs, outputs);
+}
+Arrays Primitive::jvp(const Arrays&, const Arrays&, const Axes&) { no_rule(*this, "jvp"); }
+Arrays Primitive::vjp(const Arrays&, const Arrays&, const Axes&, const Arrays&) { no_rule(*this, "vjp"); }
+Batched Primitive::vmap(const Arrays&, const Axes&) { no_rule(*this, "vmap"); }
+std::vector<Shape> Primitive::output_shapes(const Arrays&) {
+  throw std::invalid_argument(text("[", name(), "] cannot tell its output's shape from its inputs' alone"));
+}
+void Primitive::print(std::ostream& os) const { os << name(); }
+
+}  // namespace mlx::core

@@ -1,0 +1,130 @@
+#include "mlx/stream.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <mutex>
+#include <stdexcept>
+
+#include "mlx/graph/worker.h"
+#include "mlx/utils.h"
+#include "mlx/version.h"
+
+namespace mlx::core {
+namespace {
+
+struct Registry {
+  std::mutex mutex;
+  std::vector<Stream> streams{Stream(0, Device::cpu)};
+  int thread_local_streams = 0;
+  Device device{Device::cpu};
+};
+Registry& registry() {
+  static Registry r;
+  return r;
+}
+
+void check_available(const Device& d, const char* op) {
+  if (!is_available(d))
+    throw std::invalid_argument(std::string("[") + op + "] there is no " +
+                                (d.type == Device::gpu ? "GPU" : "such CPU device") +
+                                " on this machine, expected Device(cpu, 0)");
+}
+
+// Each thread has a default stream of its own, which starts as stream 0.
+thread_local Stream default_cpu_stream(0, Device::cpu);
+thread_local std::vector<Stream> own_streams;  // by index of ThreadLocalStream
+
+}  // namespace
+
+const char* version() { return "0.32.4"; }
+
+const Device& default_device() { return registry().device; }
+void set_default_device(const Device& d) {
+  check_available(d, "set_default_device");
+  registry().device = d;
+}
+bool is_available(const Device& d) { return d.type == Device::cpu && d.index == 0; }
+int device_count(Device::DeviceType type) { return type == Device::cpu ? 1 : 0; }
+
+const std::unordered_map<std::string, std::variant<std::string, size_t>>& device_info(const Device& d) {
+  check_available(d, "device_info");
+  static const auto info = [] {
+    utsname names{};
+    uname(&names);
+    const size_t memory = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
+    return std::unordered_map<std::string, std::variant<std::string, size_t>>{
+        {"architecture", std::string(names.machine)},
+        {"device_name", std::string("cpu")},
+        {"memory_size", memory},
+    };
+  }();
+  return info;
+}
+
+Stream default_stream(Device d) {
+  check_available(d, "default_stream");
+  return default_cpu_stream;
+}
+std::optional<Stream> peek_default_stream(Device d) {
+  if (!is_available(d)) return std::nullopt;
+  return default_cpu_stream;
+}
+void set_default_stream(Stream s) {
+  check_available(s.device, "set_default_stream");
+  default_cpu_stream = s;
+}
+Stream new_stream(Device d) {
+  check_available(d, "new_stream");
+  Registry& r = registry();
+  std::lock_guard lock(r.mutex);
+  r.streams.emplace_back(static_cast<int>(r.streams.size()), d);
+  return r.streams.back();
+}
+Stream new_thread_unsafe_stream(Device d) { return new_stream(d); }
+ThreadLocalStream new_thread_local_stream(Device d) {
+  check_available(d, "new_thread_local_stream");
+  Registry& r = registry();
+  std::lock_guard lock(r.mutex);
+  return ThreadLocalStream(r.thread_local_streams++, d);
+}
+Stream stream_from_thread_local_stream(ThreadLocalStream tls) {
+  while (own_streams.size() <= static_cast<size_t>(tls.index)) own_streams.push_back(new_stream(tls.device));
+  return own_streams[static_cast<size_t>(tls.index)];
+}
+std::vector<Stream> get_streams() {
+  Registry& r = registry();
+  std::lock_guard lock(r.mutex);
+  return r.streams;
+}
+void synchronize() { detail::wait_for_worker(); }
+void synchronize(Stream) { detail::wait_for_worker(); }
+void synchronize(ThreadLocalStream) { detail::wait_for_worker(); }
+void clear_streams() {
+  synchronize();
+  Registry& r = registry();
+  std::lock_guard lock(r.mutex);
+  r.streams.resize(1, Stream(0, Device::cpu));
+}
+
+Stream to_stream(StreamOrDevice s) {
+  if (std::holds_alternative<std::monostate>(s)) return default_cpu_stream;
+  if (const auto* stream = std::get_if<Stream>(&s)) return *stream;
+  if (const auto* own = std::get_if<ThreadLocalStream>(&s)) return stream_from_thread_local_stream(*own);
+  return default_stream(std::get<Device>(s));
+}
+Stream to_stream(StreamOrDevice s, Device default_) {
+  return std::holds_alternative<std::monostate>(s) ? default_stream(default_) : to_stream(s);
+}
+
+StreamContext::StreamContext(StreamOrDevice s) : device_(default_device()), stream_(default_stream(device_)) {
+  const Stream stream = to_stream(s);
+  set_default_device(stream.device);
+  set_default_stream(stream);
+}
+StreamContext::~StreamContext() {
+  set_default_device(device_);
+  set_default_stream(stream_);
+}
+
+}  // namespace mlx::core
