@@ -45,6 +45,9 @@ class Primitive {
   // Shapes of the outputs from those of the inputs; compile(shapeless=True) needs it. The default raises.
   virtual std::vector<Shape> output_shapes(const std::vector<array>& inputs);
 
+  // True where no gradient goes through: the backward pass does not look behind such a node.
+  virtual bool stops_gradient() const { return false; }
+
   // Element-wise primitives are fused by the evaluator; their opcode says what they do (-1: not
   // element-wise).
   int opcode() const { return opcode_; }

@@ -52,7 +52,8 @@ const std::unordered_map<std::string, std::variant<std::string, size_t>>& device
   static const auto info = [] {
     utsname names{};
     uname(&names);
-    const size_t memory = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
+    const size_t memory =
+        static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
     return std::unordered_map<std::string, std::variant<std::string, size_t>>{
         {"architecture", std::string(names.machine)},
         {"device_name", std::string("cpu")},
@@ -119,12 +120,12 @@ Stream to_stream(StreamOrDevice s, Device default_) {
 
 StreamContext::StreamContext(StreamOrDevice s) : device_(default_device()), stream_(default_stream(device_)) {
   const Stream stream = to_stream(s);
-  set_default_device(stream.device);
+  if (stream.device != device_) set_default_device(stream.device);
   set_default_stream(stream);
 }
 StreamContext::~StreamContext() {
-  set_default_device(device_);
-  set_default_stream(stream_);
+  if (default_device() != device_) set_default_device(device_);
+  default_cpu_stream = stream_;
 }
 
 }  // namespace mlx::core

@@ -27,8 +27,8 @@ Shape broadcast_shapes(const Shape& s1, const Shape& s2) {
     const ShapeElem a = longer[lead + i], b = shorter[i];
     if (a == b || b == 1) continue;
     if (a != 1)
-      throw invalid("broadcast_shapes", "shapes ", s1, " and ", s2, " cannot be broadcast: sizes ", a, " and ", b,
-                    " must be equal or one of them 1");
+      throw invalid("broadcast_shapes", "shapes ", s1, " and ", s2, " cannot be broadcast: sizes ", a,
+                    " and ", b, " must be equal or one of them 1");
     out[lead + i] = b;
   }
   return out;
@@ -66,26 +66,38 @@ finfo::finfo(Dtype t) : dtype(t), min(0), max(0), eps(0), smallest_normal(0), bi
   using F = std::numeric_limits<float>;
   using D = std::numeric_limits<double>;
   switch (t.val()) {
-    case Dtype::Val::float16: set(65504.0, 0x1p-10, 0x1p-14); break;
-    case Dtype::Val::bfloat16: set(0x1.fep127, 0x1p-7, 0x1p-126); break;
+    case Dtype::Val::float16:
+      set(65504.0, 0x1p-10, 0x1p-14);
+      break;
+    case Dtype::Val::bfloat16:
+      set(0x1.fep127, 0x1p-7, 0x1p-126);
+      break;
     case Dtype::Val::complex64:
       bits = 32;
       [[fallthrough]];
-    case Dtype::Val::float32: set(F::max(), F::epsilon(), F::min()); break;
-    case Dtype::Val::float64: set(D::max(), D::epsilon(), D::min()); break;
-    default: throw invalid("finfo", "got ", t, ", expected a floating point dtype");
+    case Dtype::Val::float32:
+      set(F::max(), F::epsilon(), F::min());
+      break;
+    case Dtype::Val::float64:
+      set(D::max(), D::epsilon(), D::min());
+      break;
+    default:
+      throw invalid("finfo", "got ", t, ", expected a floating point dtype");
   }
 }
 
 iinfo::iinfo(Dtype t) : dtype(t), min(0), max(0) {
   const int bits = 8 * t.size();
   switch (kindof(t)) {
-    case Dtype::Kind::u: max = ~uint64_t{0} >> (64 - bits); return;
+    case Dtype::Kind::u:
+      max = ~uint64_t{0} >> (64 - bits);
+      return;
     case Dtype::Kind::i:
       max = ~uint64_t{0} >> (65 - bits);
       min = -static_cast<int64_t>(max) - 1;
       return;
-    default: throw invalid("iinfo", "got ", t, ", expected an integer dtype");
+    default:
+      throw invalid("iinfo", "got ", t, ", expected an integer dtype");
   }
 }
 
@@ -96,7 +108,8 @@ namespace {
 void print_float(std::ostream& os, double value, int precision, int default_digits) {
   char buffer[64];
   const int digits = precision >= 0 ? precision : default_digits;
-  const auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::general, digits);
+  const auto [end, error] =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::general, digits);
   os.write(buffer, error == std::errc() ? end - buffer : 0);
 }
 
@@ -127,7 +140,9 @@ void PrintFormatter::print(std::ostream& os, uint64_t val) { os << val; }
 void PrintFormatter::print(std::ostream& os, float16_t val) { print(os, static_cast<float>(val)); }
 void PrintFormatter::print(std::ostream& os, bfloat16_t val) { print(os, static_cast<float>(val)); }
 void PrintFormatter::print(std::ostream& os, float val) { print_float(os, val, format_options.precision, 6); }
-void PrintFormatter::print(std::ostream& os, double val) { print_float(os, val, format_options.precision, 6); }
+void PrintFormatter::print(std::ostream& os, double val) {
+  print_float(os, val, format_options.precision, 6);
+}
 void PrintFormatter::print(std::ostream& os, complex64_t val) {
   print(os, val.real());
   if (val.imag() >= 0 || std::isnan(val.imag())) os << '+';
@@ -145,7 +160,9 @@ std::ostream& operator<<(std::ostream& os, const ThreadLocalStream& s) {
   return os << "ThreadLocalStream(" << s.device << ", " << s.index << ")";
 }
 std::ostream& operator<<(std::ostream& os, const Dtype& d) { return os << dtype_name(d); }
-std::ostream& operator<<(std::ostream& os, const Dtype::Kind& k) { return os << "buifcV"[static_cast<int>(k)]; }
+std::ostream& operator<<(std::ostream& os, const Dtype::Kind& k) {
+  return os << "buifcV"[static_cast<int>(k)];
+}
 std::ostream& operator<<(std::ostream& os, const complex64_t& v) {
   get_global_formatter().print(os, v);
   return os;

@@ -112,17 +112,23 @@ void Fuser::run(Node& root) {
   }
   program.inputs = static_cast<int>(inputs.size());
 
-  // A register is free again after its last use; a step may write over an operand that it reads last.
+  // A register is free again after its last use. A step may write over an operand that it reads last, if
+  // their items have one size.
   std::vector<int16_t> register_of(n), free;
   for (size_t i = 0; i < n; ++i) {
     Program::Step& step = program.steps[i];
+    std::array<int16_t, 3> later;
+    size_t n_later = 0;
     for (int16_t& operand : step.in) {
       if (operand < kValue) continue;
-      const int16_t value = static_cast<int16_t>(operand - kValue);
+      const auto value = static_cast<size_t>(operand - kValue);
       operand = static_cast<int16_t>(program.inputs + register_of[value]);
-      if (last_use[value] == static_cast<int16_t>(i)) {
+      if (last_use[value] != static_cast<int16_t>(i)) continue;
+      last_use[value] = -1;  // an operand used twice is freed once
+      if (program.steps[value].to.size() == step.to.size()) {
         free.push_back(register_of[value]);
-        last_use[value] = -1;  // an operand used twice is freed once
+      } else {
+        later[n_later++] = register_of[value];
       }
     }
     if (i + 1 == n) break;
@@ -130,6 +136,7 @@ void Fuser::run(Node& root) {
     register_of[i] = free.back();
     free.pop_back();
     step.out = static_cast<int16_t>(program.inputs + register_of[i]);
+    free.insert(free.end(), later.begin(), later.begin() + static_cast<std::ptrdiff_t>(n_later));
   }
 
   int donor = -1;

@@ -1,8 +1,9 @@
-// Element-wise functions. Each is a row of the table in mlx/graph/elementwise*.h; here are the node, the rules that all of
-// them share, and the public functions by name.
+// Element-wise functions. Each is a row of the table in mlx/graph/elementwise*.h; here are the node, the
+// rules that all of them share, and the public functions by name.
 #include "mlx/ops/elementwise.h"
 
 #include <array>
+#include <cmath>
 
 #include "mlx/ops.h"
 
@@ -38,7 +39,8 @@ const std::shared_ptr<Primitive>& shared_primitive(uint8_t op) {
   static const auto table = [] {
     std::array<std::shared_ptr<Primitive>, elementwise::kOps> all;
     for (int i = 0; i < elementwise::kOps; ++i)
-      all[static_cast<size_t>(i)] = std::make_shared<Elementwise>(Stream(0, Device::cpu), static_cast<uint8_t>(i));
+      all[static_cast<size_t>(i)] =
+          std::make_shared<Elementwise>(Stream(0, Device::cpu), static_cast<uint8_t>(i));
     return all;
   }();
   return table[op];
@@ -56,7 +58,9 @@ Dtype operand_dtype(const OpInfo& info, Dtype common) {
   return common;
 }
 
-array cast(const array& a, Dtype dtype, const StreamOrDevice& s) { return a.dtype() == dtype ? a : astype(a, dtype, s); }
+array cast(const array& a, Dtype dtype, const StreamOrDevice& s) {
+  return a.dtype() == dtype ? a : astype(a, dtype, s);
+}
 
 Shape common_shape(const OpInfo& info, const Shape& a, const Shape& b) {
   if (a == b || b.empty()) return a;
@@ -79,8 +83,8 @@ array elementwise_op(uint8_t op, const array& a, StreamOrDevice s) {
 array elementwise_op(uint8_t op, const array& a, const array& b, StreamOrDevice s) {
   const OpInfo& info = elementwise::op_info[op];
   const Dtype dtype = operand_dtype(info, promote_types(a.dtype(), b.dtype()));
-  return array(common_shape(info, a.shape(), b.shape()), info.result_dtype(dtype), primitive_for(op, stream_of(s)),
-               {cast(a, dtype, s), cast(b, dtype, s)});
+  return array(common_shape(info, a.shape(), b.shape()), info.result_dtype(dtype),
+               primitive_for(op, stream_of(s)), {cast(a, dtype, s), cast(b, dtype, s)});
 }
 
 array elementwise_op(uint8_t op, const array& a, const array& b, const array& c, StreamOrDevice s) {
@@ -99,7 +103,8 @@ array sum_to_shape(const array& g, const Shape& shape, StreamOrDevice s) {
   const size_t lead = g.ndim() - shape.size();
   Axes axes;
   for (size_t i = 0; i < g.ndim(); ++i)
-    if (i < lead || (shape[i - lead] == 1 && g.shape(static_cast<int>(i)) != 1)) axes.push_back(static_cast<int>(i));
+    if (i < lead || (shape[i - lead] == 1 && g.shape(static_cast<int>(i)) != 1))
+      axes.push_back(static_cast<int>(i));
   return reshape(axes.empty() ? g : sum(g, axes, true, s), shape, s);
 }
 
@@ -167,7 +172,8 @@ bool zero_derivative(const OpInfo& info, const RowRules& rule, const array& oper
 
 }  // namespace
 
-Arrays Elementwise::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays& outputs) {
+Arrays Elementwise::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+                        const Arrays& outputs) {
   StreamContext context(stream());
   const RowRules& rule = rules(opcode_);
   Arrays grads;
@@ -179,7 +185,7 @@ Arrays Elementwise::vjp(const Arrays& primals, const Arrays& cotangents, const A
     }
     const array& g = cotangents[0];
     const Tangent tangent = rule.tangent[static_cast<size_t>(arg)];
-    array grad = rule.vjp                ? rule.vjp(g, primals, outputs[0])
+    array grad = rule.vjp                 ? rule.vjp(g, primals, outputs[0])
                  : g.dtype() == complex64 ? conjugate(tangent(conjugate(g), primals, outputs[0]))
                                           : tangent(g, primals, outputs[0]);
     grads.push_back(sum_to_shape(grad, x.shape()));
@@ -207,7 +213,8 @@ Arrays Elementwise::jvp(const Arrays& primals, const Arrays& tangents, const Axe
 
 Batched Elementwise::vmap(const Arrays& inputs, const Axes& axes) {
   StreamContext context(stream());
-  // Ranks without the batch axis; batched operands get as many leading ones as the largest has, behind the batch axis.
+  // Ranks without the batch axis; batched operands get as many leading ones as the largest has, behind the
+  // batch axis.
   size_t rank = 0;
   for (size_t i = 0; i < inputs.size(); ++i) rank = std::max(rank, inputs[i].ndim() - (axes[i] >= 0 ? 1 : 0));
   Arrays in;
@@ -220,14 +227,16 @@ Batched Elementwise::vmap(const Arrays& inputs, const Axes& axes) {
     if (a.ndim() - 1 < rank) {
       Shape shape(rank + 1, 1);
       shape[0] = a.shape(0);
-      std::copy(a.shape().begin() + 1, a.shape().end(), shape.end() - static_cast<std::ptrdiff_t>(a.ndim() - 1));
+      std::copy(a.shape().begin() + 1, a.shape().end(),
+                shape.end() - static_cast<std::ptrdiff_t>(a.ndim() - 1));
       a = reshape(a, shape);
     }
     in.push_back(std::move(a));
   }
   const size_t values = opcode_ == elementwise::op_of<elementwise::Select> ? 1 : 0;
   const Dtype dtype = info().result_dtype(in[values].dtype());
-  return {{array(output_shapes(in)[0], dtype, primitive_for(static_cast<uint8_t>(opcode_), stream()), in)}, {0}};
+  return {{array(output_shapes(in)[0], dtype, primitive_for(static_cast<uint8_t>(opcode_), stream()), in)},
+          {0}};
 }
 
 std::vector<Shape> Elementwise::output_shapes(const Arrays& inputs) {
@@ -330,13 +339,19 @@ MLX_BINARY(right_shift, RightShift)
 array floor(const array& a, StreamOrDevice s) {
   return issubdtype(a.dtype(), inexact) ? op<elementwise::Floor>(a, s) : a;
 }
-array ceil(const array& a, StreamOrDevice s) { return issubdtype(a.dtype(), inexact) ? op<elementwise::Ceil>(a, s) : a; }
+array ceil(const array& a, StreamOrDevice s) {
+  return issubdtype(a.dtype(), inexact) ? op<elementwise::Ceil>(a, s) : a;
+}
 array trunc(const array& a, StreamOrDevice s) {
   return issubdtype(a.dtype(), inexact) ? op<elementwise::Trunc>(a, s) : a;
 }
 array positive(const array& a, StreamOrDevice) { return a; }
-array conjugate(const array& a, StreamOrDevice s) { return a.dtype() == complex64 ? op<elementwise::Conjugate>(a, s) : a; }
-array real(const array& a, StreamOrDevice s) { return a.dtype() == complex64 ? op<elementwise::Real>(a, s) : a; }
+array conjugate(const array& a, StreamOrDevice s) {
+  return a.dtype() == complex64 ? op<elementwise::Conjugate>(a, s) : a;
+}
+array real(const array& a, StreamOrDevice s) {
+  return a.dtype() == complex64 ? op<elementwise::Real>(a, s) : a;
+}
 array imag(const array& a, StreamOrDevice s) {
   return a.dtype() == complex64 ? op<elementwise::Imag>(a, s) : zeros(a.shape(), a.dtype(), s);
 }
@@ -356,7 +371,8 @@ array where(const array& condition, const array& x, const array& y, StreamOrDevi
   return op<elementwise::Select>(condition, x, y, s);
 }
 
-array clip(const array& a, const std::optional<array>& a_min, const std::optional<array>& a_max, StreamOrDevice s) {
+array clip(const array& a, const std::optional<array>& a_min, const std::optional<array>& a_max,
+           StreamOrDevice s) {
   if (!a_min && !a_max) throw invalid("clip", "got neither a minimum nor a maximum, expected at least one");
   if (a_min && a_max) return op<elementwise::Clip>(a, *a_min, *a_max, s);
   return a_min ? maximum(a, *a_min, s) : minimum(a, *a_max, s);
@@ -375,8 +391,8 @@ array times(const array& a, double factor, StreamOrDevice s) {
 array degrees(const array& a, StreamOrDevice s) { return times(a, 180.0 / 3.14159265358979323846, s); }
 array radians(const array& a, StreamOrDevice s) { return times(a, 3.14159265358979323846 / 180.0, s); }
 
-array nan_to_num(const array& a, float nan, const std::optional<float> posinf, const std::optional<float> neginf,
-                 StreamOrDevice s) {
+array nan_to_num(const array& a, float nan, const std::optional<float> posinf,
+                 const std::optional<float> neginf, StreamOrDevice s) {
   if (!issubdtype(a.dtype(), inexact)) return a;
   if (a.dtype() == complex64)
     throw invalid("nan_to_num", "got complex64, expected a real dtype: apply it to real(a) and imag(a)");

@@ -1,0 +1,295 @@
+// Runs a Program (mlx/graph/program.h) over tiles that stay in the first-level cache: every step is one call
+// of a tile function (mlx/cpu/isa/tiles.h), contiguous in, contiguous out. Operands that are not contiguous
+// are gathered into a tile first; constants fill one once. A single step on contiguous arrays runs straight
+// on their memory.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "mlx/cpu/isa/tiles.h"
+#include "mlx/cpu/parallel.h"
+#include "mlx/graph/program.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+constexpr int64_t kTileBytes = 4096;
+constexpr double kItemNanoseconds = 20000;  // of work, before another thread is worth waking
+
+struct Operand {
+  const char* data;
+  int itemsize;
+  bool constant;    // one element for the whole program
+  bool contiguous;  // row-major, as large as the output
+  Strides strides;  // against the output's collapsed shape, where it is neither
+};
+
+// A block of the output: `rows` x `columns` of its last two (collapsed) axes.
+struct Block {
+  int64_t rows, columns;
+};
+
+struct Scratch {
+  char* get(size_t bytes) {
+    if (bytes > size_) {
+      memory_ = std::unique_ptr<char[], Free>(new (std::align_val_t(64)) char[bytes]);
+      size_ = bytes;
+    }
+    return memory_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(char* p) const { ::operator delete[](p, std::align_val_t(64)); }
+  };
+  std::unique_ptr<char[], Free> memory_;
+  size_t size_ = 0;
+};
+
+class Runner {
+ public:
+  Runner(const Program& program, const std::vector<const array*>& inputs, array& out)
+      : program_(program), tiles_(tiles()), out_(out), size_(static_cast<int64_t>(out.size())) {
+    int itemsize = out.dtype().size();
+    for (const Program::Step& step : program.steps) {
+      itemsize = std::max({itemsize, int{step.from.size()}, int{step.to.size()}});
+      const bool cheap = step.op == kCastOp || elementwise::op_info[step.op].max_ulp <= 0.5;
+      nanoseconds_ += cheap ? 0.15 : 1.0;
+    }
+    tile_ = kTileBytes / itemsize;
+    for (const array* in : inputs) operands_.push_back(operand(*in));
+  }
+
+  void run() {
+    if (size_ == 0) return;
+    const bool linear = std::all_of(operands_.begin(), operands_.end(),
+                                    [](const Operand& o) { return o.constant || o.contiguous; });
+    linear ? run_linear() : run_blocks();
+  }
+
+ private:
+  Operand operand(const array& in) const {
+    Operand o{in.data<char>(), static_cast<int>(in.itemsize()), in.size() == 1, false, {}};
+    if (o.constant) return o;
+    o.contiguous = in.flags().row_contiguous && in.size() == out_.size();
+    // Strides of the input as broadcast to the output's shape.
+    o.strides = Strides(out_.ndim(), 0);
+    const size_t lead = out_.ndim() - in.ndim();
+    for (size_t i = 0; i < in.ndim(); ++i)
+      if (in.shape()[i] != 1) o.strides[lead + i] = in.strides()[i];
+    o.constant = std::all_of(o.strides.begin(), o.strides.end(), [](int64_t stride) { return stride == 0; });
+    return o;
+  }
+
+  // Where each operand of the program lies while a tile is computed: inputs, then registers.
+  using Places = std::vector<const char*>;
+
+  void compute(Places& at, char* out, int64_t n) const {
+    const auto last = program_.steps.size() - 1;
+    for (size_t i = 0; i <= last; ++i) {
+      const Program::Step& step = program_.steps[i];
+      char* to = i == last ? out : const_cast<char*>(at[static_cast<size_t>(step.out)]);
+      const char* a = at[static_cast<size_t>(step.in[0])];
+      if (step.op == kCastOp) {
+        tiles_.cast[static_cast<int>(step.from.val())][static_cast<int>(step.to.val())](to, a, n);
+      } else {
+        tiles_.op[step.op][static_cast<int>(step.from.val())](to, a, at[static_cast<size_t>(step.in[1])],
+                                                              at[static_cast<size_t>(step.in[2])], n);
+      }
+    }
+  }
+
+  size_t slot_bytes() const { return static_cast<size_t>(tile_) * 8; }
+  // Registers, one tile per input (constants, gathered operands), one for an output that is scattered.
+  char* scratch() const {
+    thread_local Scratch memory;
+    return memory.get(slot_bytes() * (static_cast<size_t>(program_.registers + program_.inputs) + 1));
+  }
+  Places places(char* memory, int64_t filled) const {
+    Places at(static_cast<size_t>(program_.inputs + program_.registers));
+    for (size_t r = 0; r < static_cast<size_t>(program_.registers); ++r)
+      at[static_cast<size_t>(program_.inputs) + r] = memory + r * slot_bytes();
+    for (size_t i = 0; i < operands_.size(); ++i) {
+      char* tile = gather_slot(memory, i);
+      if (operands_[i].constant)
+        tiles_.fill[size_index(operands_[i].itemsize)](tile, operands_[i].data, filled);
+      at[i] = tile;
+    }
+    return at;
+  }
+  char* gather_slot(char* memory, size_t input) const {
+    return memory + (static_cast<size_t>(program_.registers) + input) * slot_bytes();
+  }
+
+  int64_t elements_per_item() const {
+    const auto n = static_cast<int64_t>(kItemNanoseconds / nanoseconds_);
+    return std::max<int64_t>(tile_, n / tile_ * tile_);
+  }
+
+  void run_linear() {
+    const int out_size = out_.dtype().size();
+    char* out = out_.data<char>();
+    const bool direct =
+        program_.steps.size() == 1 &&
+        std::none_of(operands_.begin(), operands_.end(), [](const Operand& o) { return o.constant; });
+    parallel_ranges(size_, elements_per_item(), [&](int64_t begin, int64_t end) {
+      const int64_t tile = direct ? end - begin : std::min(tile_, end - begin);
+      Places at = direct ? Places(operands_.size()) : places(scratch(), tile);
+      if (direct && at.empty()) at.push_back(nullptr);
+      for (int64_t i = begin; i < end; i += tile) {
+        for (size_t k = 0; k < operands_.size(); ++k)
+          if (operands_[k].contiguous) at[k] = operands_[k].data + i * operands_[k].itemsize;
+        compute(at, out + i * out_size, std::min(tile, end - i));
+      }
+    });
+  }
+
+  // Merges neighbouring axes that every operand steps through as if they were one.
+  void collapse() {
+    for (ShapeElem d : out_.shape()) {
+      if (d == 1) continue;
+      shape_.push_back(d);
+    }
+    for (Operand& o : operands_) {
+      if (o.constant) continue;
+      Strides kept;
+      for (size_t i = 0; i < out_.ndim(); ++i)
+        if (out_.shape()[i] != 1)
+          kept.push_back(o.contiguous ? row_major_strides(out_.shape())[i] : o.strides[i]);
+      o.strides = kept;
+    }
+    for (size_t i = shape_.size(); i-- > 1;) {
+      const bool merge = std::all_of(operands_.begin(), operands_.end(), [&](const Operand& o) {
+        return o.constant || o.strides[i - 1] == o.strides[i] * shape_[i];
+      });
+      if (!merge) continue;
+      shape_[i - 1] *= shape_[i];
+      shape_.erase(shape_.begin() + static_cast<std::ptrdiff_t>(i));
+      for (Operand& o : operands_) {
+        if (o.constant) continue;
+        o.strides.erase(o.strides.begin() + static_cast<std::ptrdiff_t>(i - 1));
+      }
+    }
+    if (shape_.size() == 1) {
+      shape_.insert(shape_.begin(), 1);
+      for (Operand& o : operands_)
+        if (!o.constant) o.strides.insert(o.strides.begin(), 0);
+    }
+  }
+
+  Block choose_block() const {
+    const size_t d = shape_.size();
+    const int64_t rows = shape_[d - 2], columns = shape_[d - 1];
+    const bool transposed = std::any_of(operands_.begin(), operands_.end(), [&](const Operand& o) {
+      return !o.constant && o.strides[d - 2] == 1 && o.strides[d - 1] > 1;
+    });
+    if (transposed) {
+      const int64_t c = std::min<int64_t>(columns, 64);
+      return {std::clamp<int64_t>(tile_ / c, 1, rows), c};
+    }
+    if (columns >= tile_ / 4) return {1, std::min(columns, tile_)};
+    return {std::clamp<int64_t>(tile_ / columns, 1, rows), columns};
+  }
+
+  // The operand's part of a block: where it lies already, or gathered into `tile`.
+  const char* gather(const Operand& o, const char* from, char* tile, Block b) const {
+    const size_t d = shape_.size();
+    const int64_t row = o.strides[d - 2], column = o.strides[d - 1];
+    const int index = size_index(o.itemsize);
+    if (column == 1 && (b.rows == 1 || row == b.columns)) return from;
+    if (row == 1 && column > 1 && b.rows > 1) {
+      tiles_.transpose[index](tile, from, b.rows, b.columns, column);
+      return tile;
+    }
+    for (int64_t r = 0; r < b.rows; ++r) {
+      const char* source = from + r * row * o.itemsize;
+      char* target = tile + r * b.columns * o.itemsize;
+      if (column == 1) {
+        std::memcpy(target, source, static_cast<size_t>(b.columns * o.itemsize));
+      } else if (column == 0) {
+        tiles_.fill[index](target, source, b.columns);
+      } else {
+        tiles_.gather[index](target, source, column, b.columns);
+      }
+    }
+    return tile;
+  }
+
+  void run_blocks() {
+    collapse();
+    const size_t d = shape_.size();
+    const int64_t rows = shape_[d - 2], columns = shape_[d - 1];
+    const Block block = choose_block();
+    const int64_t row_blocks = (rows + block.rows - 1) / block.rows;
+    const int64_t column_blocks = (columns + block.columns - 1) / block.columns;
+    const int64_t per_outer = row_blocks * column_blocks;
+    const int64_t blocks = size_ / (rows * columns) * per_outer;
+    const int64_t grain = std::max<int64_t>(1, elements_per_item() / 2 / (block.rows * block.columns));
+    const int out_size = out_.dtype().size();
+    parallel_ranges(blocks, grain, [&](int64_t begin, int64_t end) {
+      char* memory = scratch();
+      Places at = places(memory, std::min(tile_, block.rows * block.columns));
+      char* out_tile = gather_slot(memory, static_cast<size_t>(program_.inputs));
+      std::vector<const char*> outer_base(operands_.size());
+      int64_t outer_of_base = -1;
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t outer = i / per_outer, inner = i % per_outer;
+        if (outer != outer_of_base) {
+          find_bases(outer, outer_base);
+          outer_of_base = outer;
+        }
+        const int64_t r0 = inner / column_blocks * block.rows, c0 = inner % column_blocks * block.columns;
+        const Block b{std::min(block.rows, rows - r0), std::min(block.columns, columns - c0)};
+        for (size_t k = 0; k < operands_.size(); ++k) {
+          const Operand& o = operands_[k];
+          if (o.constant) continue;
+          const char* from = outer_base[k] + (r0 * o.strides[d - 2] + c0 * o.strides[d - 1]) * o.itemsize;
+          at[k] = gather(o, from, gather_slot(memory, k), b);
+        }
+        char* to = out_.data<char>() + ((outer * rows + r0) * columns + c0) * out_size;
+        const bool in_place = b.rows == 1 || b.columns == columns;
+        compute(at, in_place ? to : out_tile, b.rows * b.columns);
+        for (int64_t r = 0; !in_place && r < b.rows; ++r)
+          std::memcpy(to + r * columns * out_size, out_tile + r * b.columns * out_size,
+                      static_cast<size_t>(b.columns * out_size));
+      }
+    });
+  }
+
+  void find_bases(int64_t outer, std::vector<const char*>& bases) const {
+    for (size_t k = 0; k < operands_.size(); ++k) {
+      const Operand& o = operands_[k];
+      int64_t offset = 0, rest = outer;
+      for (size_t i = shape_.size() - 2; !o.constant && i-- > 0;) {
+        offset += rest % shape_[i] * o.strides[i];
+        rest /= shape_[i];
+      }
+      bases[k] = o.data + offset * o.itemsize;
+    }
+  }
+
+  const Program& program_;
+  const Tiles& tiles_;
+  array& out_;
+  const int64_t size_;
+  double nanoseconds_ = 0.1;  // per element, roughly
+  int64_t tile_ = 0;          // elements
+  std::vector<Operand> operands_;
+  SmallVector<int64_t> shape_;  // collapsed
+};
+
+void run_program(const Program& program, const std::vector<const array*>& inputs, array& out, int donor) {
+  if (donor >= 0) {
+    out.copy_shared_buffer(*inputs[static_cast<size_t>(donor)]);
+  } else {
+    out.set_data(allocator::malloc(out.nbytes()));
+  }
+  Runner(program, inputs, out).run();
+}
+
+const bool registered = (set_program_kernel(Device::cpu, run_program), true);
+
+}  // namespace
+}  // namespace mlx::core::cpu
