@@ -89,8 +89,11 @@ class Trace {
     detail::Dependents dependents(outputs, placeholders, true);
     for (const array& node : dependents.nodes()) add(node);
     for (const array& out : outputs) outputs_.push_back(source_of(out));
-    eval(constants_);
-    for (array& c : constants_) c.detach();
+    // Computed once. Tracers among them belong to a transform around this one, which still needs their graph.
+    Arrays pending;
+    for (const array& c : constants_)
+      if (!c.is_tracer()) pending.push_back(c);
+    eval(std::move(pending));
     sources_ = {};
     merged_.clear();
   }
