@@ -136,7 +136,7 @@ class Block(nn.Module):
 class DigitTransformer(nn.Module):
     """Images (batch, 8, 8) -> class scores (batch, 10). Token 0 gathers what the head reads."""
 
-    def __init__(self, dims: int = 64, heads: int = 4, depth: int = 3) -> None:
+    def __init__(self, dims: int = 64, heads: int = 4, depth: int = 2) -> None:
         super().__init__()
         self.embed = nn.Linear(PATCH * PATCH, dims)
         self.summary = mx.zeros((1, 1, dims))
@@ -335,7 +335,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--resume", action="store_true", help="continue from the checkpoints where there are any")
     add("--quick", action="store_true", help="few steps with a tiny model, for tests")
     add("--output", type=Path, default=Path(__file__).parent / "output", help="folder to write to")
-    add("--steps", type=int, default=1000, help="training steps")
+    add("--steps", type=int, default=1500, help="training steps")
     add("--finetune-steps", type=int, default=400)
     add("--stop-at", type=int, help="stop at this step as if interrupted")
     add("--save-every", type=int, default=200, help="steps between checkpoints")
