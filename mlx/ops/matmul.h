@@ -1,0 +1,75 @@
+// The primitives of matrix products: what kernels need to know of them.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "mlx/ops/rules.h"
+#include "mlx/primitives.h"
+
+namespace mlx::core {
+
+// a (..., M, K) times b (..., K, N); leading dimensions broadcast in the kernel.
+class Matmul final : public Primitive {
+ public:
+  explicit Matmul(Stream s) : Primitive(s) {}
+  const char* name() const override { return "Matmul"; }
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& axes) override;
+  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
+};
+
+// alpha * a b + beta * c; inputs a, b, c, where c broadcasts to the product's shape.
+class AddMM final : public Primitive {
+ public:
+  AddMM(Stream s, float alpha, float beta) : Primitive(s), alpha(alpha), beta(beta) {}
+  const float alpha, beta;
+  const char* name() const override { return "AddMM"; }
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& axes) override;
+  bool is_equivalent(const Primitive& other) const override {
+    const AddMM* o = same_kind(*this, other);
+    return o && o->alpha == alpha && o->beta == beta;
+  }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
+};
+
+// Product i multiplies matrix lhs[i] of a (..., M, K) by matrix rhs[i] of b (..., K, N), counted over the
+// leading dimensions; inputs a, b, lhs, rhs (uint32, of one shape).
+class GatherMM final : public Primitive {
+ public:
+  explicit GatherMM(Stream s) : Primitive(s) {}
+  const char* name() const override { return "GatherMM"; }
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& axes) override;
+  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
+};
+
+// out[i] = a[:, s0:s1] b[s0:s1, :] for each (s0, s1) of segments (..., 2), uint32; inputs a (M, K), b (K, N),
+// segments.
+class SegmentedMM final : public Primitive {
+ public:
+  explicit SegmentedMM(Stream s) : Primitive(s) {}
+  const char* name() const override { return "SegmentedMM"; }
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
+};
+
+// For the families that are built on products.
+// `a` summed over the dimensions that broadcasting from `shape` added or stretched.
+array sum_to_shape(const array& a, const Shape& shape, StreamOrDevice s);
+array transposed_matrix(const array& a,
+                        StreamOrDevice s);  // the last two axes swapped, conjugated if complex
+
+}  // namespace mlx::core
