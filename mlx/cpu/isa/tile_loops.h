@@ -49,17 +49,18 @@ inline constexpr bool one_of = (__is_same(R, Rows) || ...);
 // Rows that call the C library or loop per element: padding would cost more than it saves.
 template <class R>
 inline constexpr bool calls_library =
-    one_of<R, row::Exp, row::Expm1, row::Log, row::Log2, row::Log10, row::Log1p, row::Sin, row::Cos, row::Tan,
-           row::Sinh, row::Cosh, row::Tanh, row::Arcsin, row::Arccos, row::Arctan, row::Arcsinh, row::Arccosh,
-           row::Arctanh, row::Sigmoid, row::Erf, row::Erfc, row::Erfinv, row::Power, row::LogAddExp,
-           row::Arctan2, row::Hypot>;
+    one_of<R, row::Log2, row::Log10, row::Log1p, row::Tan, row::Sinh, row::Cosh, row::Arcsin, row::Arccos,
+           row::Arctan, row::Arcsinh, row::Arccosh, row::Arctanh, row::Erf, row::Erfc, row::Erfinv,
+           row::Lgamma, row::Digamma, row::Polygamma, row::Power, row::LogAddExp, row::Arctan2, row::Hypot,
+           row::Remainder>;
 template <class R, class T>
 inline constexpr bool per_element = one_of<R, row::Lgamma, row::Digamma, row::Polygamma>;
 template <class R>
-inline constexpr bool per_element<R, double> =
-    calls_library<R> || one_of<R, row::Lgamma, row::Digamma, row::Polygamma, row::Remainder>;
+inline constexpr bool per_element<R, double> = calls_library<R> ||
+                                               (MLX_ISA_LEVEL == 2 && one_of<R, row::Sin, row::Cos>);
 template <class R>
-inline constexpr bool per_element<R, c64> = calls_library<R> || one_of<R, row::Sqrt, row::Rsqrt>;
+inline constexpr bool per_element<R, c64> =
+    calls_library<R> || one_of<R, row::Exp, row::Log, row::Sin, row::Cos, row::Tanh, row::Sqrt, row::Rsqrt>;
 template <class R, Int T>
 inline constexpr bool per_element<R, T> = one_of<R, row::Power> ||
                                           (sizeof(T) == 8 && one_of<R, row::FloorDivide, row::Remainder>);
@@ -119,8 +120,8 @@ void run_with_care(O* out, int64_t n, const In*... in) {
 
 template <class R, class O, class T, class... In>
 void dispatch_care(O* out, int64_t n, const In*... in) {
-  // Only float32 has such rows, and its functions would also take other numbers by conversion.
-  if constexpr (__is_same(T, float) && requires { is_slow(R{}, *in...); }) {
+  // Integers have no such rows, but would convert to the operands of one.
+  if constexpr (Real<T> && !per_element<R, T> && requires { is_slow(R{}, *in...); }) {
     run_with_care<R, O, T>(out, n, in...);
   } else {
     run<R, O, T>(out, n, in...);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "mlx/cpu/isa/values.h"
+#include "mlx/cpu/isa/vmath_double.h"
 #include "mlx/cpu/isa/vmath_float.h"
 #include "mlx/cpu/isa/vmath_special.h"
 #include "mlx/cpu/isa/vmath_wide.h"
@@ -132,28 +133,34 @@ inline float slow_value(row::Tan, float x) { return static_cast<float>(__builtin
 
 // --- functions of float64 ---
 
-inline double value(row::Exp, double x) { return __builtin_exp(x); }
-inline double value(row::Expm1, double x) { return __builtin_expm1(x); }
-inline double value(row::Log, double x) { return __builtin_log(x); }
+inline double value(row::Exp, double x) { return exp(x); }
+inline double value(row::Expm1, double x) { return expm1(x); }
+inline double value(row::Log, double x) { return log(x); }
 inline double value(row::Log2, double x) { return __builtin_log2(x); }
 inline double value(row::Log10, double x) { return __builtin_log10(x); }
 inline double value(row::Log1p, double x) { return __builtin_log1p(x); }
+#if MLX_ISA_LEVEL == 2
 inline double value(row::Sin, double x) { return __builtin_sin(x); }
 inline double value(row::Cos, double x) { return __builtin_cos(x); }
+#else
+inline double value(row::Sin, double x) { return sin(x); }
+inline double value(row::Cos, double x) { return cos(x); }
+inline bool is_slow(row::Sin, double x) { return is_large_angle(x); }
+inline bool is_slow(row::Cos, double x) { return is_large_angle(x); }
+inline double slow_value(row::Sin, double x) { return __builtin_sin(x); }
+inline double slow_value(row::Cos, double x) { return __builtin_cos(x); }
+#endif
 inline double value(row::Tan, double x) { return __builtin_tan(x); }
 inline double value(row::Sinh, double x) { return __builtin_sinh(x); }
 inline double value(row::Cosh, double x) { return __builtin_cosh(x); }
-inline double value(row::Tanh, double x) { return __builtin_tanh(x); }
+inline double value(row::Tanh, double x) { return tanh(x); }
 inline double value(row::Arcsin, double x) { return __builtin_asin(x); }
 inline double value(row::Arccos, double x) { return __builtin_acos(x); }
 inline double value(row::Arctan, double x) { return __builtin_atan(x); }
 inline double value(row::Arcsinh, double x) { return __builtin_asinh(x); }
 inline double value(row::Arccosh, double x) { return __builtin_acosh(x); }
 inline double value(row::Arctanh, double x) { return __builtin_atanh(x); }
-inline double value(row::Sigmoid, double x) {
-  const double z = __builtin_exp(-abs(x));
-  return (x < 0 ? z : 1) / (1 + z);
-}
+inline double value(row::Sigmoid, double x) { return sigmoid(x); }
 inline double value(row::Erf, double x) { return __builtin_erf(x); }
 inline double value(row::Erfc, double x) { return __builtin_erfc(x); }
 inline double value(row::Erfinv, double x) { return special::erfinv(x); }
