@@ -1,0 +1,87 @@
+// Reductions of arrays with any strides: dims are sorted into kept and reduced ones, and the driver does the
+// rest.
+#include "mlx/ops/reduce.h"
+
+#include <algorithm>
+
+#include "mlx/cpu/copy.h"
+#include "mlx/cpu/rows/reduce.h"
+#include "mlx/cpu/rows/rows.h"
+#include "mlx/graph/kernels.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+ReduceLayout layout_of(const array& a, const Axes& axes) {
+  ReduceLayout layout;
+  for (int d = 0; d < static_cast<int>(a.ndim()); ++d) {
+    auto& dims = std::binary_search(axes.begin(), axes.end(), d) ? layout.reduced : layout.kept;
+    dims.push_back({a.shape(d), a.strides(d)});
+  }
+  return layout;
+}
+int number(Dtype dtype) { return static_cast<int>(dtype.val()); }
+
+void reduce_array(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
+  const array& a = inputs[0];
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  ReduceOp op = ReduceOp::sum;
+  double divisor = 1;
+  switch (p.kind) {
+    case Reduction::sum:
+      break;
+    case Reduction::mean:
+      divisor = 0;
+      if (out.size()) divisor = static_cast<double>(a.size()) / static_cast<double>(out.size());
+      break;
+    case Reduction::prod:
+      op = ReduceOp::prod;
+      break;
+    case Reduction::max:
+      op = ReduceOp::max;
+      break;
+    case Reduction::min:
+      op = ReduceOp::min;
+      break;
+    case Reduction::any:
+      op = ReduceOp::any;
+      break;
+    case Reduction::all:
+      op = ReduceOp::all;
+      break;
+  }
+  reduce(op, number(a.dtype()), a.data<char>(), layout_of(a, p.axes), out.data<char>(), divisor);
+}
+
+void variance(const Variance& p, const Arrays& inputs, Arrays& outputs) {
+  for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
+  const array& a = inputs[0];
+  moments(number(a.dtype()), a.data<char>(), layout_of(a, p.axes), p.ddof, outputs[0].data<char>(),
+          outputs[1].data<char>());
+}
+
+void arg_reduce(const ArgReduce& p, const Arrays& inputs, Arrays& outputs) {
+  const array a = row_contiguous(inputs[0]);
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  int64_t outer = 1, inner = 1;
+  for (int d = 0; d < p.axis; ++d) outer *= a.shape(d);
+  for (int d = p.axis + 1; d < static_cast<int>(a.ndim()); ++d) inner *= a.shape(d);
+  argreduce(p.max, number(a.dtype()), a.data<char>(), outer, a.shape(p.axis), inner, out.data<uint32_t>());
+}
+
+void log_sum_exp(const LogSumExp&, const Arrays& inputs, Arrays& outputs) {
+  const array a = row_contiguous(inputs[0]);
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  logsumexp(number(a.dtype()), a.data<char>(), static_cast<int64_t>(out.size()), a.shape(-1),
+            out.data<char>());
+}
+
+const bool registered =
+    kernels(Device::cpu).add<Reduce>(reduce_array) && kernels(Device::cpu).add<Variance>(variance) &&
+    kernels(Device::cpu).add<ArgReduce>(arg_reduce) && kernels(Device::cpu).add<LogSumExp>(log_sum_exp);
+
+}  // namespace
+}  // namespace mlx::core::cpu
