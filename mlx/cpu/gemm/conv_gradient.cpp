@@ -219,6 +219,10 @@ void run(const GemmTable& g, const ConvTable& t, const ConvShape& s, const void*
   const int64_t channels = s.in_channels / s.groups, taps = product(s.kernel);
   const int64_t bytes = s.out_channels * taps * channels * kElemSize[e];
   if (bytes <= 0) return;
+  if (s.batch <= 0) {
+    std::memset(dw, 0, static_cast<size_t>(bytes));
+    return;
+  }
   const std::vector<Phase> all = phases(s);
   // A tap belongs to one phase, or to none where it only ever meets dilation zeros.
   int64_t used = 0;
