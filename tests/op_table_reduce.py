@@ -387,6 +387,7 @@ OPS: list[Op] = [
         diff=True,
         smooth=True,
         ulp=SOFTMAX,
+        keeps_bits=False,
         extremes=[
             S(v([1e4, -1e4]), 0),
             S(v([-inf, 0.0]), 0),
@@ -437,7 +438,7 @@ OPS: list[Op] = [
             S(f(0, 3)),
             S(f(2, 1)),
             S(f(70, 3), 0),
-            S(f(2, 1030)),
+            S(distinct(2, 1030)),
         ],
         ranks(np.sort),
         dtypes=ALL,

@@ -1,0 +1,23 @@
+"""Run a script in a fresh interpreter: for what must not bring down, or depend on, the test's
+own process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+
+def run_python(code: str, timeout: float = 120, **env: str) -> str:
+    """Standard output of the script; an assertion with everything it printed where it fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **env},
+    )
+    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
