@@ -90,7 +90,7 @@ Plan make_plan(Dims dims, int64_t itemsize) {
     plan.rows = dims[nearest];
     dims.erase(dims.begin() + nearest);
     plan.transposes = cross && plan.rows.si == 1 && plan.columns.so == 1;
-    plan.column_step = std::min<int64_t>(plan.columns.n, (cross ? 512 : kItemBytes) / itemsize);
+    plan.column_step = std::min<int64_t>(plan.columns.n, (cross ? 256 : kItemBytes) / itemsize);
   } else {
     plan.column_step = std::min<int64_t>(plan.columns.n, kItemBytes / itemsize);
   }
