@@ -28,13 +28,14 @@ void pad(const Pad& p, const Arrays& inputs, Arrays& outputs) {
   for (size_t i = 0; i < stop.size(); ++i) stop[i] += in.shape()[i];
   const Strides still(out.ndim(), 0);
   for_each_border(out.shape(), p.low, stop, [&](const Shape& start, const Shape& shape) {
-    copy_strided(out.itemsize(), shape, inputs[1].data<char>(), still, to + offset_of(start, out.strides()) * bytes,
-                 out.strides());
+    copy_strided(out.itemsize(), shape, inputs[1].data<char>(), still,
+                 to + offset_of(start, out.strides()) * bytes, out.strides());
   });
   copy_strided(in, to + offset_of(p.low, out.strides()) * bytes, out.strides());
 }
 
-const bool registered = kernels(Device::cpu).add<Concatenate>(concatenate) && kernels(Device::cpu).add<Pad>(pad);
+const bool registered =
+    kernels(Device::cpu).add<Concatenate>(concatenate) && kernels(Device::cpu).add<Pad>(pad);
 
 }  // namespace
 }  // namespace mlx::core::cpu

@@ -62,8 +62,8 @@ void eye(const Eye& p, const Arrays&, Arrays& outputs) {
   });
 }
 
-const bool registered = kernels(Device::cpu).add<Arange>(arange) && kernels(Device::cpu).add<Linspace>(linspace) &&
-                        kernels(Device::cpu).add<Eye>(eye);
+const bool registered = kernels(Device::cpu).add<Arange>(arange) &&
+                        kernels(Device::cpu).add<Linspace>(linspace) && kernels(Device::cpu).add<Eye>(eye);
 
 }  // namespace
 }  // namespace mlx::core::cpu

@@ -47,8 +47,8 @@ void update_box(const array& src, const array& update, const Shape& start, const
     }
     if (dense) {  // elements that will be overwritten are not copied first
       for_each_border(out.shape(), start, stop, [&](const Shape& from, const Shape& shape) {
-        copy_strided(out.itemsize(), shape, src.data<char>() + offset_of(from, src.strides()) * bytes, src.strides(),
-                     out.data<char>() + offset_of(from, out.strides()) * bytes, out.strides());
+        copy_strided(out.itemsize(), shape, src.data<char>() + offset_of(from, src.strides()) * bytes,
+                     src.strides(), out.data<char>() + offset_of(from, out.strides()) * bytes, out.strides());
       });
     } else {
       copy_to(src, out.data<void>());

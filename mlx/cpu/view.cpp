@@ -34,11 +34,10 @@ template <class... P>
 bool add_views() {
   return (kernels(Device::cpu).add<P>(view_or_copy<P>) && ...);
 }
-const bool registered = add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal,
-                                  View>() &&
-                        kernels(Device::cpu).add<AsStrided>(as_strided) &&
-                        kernels(Device::cpu).add<Depends>(depends) &&
-                        kernels(Device::cpu).add<NumberOfElements>(number_of_elements);
+const bool registered =
+    add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, View>() &&
+    kernels(Device::cpu).add<AsStrided>(as_strided) && kernels(Device::cpu).add<Depends>(depends) &&
+    kernels(Device::cpu).add<NumberOfElements>(number_of_elements);
 
 }  // namespace
 }  // namespace mlx::core::cpu

@@ -31,7 +31,8 @@ Arrays Concatenate::jvp(const Arrays& primals, const Arrays& tangents, const Axe
   return {concatenate(all, axis, stream())};
 }
 Batched Concatenate::vmap(const Arrays& inputs, const Axes& axes) {
-  return batch_leading(inputs, axes, [&](const Arrays& in) { return Arrays{concatenate(in, axis + 1, stream())}; });
+  return batch_leading(inputs, axes,
+                       [&](const Arrays& in) { return Arrays{concatenate(in, axis + 1, stream())}; });
 }
 bool Concatenate::is_equivalent(const Primitive& other) const {
   const auto* p = same_kind(*this, other);
@@ -53,10 +54,11 @@ array concatenate(std::vector<array> arrays, int axis, StreamOrDevice s) {
   bool one_is_all = false;
   for (const array& a : arrays) {
     bool fits = a.ndim() == first.size();
-    for (size_t i = 0; fits && i < first.size(); ++i) fits = static_cast<int>(i) == ax || a.shape()[i] == first[i];
+    for (size_t i = 0; fits && i < first.size(); ++i)
+      fits = static_cast<int>(i) == ax || a.shape()[i] == first[i];
     if (!fits)
-      throw invalid("concatenate", "got the shapes ", first, " and ", a.shape(), ", expected ones that differ on axis ",
-                    ax, " only");
+      throw invalid("concatenate", "got the shapes ", first, " and ", a.shape(),
+                    ", expected ones that differ on axis ", ax, " only");
     one_is_all = arrays.size() == 1;
   }
   for (array& a : arrays)
@@ -76,7 +78,8 @@ array stack(const Arrays& arrays, int axis, StreamOrDevice s) {
   Arrays rows;
   for (const array& a : arrays) {
     if (a.shape() != arrays[0].shape())
-      throw invalid("stack", "got the shapes ", arrays[0].shape(), " and ", a.shape(), ", expected one shape");
+      throw invalid("stack", "got the shapes ", arrays[0].shape(), " and ", a.shape(),
+                    ", expected one shape");
     rows.push_back(expand_dims(a, ax, s));
   }
   return concatenate(std::move(rows), ax, s);
@@ -95,7 +98,9 @@ array repeat(const array& arr, int repeats, int axis, StreamOrDevice s) {
   shape[i] = safe_cast(int64_t{shape[i]} * repeats, "repeat");
   return reshape(broadcast_to(expand_dims(arr, ax + 1, s), wide, s), shape, s);
 }
-array repeat(const array& arr, int repeats, StreamOrDevice s) { return repeat(flatten(arr, s), repeats, 0, s); }
+array repeat(const array& arr, int repeats, StreamOrDevice s) {
+  return repeat(flatten(arr, s), repeats, 0, s);
+}
 
 array tile(const array& arr, std::vector<int> reps, StreamOrDevice s) {
   Shape from = arr.shape();
@@ -103,7 +108,8 @@ array tile(const array& arr, std::vector<int> reps, StreamOrDevice s) {
   if (reps.size() < from.size()) reps.insert(reps.begin(), from.size() - reps.size(), 1);
   Shape narrow, wide, shape;
   for (size_t i = 0; i < from.size(); ++i) {
-    if (reps[i] < 0) throw invalid("tile", "got ", reps[i], " repetitions of axis ", i, ", expected at least 0");
+    if (reps[i] < 0)
+      throw invalid("tile", "got ", reps[i], " repetitions of axis ", i, ", expected at least 0");
     if (reps[i] != 1) {
       narrow.push_back(1);
       wide.push_back(reps[i]);
@@ -138,7 +144,8 @@ array roll(const array& a, const Shape& shift, const std::vector<int>& axes, Str
   if (shift.size() < axes.size())
     throw invalid("roll", "got ", shift.size(), " shifts for ", axes.size(), " axes, expected as many");
   array out = a;
-  for (size_t i = 0; i < axes.size(); ++i) out = roll_axis(out, shift[i], checked_axis("roll", axes[i], a.shape()), s);
+  for (size_t i = 0; i < axes.size(); ++i)
+    out = roll_axis(out, shift[i], checked_axis("roll", axes[i], a.shape()), s);
   return out;
 }
 array roll(const array& a, int shift, const std::vector<int>& axes, StreamOrDevice s) {

@@ -68,8 +68,12 @@ array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice
   const Shape shape{static_cast<ShapeElem>(length)};
   return make<Arange>(shape, dtype, s, {}, shape, dtype, start, step);
 }
-array arange(double start, double stop, double step, StreamOrDevice s) { return arange(start, stop, step, float32, s); }
-array arange(double start, double stop, Dtype dtype, StreamOrDevice s) { return arange(start, stop, 1.0, dtype, s); }
+array arange(double start, double stop, double step, StreamOrDevice s) {
+  return arange(start, stop, step, float32, s);
+}
+array arange(double start, double stop, Dtype dtype, StreamOrDevice s) {
+  return arange(start, stop, 1.0, dtype, s);
+}
 array arange(double start, double stop, StreamOrDevice s) { return arange(start, stop, 1.0, float32, s); }
 array arange(double stop, Dtype dtype, StreamOrDevice s) { return arange(0.0, stop, 1.0, dtype, s); }
 array arange(double stop, StreamOrDevice s) { return arange(0.0, stop, 1.0, float32, s); }
@@ -104,11 +108,15 @@ array full_like(const array& a, array vals, Dtype dtype, StreamOrDevice s) {
 array full_like(const array& a, array vals, StreamOrDevice s) {
   return full(a.shape(), std::move(vals), a.dtype(), s);
 }
-array zeros(const Shape& shape, Dtype dtype, StreamOrDevice s) { return constants("zeros", shape, dtype, false, s); }
+array zeros(const Shape& shape, Dtype dtype, StreamOrDevice s) {
+  return constants("zeros", shape, dtype, false, s);
+}
 array zeros(const Shape& shape, StreamOrDevice s) { return zeros(shape, float32, s); }
 array zeros_like(const array& a, StreamOrDevice s) { return zeros(a.shape(), a.dtype(), s); }
 array zeros_like(const array& a, Dtype dtype, StreamOrDevice s) { return zeros(a.shape(), dtype, s); }
-array ones(const Shape& shape, Dtype dtype, StreamOrDevice s) { return constants("ones", shape, dtype, true, s); }
+array ones(const Shape& shape, Dtype dtype, StreamOrDevice s) {
+  return constants("ones", shape, dtype, true, s);
+}
 array ones(const Shape& shape, StreamOrDevice s) { return ones(shape, float32, s); }
 array ones_like(const array& a, StreamOrDevice s) { return ones(a.shape(), a.dtype(), s); }
 array ones_like(const array& a, Dtype dtype, StreamOrDevice s) { return ones(a.shape(), dtype, s); }
@@ -133,15 +141,18 @@ array tri(int n, int m, int k, Dtype type, StreamOrDevice s) {
 array tri(int n, Dtype type, StreamOrDevice s) { return tri(n, n, 0, type, s); }
 
 array tril(array x, int k, StreamOrDevice s) {
-  if (x.ndim() < 2) throw invalid("tril", "got an array of shape ", x.shape(), ", expected at least two dimensions");
+  if (x.ndim() < 2)
+    throw invalid("tril", "got an array of shape ", x.shape(), ", expected at least two dimensions");
   return where(tri(x.shape(-2), x.shape(-1), k, bool_, s), x, like(x, 0), s);
 }
 array triu(array x, int k, StreamOrDevice s) {
-  if (x.ndim() < 2) throw invalid("triu", "got an array of shape ", x.shape(), ", expected at least two dimensions");
+  if (x.ndim() < 2)
+    throw invalid("triu", "got an array of shape ", x.shape(), ", expected at least two dimensions");
   return where(tri(x.shape(-2), x.shape(-1), k - 1, bool_, s), like(x, 0), x, s);
 }
 
-std::vector<array> meshgrid(const Arrays& arrays, bool sparse, const std::string& indexing, StreamOrDevice s) {
+std::vector<array> meshgrid(const Arrays& arrays, bool sparse, const std::string& indexing,
+                            StreamOrDevice s) {
   if (indexing != "xy" && indexing != "ij")
     throw invalid("meshgrid", "got the indexing \"", indexing, "\", expected \"xy\" or \"ij\"");
   const size_t n = arrays.size();

@@ -26,9 +26,11 @@ int64_t source_of(const std::string& mode, int64_t p, int64_t n) {
   return x < n ? x : 2 * n - 1 - x;
 }
 
-array continued(const array& a, int axis, int low, int high, const std::string& mode, const StreamOrDevice& s) {
+array continued(const array& a, int axis, int low, int high, const std::string& mode,
+                const StreamOrDevice& s) {
   const int n = a.shape(axis);
-  if (n == 0) throw invalid("pad", "axis ", axis, " of shape ", a.shape(), " is empty, mode ", mode, " needs elements");
+  if (n == 0)
+    throw invalid("pad", "axis ", axis, " of shape ", a.shape(), " is empty, mode ", mode, " needs elements");
   std::vector<int> index;
   for (int p = -low; p < n + high; ++p) index.push_back(static_cast<int>(source_of(mode, p, n)));
   return take(a, array(index.begin(), {static_cast<ShapeElem>(index.size())}, int32), axis, s);
@@ -65,11 +67,13 @@ Batched Pad::vmap(const Arrays& inputs, const Axes& axes) {
   for (size_t i = 1; i < a.ndim(); ++i) behind.push_back(static_cast<int>(i));
   if (axes[1] < 0) return {{pad(a, behind, low, high, inputs[1], "constant", s)}, {0}};
   // A value for each: where the array is not.
-  const array inside = pad(ones({a.shape().begin() + 1, a.shape().end()}, bool_, s), all_axes(ones_of(inputs[0])), low,
-                           high, array(false), "constant", s);
+  const array inside = pad(ones({a.shape().begin() + 1, a.shape().end()}, bool_, s),
+                           all_axes(ones_of(inputs[0])), low, high, array(false), "constant", s);
   Shape value(a.ndim(), 1);
   value[0] = batch;
-  return {{where(inside, pad(a, behind, low, high, like(a, 0), "constant", s), reshape(inputs[1], value, s), s)}, {0}};
+  return {
+      {where(inside, pad(a, behind, low, high, like(a, 0), "constant", s), reshape(inputs[1], value, s), s)},
+      {0}};
 }
 bool Pad::is_equivalent(const Primitive& other) const {
   const auto* p = same_kind(*this, other);
@@ -80,8 +84,8 @@ std::vector<Shape> Pad::output_shapes(const Arrays& inputs) { return {padded(inp
 array pad(const array& a, const std::vector<int>& axes, const Shape& low_pad_size, const Shape& high_pad_size,
           const array& pad_value, const std::string& mode, StreamOrDevice s) {
   if (axes.size() != low_pad_size.size() || axes.size() != high_pad_size.size())
-    throw invalid("pad", "got ", low_pad_size.size(), " low and ", high_pad_size.size(), " high sizes for ", axes.size(),
-                  " axes, expected as many");
+    throw invalid("pad", "got ", low_pad_size.size(), " low and ", high_pad_size.size(), " high sizes for ",
+                  axes.size(), " axes, expected as many");
   Shape low(a.ndim(), 0), high(a.ndim(), 0);
   bool nothing = true;
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -101,7 +105,8 @@ array pad(const array& a, const std::vector<int>& axes, const Shape& low_pad_siz
     return make<Pad>(padded(a.shape(), low, high), a.dtype(), s, {a, std::move(value)}, low, high);
   }
   if (mode != "edge" && mode != "reflect" && mode != "symmetric")
-    throw invalid("pad", "got the mode \"", mode, "\", expected \"constant\", \"edge\", \"reflect\" or \"symmetric\"");
+    throw invalid("pad", "got the mode \"", mode,
+                  "\", expected \"constant\", \"edge\", \"reflect\" or \"symmetric\"");
   array out = a;
   for (int axis = 0; axis < static_cast<int>(a.ndim()); ++axis) {
     const size_t i = static_cast<size_t>(axis);
@@ -113,8 +118,8 @@ array pad(const array& a, const std::vector<int>& axes, const Shape& low_pad_siz
 array pad(const array& a, const std::vector<std::pair<int, int>>& pad_width, const array& pad_value,
           const std::string& mode, StreamOrDevice s) {
   if (pad_width.size() != a.ndim())
-    throw invalid("pad", "got ", pad_width.size(), " pairs of sizes for an array of shape ", a.shape(), ", expected ",
-                  a.ndim());
+    throw invalid("pad", "got ", pad_width.size(), " pairs of sizes for an array of shape ", a.shape(),
+                  ", expected ", a.ndim());
   Shape low, high;
   for (const auto& [before, after] : pad_width) {
     low.push_back(before);
@@ -122,8 +127,8 @@ array pad(const array& a, const std::vector<std::pair<int, int>>& pad_width, con
   }
   return pad(a, all_axes(a), low, high, pad_value, mode, s);
 }
-array pad(const array& a, const std::pair<int, int>& pad_width, const array& pad_value, const std::string& mode,
-          StreamOrDevice s) {
+array pad(const array& a, const std::pair<int, int>& pad_width, const array& pad_value,
+          const std::string& mode, StreamOrDevice s) {
   return pad(a, std::vector<std::pair<int, int>>(a.ndim(), pad_width), pad_value, mode, s);
 }
 array pad(const array& a, int pad_width, const array& pad_value, const std::string& mode, StreamOrDevice s) {

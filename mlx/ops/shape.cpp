@@ -31,8 +31,8 @@ Shape resolved(const char* op, const array& a, const Shape& requested) {
   }
   if (valid && unknown >= 0) {
     if (known == 0)
-      throw invalid(op, "got the shape ", requested, ", which leaves the size at -1 open for an array of ", a.size(),
-                    " elements");
+      throw invalid(op, "got the shape ", requested, ", which leaves the size at -1 open for an array of ",
+                    a.size(), " elements");
     shape[static_cast<size_t>(unknown)] = safe_cast(a.size() / known, op);
     known *= a.size() / known;
   }
@@ -75,7 +75,8 @@ Shape Reaxis::shape_of(const Shape& in) const {
       size_t next = 0;
       for (size_t i = 0; i < in.size(); ++i) {
         if (next < axes.size() && axes[next] == static_cast<int>(i)) {
-          if (in[i] != 1) throw invalid("squeeze", "axis ", i, " of shape ", in, " has size ", in[i], ", expected 1");
+          if (in[i] != 1)
+            throw invalid("squeeze", "axis ", i, " of shape ", in, " has size ", in[i], ", expected 1");
           ++next;
         } else {
           out.push_back(in[i]);
@@ -92,10 +93,13 @@ Shape Reaxis::shape_of(const Shape& in) const {
 }
 
 array copy(array a, StreamOrDevice s) { return make_view<Copy>(a.shape(), a.dtype(), s, a); }
-array stop_gradient(const array& a, StreamOrDevice s) { return make_view<StopGradient>(a.shape(), a.dtype(), s, a); }
+array stop_gradient(const array& a, StreamOrDevice s) {
+  return make_view<StopGradient>(a.shape(), a.dtype(), s, a);
+}
 
 array contiguous(const array& a, bool allow_col_major, StreamOrDevice s) {
-  if (a.is_available() && (a.flags().row_contiguous || (allow_col_major && a.flags().col_contiguous))) return a;
+  if (a.is_available() && (a.flags().row_contiguous || (allow_col_major && a.flags().col_contiguous)))
+    return a;
   return make<Contiguous>(a.shape(), a.dtype(), s, {a}, allow_col_major);
 }
 
@@ -116,7 +120,8 @@ array flatten(const array& a, int start_axis, int end_axis, StreamOrDevice s) {
   const int n = static_cast<int>(a.ndim());
   if (n == 0) return expand_dims(a, 0, s);
   const auto clamped = [&](int axis) { return std::clamp(axis < 0 ? axis + n : axis, 0, n - 1); };
-  const int start = start_axis < 0 ? start_axis + n : start_axis, end = end_axis < 0 ? end_axis + n : end_axis;
+  const int start = start_axis < 0 ? start_axis + n : start_axis,
+            end = end_axis < 0 ? end_axis + n : end_axis;
   if (start > end || start >= n || end < 0)
     throw invalid("flatten", "got the axes ", start_axis, " to ", end_axis, " of shape ", a.shape(),
                   ", expected the first to be at most the second, and in range");
@@ -143,14 +148,15 @@ array squeeze(const array& a, StreamOrDevice s) {
 array expand_dims(const array& a, const Axes& axes, StreamOrDevice s) {
   if (axes.empty()) return a;
   // Axes count in the result.
-  return reaxis(a, Reaxis::Kind::expand_dims, checked_axes("expand_dims", axes, Shape(a.ndim() + axes.size(), 1)),
-                {}, s);
+  return reaxis(a, Reaxis::Kind::expand_dims,
+                checked_axes("expand_dims", axes, Shape(a.ndim() + axes.size(), 1)), {}, s);
 }
 array expand_dims(const array& a, int axis, StreamOrDevice s) { return expand_dims(a, Axes{axis}, s); }
 
 array transpose(const array& a, Axes axes, StreamOrDevice s) {
   if (axes.size() != a.ndim())
-    throw invalid("transpose", "got ", axes.size(), " axes for an array of shape ", a.shape(), ", expected ", a.ndim());
+    throw invalid("transpose", "got ", axes.size(), " axes for an array of shape ", a.shape(), ", expected ",
+                  a.ndim());
   Shape shape(axes.size(), -1);
   bool identity = true;
   SmallVector<int> seen(axes.size(), 0);
@@ -164,12 +170,15 @@ array transpose(const array& a, Axes axes, StreamOrDevice s) {
   if (identity) return a;
   return make_view<Transpose>(std::move(shape), a.dtype(), s, a, std::move(axes));
 }
-array transpose(const array& a, std::initializer_list<int> axes, StreamOrDevice s) { return transpose(a, Axes(axes), s); }
+array transpose(const array& a, std::initializer_list<int> axes, StreamOrDevice s) {
+  return transpose(a, Axes(axes), s);
+}
 array transpose(const array& a, StreamOrDevice s) { return transpose(a, reversed_axes(a), s); }
 
 array matrix_transpose(const array& a, StreamOrDevice s) {
   if (a.ndim() < 2)
-    throw invalid("matrix_transpose", "got an array of shape ", a.shape(), ", expected at least two dimensions");
+    throw invalid("matrix_transpose", "got an array of shape ", a.shape(),
+                  ", expected at least two dimensions");
   return swapaxes(a, -1, -2, s);
 }
 
@@ -182,7 +191,8 @@ array swapaxes(const array& a, int axis1, int axis2, StreamOrDevice s) {
 }
 
 array moveaxis(const array& a, int source, int destination, StreamOrDevice s) {
-  const int from = checked_axis("moveaxis", source, a.shape()), to = checked_axis("moveaxis", destination, a.shape());
+  const int from = checked_axis("moveaxis", source, a.shape()),
+            to = checked_axis("moveaxis", destination, a.shape());
   if (from == to) return a;
   Axes axes = all_axes(a);
   axes.erase(axes.begin() + from);
@@ -198,7 +208,8 @@ array broadcast_to(const array& a, const Shape& shape, StreamOrDevice s) {
     fits = from == to || from == 1;
   }
   for (ShapeElem n : shape) fits = fits && n >= 0;
-  if (!fits) throw invalid("broadcast_to", "an array of shape ", a.shape(), " cannot be broadcast to ", shape);
+  if (!fits)
+    throw invalid("broadcast_to", "an array of shape ", a.shape(), " cannot be broadcast to ", shape);
   return make_view<Broadcast>(shape, a.dtype(), s, a, shape);
 }
 
@@ -221,7 +232,8 @@ array diagonal(const array& a, int offset, int axis1, int axis2, StreamOrDevice 
 
 array diag(const array& a, int k, StreamOrDevice s) {
   if (a.ndim() == 2) return diagonal(a, k, 0, 1, s);
-  if (a.ndim() != 1) throw invalid("diag", "got an array of shape ", a.shape(), ", expected one or two dimensions");
+  if (a.ndim() != 1)
+    throw invalid("diag", "got an array of shape ", a.shape(), ", expected one or two dimensions");
   const int n = a.shape(0) + std::abs(k);
   // Row i holds a[i - above].
   const int above = std::max(0, -k);
@@ -230,7 +242,8 @@ array diag(const array& a, int k, StreamOrDevice s) {
 }
 
 array trace(const array& a, int offset, int axis1, int axis2, Dtype dtype, StreamOrDevice s) {
-  if (a.ndim() < 2) throw invalid("trace", "got an array of shape ", a.shape(), ", expected at least two dimensions");
+  if (a.ndim() < 2)
+    throw invalid("trace", "got an array of shape ", a.shape(), ", expected at least two dimensions");
   return sum(astype(diagonal(a, offset, axis1, axis2, s), dtype, s), -1, false, s);
 }
 array trace(const array& a, int offset, int axis1, int axis2, StreamOrDevice s) {
@@ -240,15 +253,16 @@ array trace(const array& a, StreamOrDevice s) { return trace(a, 0, 0, 1, a.dtype
 
 array as_strided(array a, Shape shape, Strides strides, size_t offset, StreamOrDevice s) {
   if (shape.size() != strides.size())
-    throw invalid("as_strided", "got ", shape.size(), " sizes and ", strides.size(), " strides, expected as many");
+    throw invalid("as_strided", "got ", shape.size(), " sizes and ", strides.size(),
+                  " strides, expected as many");
   int64_t lowest = static_cast<int64_t>(offset), highest = lowest;
   for (size_t i = 0; i < shape.size(); ++i) {
     const int64_t reach = strides[i] * (int64_t{shape[i]} - 1);
     (reach < 0 ? lowest : highest) += reach;
   }
   if (elements(shape) != 0 && (lowest < 0 || highest >= static_cast<int64_t>(a.size())))
-    throw invalid("as_strided", "shape ", shape, ", strides ", strides, " and offset ", offset, " reach elements ",
-                  lowest, " to ", highest, " of an array that has ", a.size());
+    throw invalid("as_strided", "shape ", shape, ", strides ", strides, " and offset ", offset,
+                  " reach elements ", lowest, " to ", highest, " of an array that has ", a.size());
   Shape out = shape;
   return make_view<AsStrided>(std::move(out), a.dtype(), s, a, std::move(shape), std::move(strides), offset);
 }

@@ -40,7 +40,9 @@ Batched StopGradient::vmap(const Arrays& inputs, const Axes& axes) {
 }
 
 array Contiguous::apply(const array& x) const { return contiguous(x, allow_col_major, stream()); }
-Arrays Contiguous::vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Arrays&) { return cotangents; }
+Arrays Contiguous::vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Arrays&) {
+  return cotangents;
+}
 Batched Contiguous::vmap(const Arrays& inputs, const Axes& axes) {
   return {{contiguous(inputs[0], allow_col_major, stream())}, axes};
 }
@@ -58,7 +60,8 @@ Arrays Reshape::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&
 Batched Reshape::vmap(const Arrays& inputs, const Axes& axes) {
   const array a = front(inputs, axes);
   const Shape inner(a.shape().begin() + 1, a.shape().end());
-  return {{reshape(a, with_batch(a.shape(0), output_shapes({array(inner, a.dtype(), nullptr, {})})[0]), stream())},
+  return {{reshape(a, with_batch(a.shape(0), output_shapes({array(inner, a.dtype(), nullptr, {})})[0]),
+                   stream())},
           {0}};
 }
 bool Reshape::is_equivalent(const Primitive& other) const {
@@ -68,10 +71,14 @@ bool Reshape::is_equivalent(const Primitive& other) const {
 
 array Reaxis::apply(const array& x) const {
   switch (kind) {
-    case Kind::flatten: return flatten(x, axes[0], axes[1], stream());
-    case Kind::unflatten: return unflatten(x, axes[0], sizes, stream());
-    case Kind::squeeze: return squeeze(x, axes, stream());
-    default: return expand_dims(x, axes, stream());
+    case Kind::flatten:
+      return flatten(x, axes[0], axes[1], stream());
+    case Kind::unflatten:
+      return unflatten(x, axes[0], sizes, stream());
+    case Kind::squeeze:
+      return squeeze(x, axes, stream());
+    default:
+      return expand_dims(x, axes, stream());
   }
 }
 Arrays Reaxis::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays&) {
@@ -126,7 +133,8 @@ Batched Broadcast::vmap(const Arrays& inputs, const Axes& axes) {
   array a = front(inputs, axes);
   Shape aligned(shape.size() + 1, 1);
   aligned[0] = a.shape(0);
-  std::copy(a.shape().begin() + 1, a.shape().end(), aligned.end() - static_cast<std::ptrdiff_t>(a.ndim() - 1));
+  std::copy(a.shape().begin() + 1, a.shape().end(),
+            aligned.end() - static_cast<std::ptrdiff_t>(a.ndim() - 1));
   return {{broadcast_to(reshape(a, aligned, stream()), with_batch(a.shape(0), shape), stream())}, {0}};
 }
 bool Broadcast::is_equivalent(const Primitive& other) const {
@@ -144,9 +152,10 @@ Arrays Diagonal::vjp(const Arrays& primals, const Arrays& cotangents, const Axes
   const int rows = x.shape(axis1), columns = x.shape(axis2), last = static_cast<int>(g.ndim()) - 1;
   const int above = std::max(0, -offset);
   if (g.size() == 0) return {zeros_of(x)};
-  array by_row = pad(g, Axes{last}, Shape{above}, Shape{rows - above - g.shape(last)}, like(g, 0), "constant", stream());
-  array grad = where(eye(rows, columns, offset, bool_, stream()), expand_dims(by_row, -1, stream()), like(g, 0),
-                     stream());
+  array by_row =
+      pad(g, Axes{last}, Shape{above}, Shape{rows - above - g.shape(last)}, like(g, 0), "constant", stream());
+  array grad = where(eye(rows, columns, offset, bool_, stream()), expand_dims(by_row, -1, stream()),
+                     like(g, 0), stream());
   Axes back;  // where the axes of x are in grad
   int next = 0;
   for (int i = 0; i < static_cast<int>(x.ndim()); ++i)
@@ -169,7 +178,8 @@ Arrays AsStrided::vjp(const Arrays& primals, const Arrays& cotangents, const Axe
   const array numbers = arange(0.0, static_cast<double>(x.size()), 1.0, int64, s);
   const array at = flatten(as_strided(numbers, shape, strides, offset, s), s);
   const array g = reshape(cotangents[0], {static_cast<ShapeElem>(cotangents[0].size()), 1}, s);
-  return {reshape(scatter_add(zeros({static_cast<ShapeElem>(x.size())}, x.dtype(), s), at, g, 0, s), x.shape(), s)};
+  return {reshape(scatter_add(zeros({static_cast<ShapeElem>(x.size())}, x.dtype(), s), at, g, 0, s),
+                  x.shape(), s)};
 }
 Batched AsStrided::vmap(const Arrays& inputs, const Axes& axes) {
   const array a = contiguous(front(inputs, axes), false, stream());
@@ -183,7 +193,9 @@ bool AsStrided::is_equivalent(const Primitive& other) const {
   return p && p->shape == shape && p->strides == strides && p->offset == offset;
 }
 
-Arrays View::vjp(const Arrays& primals, const Arrays&, const Axes&, const Arrays&) { return {zeros_of(primals[0])}; }
+Arrays View::vjp(const Arrays& primals, const Arrays&, const Axes&, const Arrays&) {
+  return {zeros_of(primals[0])};
+}
 Arrays View::jvp(const Arrays& primals, const Arrays&, const Axes&) {
   return {zeros(shape_of(primals[0]), dtype, stream())};
 }
@@ -228,7 +240,9 @@ double NumberOfElements::value(const Shape& shape) const {
 Arrays NumberOfElements::vjp(const Arrays& primals, const Arrays&, const Axes&, const Arrays&) {
   return {zeros_of(primals[0])};
 }
-Arrays NumberOfElements::jvp(const Arrays&, const Arrays&, const Axes&) { return {zeros({}, dtype, stream())}; }
+Arrays NumberOfElements::jvp(const Arrays&, const Arrays&, const Axes&) {
+  return {zeros({}, dtype, stream())};
+}
 Batched NumberOfElements::vmap(const Arrays& inputs, const Axes& at) {
   Axes shifted = axes;
   for (int& axis : shifted) axis += axis >= at[0];

@@ -6,7 +6,8 @@
 
 namespace mlx::core {
 
-Window window_of(std::string_view op, const Shape& in, const Shape& start, const Shape& stop, const Shape& strides) {
+Window window_of(std::string_view op, const Shape& in, const Shape& start, const Shape& stop,
+                 const Shape& strides) {
   const size_t n = in.size();
   if (start.size() != n || stop.size() != n || strides.size() != n)
     throw invalid(op, "got ", start.size(), " starts, ", stop.size(), " stops and ", strides.size(),
@@ -15,7 +16,9 @@ Window window_of(std::string_view op, const Shape& in, const Shape& start, const
   for (size_t i = 0; i < n; ++i) {
     const int64_t size = in[i], step = strides[i];
     if (step == 0) throw invalid(op, "the stride of axis ", i, " is 0, expected another number");
-    const auto position = [&](int64_t p, int64_t low, int64_t high) { return std::clamp(p < 0 ? p + size : p, low, high); };
+    const auto position = [&](int64_t p, int64_t low, int64_t high) {
+      return std::clamp(p < 0 ? p + size : p, low, high);
+    };
     const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
     const int64_t from = position(start[i], low, high), to = position(stop[i], low, high);
     const int64_t count = step > 0 ? (to - from + step - 1) / step : (from - to - step - 1) / -step;
@@ -60,7 +63,8 @@ Arrays with_zeros(const Arrays& primals, const Arrays& tangents, const Axes& arg
   Arrays out;
   for (size_t i = 0; i < count; ++i) {
     const auto at = std::find(argnums.begin(), argnums.end(), static_cast<int>(i));
-    out.push_back(at == argnums.end() ? zeros_of(primals[i]) : tangents[static_cast<size_t>(at - argnums.begin())]);
+    out.push_back(at == argnums.end() ? zeros_of(primals[i])
+                                      : tangents[static_cast<size_t>(at - argnums.begin())]);
   }
   return out;
 }
@@ -70,13 +74,15 @@ array cast(const array& a, Dtype dtype, const StreamOrDevice& s) {
 }
 
 // `update` cast and broadcast to the box.
-array fitted(const char* op, const array& update, const array& src, const Shape& box, const StreamOrDevice& s) {
+array fitted(const char* op, const array& update, const array& src, const Shape& box,
+             const StreamOrDevice& s) {
   const array u = cast(update, src.dtype(), s);
   if (u.shape() == box) return u;
   array v = u;
   if (u.ndim() > box.size()) {  // leading axes of size 1 may go
     Axes lead;
-    for (size_t i = 0; i < u.ndim() - box.size() && u.shape()[i] == 1; ++i) lead.push_back(static_cast<int>(i));
+    for (size_t i = 0; i < u.ndim() - box.size() && u.shape()[i] == 1; ++i)
+      lead.push_back(static_cast<int>(i));
     if (lead.size() == u.ndim() - box.size()) v = squeeze(u, lead, s);
   }
   try {
@@ -135,7 +141,8 @@ Arrays Slice::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, 
 }
 Batched Slice::vmap(const Arrays& inputs, const Axes& axes) {
   const array a = batch_to_front(inputs[0], axes[0], 1);
-  return {{slice(a, with_front(start, 0), with_front(stop, a.shape(0)), with_front(strides, 1), stream())}, {0}};
+  return {{slice(a, with_front(start, 0), with_front(stop, a.shape(0)), with_front(strides, 1), stream())},
+          {0}};
 }
 bool Slice::is_equivalent(const Primitive& other) const {
   const auto* p = same_kind(*this, other);
@@ -145,7 +152,8 @@ bool Slice::is_equivalent(const Primitive& other) const {
 array slice(const array& a, Shape start, Shape stop, Shape strides, StreamOrDevice s) {
   Window w = window_of("slice", a.shape(), start, stop, strides);
   if (is_whole(w, a.shape())) return a;
-  return make_view<Slice>(std::move(w.shape), a.dtype(), s, a, std::move(start), std::move(stop), std::move(strides));
+  return make_view<Slice>(std::move(w.shape), a.dtype(), s, a, std::move(start), std::move(stop),
+                          std::move(strides));
 }
 array slice(const array& a, std::initializer_list<int> start, Shape stop, Shape strides, StreamOrDevice s) {
   return slice(a, Shape(start), std::move(stop), std::move(strides), s);
@@ -228,21 +236,26 @@ std::vector<array> split(const array& a, const Shape& indices, int axis, StreamO
     return out;
   }
   const std::vector<Dtype> dtypes(shapes.size(), a.dtype());
-  return array::make_arrays(std::move(shapes), dtypes, std::make_shared<Split>(split.stream(), ax, ends), {a});
+  return array::make_arrays(std::move(shapes), dtypes, std::make_shared<Split>(split.stream(), ax, ends),
+                            {a});
 }
-std::vector<array> split(const array& a, const Shape& indices, StreamOrDevice s) { return split(a, indices, 0, s); }
+std::vector<array> split(const array& a, const Shape& indices, StreamOrDevice s) {
+  return split(a, indices, 0, s);
+}
 std::vector<array> split(const array& a, int num_splits, int axis, StreamOrDevice s) {
   const int ax = checked_axis("split", axis, a.shape());
   if (num_splits <= 0) throw invalid("split", "got ", num_splits, " pieces, expected at least 1");
   const int size = a.shape(ax);
   if (size % num_splits != 0)
-    throw invalid("split", "axis ", axis, " of shape ", a.shape(), " has size ", size, ", expected a multiple of ",
-                  num_splits);
+    throw invalid("split", "axis ", axis, " of shape ", a.shape(), " has size ", size,
+                  ", expected a multiple of ", num_splits);
   Shape ends;
   for (int i = 1; i < num_splits; ++i) ends.push_back(i * (size / num_splits));
   return split(a, ends, ax, s);
 }
-std::vector<array> split(const array& a, int num_splits, StreamOrDevice s) { return split(a, num_splits, 0, s); }
+std::vector<array> split(const array& a, int num_splits, StreamOrDevice s) {
+  return split(a, num_splits, 0, s);
+}
 
 std::vector<array> unstack(const array& a, int axis, StreamOrDevice s) {
   const int ax = checked_axis("unstack", axis, a.shape());
@@ -268,7 +281,8 @@ array slice(const array& a, const array& start, Axes axes, Shape slice_size, Str
                             std::move(slice_size));
 }
 
-Arrays DynamicSlice::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
+Arrays DynamicSlice::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+                         const Arrays&) {
   Arrays grads;
   for (int arg : argnums)
     grads.push_back(arg == 0 ? slice_update(zeros_of(primals[0]), cotangents[0], primals[1], axes, stream())
@@ -303,13 +317,14 @@ bool DynamicSlice::is_equivalent(const Primitive& other) const {
 
 // --- slice_update ---
 
-array slice_update(const array& src, const array& update, Shape start, Shape stop, Shape strides, StreamOrDevice s) {
+array slice_update(const array& src, const array& update, Shape start, Shape stop, Shape strides,
+                   StreamOrDevice s) {
   const Window w = window_of("slice_update", src.shape(), start, stop, strides);
   array u = fitted("slice_update", update, src, w.shape, s);
   if (is_whole(w, src.shape())) return u;
   if (u.size() == 0) return src;
-  return make<SliceUpdate>(src.shape(), src.dtype(), s, {src, std::move(u)}, std::move(start), std::move(stop),
-                           std::move(strides));
+  return make<SliceUpdate>(src.shape(), src.dtype(), s, {src, std::move(u)}, std::move(start),
+                           std::move(stop), std::move(strides));
 }
 array slice_update(const array& src, const array& update, Shape start, Shape stop, StreamOrDevice s) {
   Shape ones = unit_strides(start);
@@ -355,7 +370,8 @@ array slice_update(const array& src, const array& update, const array& start, Ax
                                   std::move(axes));
 }
 
-Arrays DynamicSliceUpdate::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
+Arrays DynamicSliceUpdate::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+                               const Arrays&) {
   const array& g = cotangents[0];
   Arrays grads;
   for (int arg : argnums) {
@@ -405,12 +421,13 @@ array combine(const char* op, array (*function)(const array&, const array&, Stre
 }
 }  // namespace
 
-#define MLX_SLICE_UPDATE(name, function)                                                                      \
-  array name(const array& src, const array& update, Shape start, Shape stop, Shape strides, StreamOrDevice s) { \
-    return combine(#name, function, src, update, start, stop, strides, s);                                     \
-  }                                                                                                            \
-  array name(const array& src, const array& update, Shape start, Shape stop, StreamOrDevice s) {               \
-    return combine(#name, function, src, update, start, stop, unit_strides(start), s);                         \
+#define MLX_SLICE_UPDATE(name, function)                                                         \
+  array name(const array& src, const array& update, Shape start, Shape stop, Shape strides,      \
+             StreamOrDevice s) {                                                                 \
+    return combine(#name, function, src, update, start, stop, strides, s);                       \
+  }                                                                                              \
+  array name(const array& src, const array& update, Shape start, Shape stop, StreamOrDevice s) { \
+    return combine(#name, function, src, update, start, stop, unit_strides(start), s);           \
   }
 MLX_SLICE_UPDATE(slice_update_add, add)
 MLX_SLICE_UPDATE(slice_update_prod, multiply)

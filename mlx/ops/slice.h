@@ -12,7 +12,8 @@ struct Window {
 };
 // NumPy's rules for `start:stop:stride` on every axis: negative positions count from the end, and both are
 // clamped; with a negative stride a stop of -size - 1 lies before the first element.
-Window window_of(std::string_view op, const Shape& in, const Shape& start, const Shape& stop, const Shape& strides);
+Window window_of(std::string_view op, const Shape& in, const Shape& start, const Shape& stop,
+                 const Shape& strides);
 
 class Slice final : public LinearView {
  public:
@@ -48,7 +49,8 @@ class Split final : public Primitive {
 // Inputs: the array and the box's start on `axes`, a vector of integers.
 class DynamicSlice final : public Primitive {
  public:
-  DynamicSlice(Stream s, Axes axes, Shape sizes) : Primitive(s), axes(std::move(axes)), sizes(std::move(sizes)) {}
+  DynamicSlice(Stream s, Axes axes, Shape sizes)
+      : Primitive(s), axes(std::move(axes)), sizes(std::move(sizes)) {}
   const Axes axes;
   const Shape sizes;  // of every axis
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) override;

@@ -141,7 +141,8 @@ Shape Diagonal::shape_of(const Shape& in) const {
   for (int i = 0; i < static_cast<int>(in.size()); ++i)
     if (i != axis1 && i != axis2) out.push_back(in[static_cast<size_t>(i)]);
   const int rows = in[static_cast<size_t>(axis1)], columns = in[static_cast<size_t>(axis2)];
-  out.push_back(std::max(0, offset >= 0 ? std::min(rows, columns - offset) : std::min(rows + offset, columns)));
+  out.push_back(
+      std::max(0, offset >= 0 ? std::min(rows, columns - offset) : std::min(rows + offset, columns)));
   return out;
 }
 

@@ -1,0 +1,210 @@
+// Scatter: all offsets are read and checked before anything is written. Several updates at one place are
+// applied in their order: work is cut by destination, so that no two items meet and each of them walks the
+// updates from first to last. How it is cut therefore cannot be seen in the result.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "mlx/cpu/copy.h"
+#include "mlx/cpu/indexing.h"
+#include "mlx/cpu/isa/copy_index.h"
+#include "mlx/cpu/parallel.h"
+#include "mlx/graph/kernels.h"
+#include "mlx/ops/indexing.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+constexpr int64_t kReadBlock = 1 << 14;
+// Cutting pays from this many elements on.
+constexpr int64_t kParallelElements = 1 << 14;
+
+// The output starts as the array: as its own buffer where nobody else has it.
+void start_from(const array& in, array& out) {
+  if (in.is_donatable() && in.flags().row_contiguous) {
+    out.copy_shared_buffer(in);
+  } else {
+    out.set_data(allocator::malloc(out.nbytes()));
+    copy_to(in, out.data<void>());
+  }
+}
+
+IndexTable::Scatter kernel_of(Reduce reduce, Dtype dtype) {
+  return index_kernels().scatter[static_cast<int>(reduce)][static_cast<int>(dtype.val())];
+}
+
+struct Box {
+  Strides shape, in, out;  // collapsed; `in` are the updates
+  int64_t size() const {
+    int64_t n = 1;
+    for (int64_t d : shape) n *= d;
+    return n;
+  }
+};
+
+// Updates i at in + i * step go to out + offsets[i], a box each.
+void scatter_boxes(IndexTable::Scatter kernel, const std::vector<int64_t>& offsets, const Box& box,
+                   const char* in, int64_t step, array& out, bool independent) {
+  const int64_t itemsize = static_cast<int64_t>(out.itemsize()), count = static_cast<int64_t>(offsets.size());
+  const int64_t total = static_cast<int64_t>(out.size());
+  char* to = out.data<char>();
+  const size_t dims = box.shape.size();
+  const int64_t n = dims == 0 ? 1 : box.shape[dims - 1];
+  const int64_t so = dims == 0 ? 1 : box.out[dims - 1], si = dims == 0 ? 1 : box.in[dims - 1];
+  const int64_t outer = box.size() / n;
+  const auto place = [&](int64_t o, int64_t& from, int64_t& at) {
+    from = at = 0;
+    for (size_t d = dims; d-- > 1;) {
+      from += o % box.shape[d - 1] * box.in[d - 1];
+      at += o % box.shape[d - 1] * box.out[d - 1];
+      o /= box.shape[d - 1];
+    }
+  };
+  if (!independent) {  // boxes may overlap: one after the other
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t o = 0; o < outer; ++o) {
+        int64_t from, at;
+        place(o, from, at);
+        kernel(to + at * itemsize, &offsets[static_cast<size_t>(i)], 0, total, so,
+               in + (from + i * step) * itemsize, 0, si, 1, n);
+      }
+    return;
+  }
+  // Elements of the box never meet each other's updates: cut the box. Where that is too little, cut the range
+  // of places, and let every item look through all offsets for its own.
+  const int64_t threads = num_threads();
+  const bool parallel = threads > 1 && count * box.size() >= kParallelElements;
+  const int64_t columns = parallel ? std::clamp<int64_t>(n * itemsize / 128, 1, threads) : 1;
+  const int64_t pieces = outer * columns;
+  const int64_t ranges =
+      parallel && pieces < threads ? std::min<int64_t>((threads + pieces - 1) / pieces, 16) : 1;
+  const int64_t width = (n + columns - 1) / columns, range = (total + ranges - 1) / ranges;
+  const auto run = [&](int64_t item) {
+    const int64_t first = item % ranges * range, column = item / ranges % columns * width;
+    int64_t from, at;
+    place(item / ranges / columns, from, at);
+    const int64_t w = std::min(width, n - column);
+    if (w <= 0) return;
+    kernel(to + (at + column * so) * itemsize, offsets.data(), first, range, so,
+           in + (from + column * si) * itemsize, step, si, count, w);
+  };
+  const int64_t items = outer * columns * ranges;
+  const int64_t grain = parallel ? std::max<int64_t>(1, items / (threads * 8)) : items;
+  parallel_ranges(items, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) run(item);
+  });
+}
+
+// Where the boxes begin in a row-major array of the first input's shape. They must end inside it: an array
+// whose boxes are longer than one element is looked at as a shorter one.
+std::vector<int64_t> offsets_of(const Scatter& p, const Arrays& inputs, const Shape& lead, const Shape& box) {
+  Shape limited = inputs[0].shape();
+  for (int axis : p.axes) limited[static_cast<size_t>(axis)] -= box[static_cast<size_t>(axis)] - 1;
+  array window(limited, inputs[0].dtype(), nullptr, {});
+  window.copy_shared_buffer(inputs[0], row_major_strides(inputs[0].shape()), {}, inputs[0].data_size());
+  const Arrays indices(inputs.begin() + 1, inputs.end() - 1);
+  const IndexReader reader(p.name(), window, indices, p.axes, lead);
+  std::vector<int64_t> offsets(static_cast<size_t>(reader.size()));
+  parallel_ranges(reader.size(), kReadBlock, [&](int64_t begin, int64_t end) {
+    reader.read(begin, end - begin, offsets.data() + begin);
+  });
+  return offsets;
+}
+
+void scatter(const Scatter& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  array updates = inputs.back();
+  const auto k = static_cast<std::ptrdiff_t>(updates.ndim() - out.ndim());
+  const Shape lead(updates.shape().begin(), updates.shape().begin() + k);
+  const Shape box(updates.shape().begin() + k, updates.shape().end());
+  const std::vector<int64_t> offsets = offsets_of(p, inputs, lead, box);
+  bool independent = true;
+  for (int axis : p.axes) independent = independent && box[static_cast<size_t>(axis)] == 1;
+
+  const auto outer = [&] { return Strides(updates.strides().begin(), updates.strides().begin() + k); };
+  Collapsed steps = collapse_dims(lead, {outer()});
+  if (steps.shape.size() > 1) {
+    updates = row_contiguous(updates);
+    steps = collapse_dims(lead, {outer()});
+  }
+  const int64_t step = steps.shape.empty() ? 0 : steps.strides[0].back();
+  start_from(inputs[0], out);
+  const Collapsed c =
+      collapse_dims(box, {Strides(updates.strides().begin() + k, updates.strides().end()), out.strides()});
+  scatter_boxes(kernel_of(p.reduce, out.dtype()), offsets, {c.shape, c.strides[0], c.strides[1]},
+                updates.data<char>(), step, out, independent);
+}
+
+void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  const array index = row_contiguous(inputs[1]), updates = row_contiguous(inputs[2]);
+  int64_t outer = 1, inner = 1;
+  for (int i = 0; i < static_cast<int>(out.ndim()); ++i)
+    (i < p.axis ? outer : inner) *= i == p.axis ? 1 : out.shape(i);
+  const int64_t n = index.shape(p.axis), limit = out.shape(p.axis), slab = n * inner;
+  const int64_t itemsize = static_cast<int64_t>(out.itemsize());
+  std::vector<int64_t> offsets(index.size());
+  parallel_ranges(outer, std::max<int64_t>(1, kReadBlock / slab), [&](int64_t begin, int64_t end) {
+    add_offsets(p.name(), index, begin * slab, 1, (end - begin) * slab, p.axis, limit, inner, true,
+                offsets.data() + begin * slab);
+    if (inner > 1)
+      for (int64_t i = begin * slab; i < end * slab; ++i) offsets[static_cast<size_t>(i)] += i % inner;
+  });
+  start_from(inputs[0], out);
+  // The slices outside the axis are independent of each other.
+  const auto kernel = kernel_of(p.reduce, out.dtype());
+  const int64_t size = limit * inner;
+  if (outer == 1) {
+    scatter_boxes(kernel, offsets, {}, updates.data<char>(), 1, out, true);
+    return;
+  }
+  parallel_ranges(outer, std::max<int64_t>(1, kParallelElements / slab), [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o)
+      kernel(out.data<char>() + o * size * itemsize, offsets.data() + o * slab, 0, size, 1,
+             updates.data<char>() + o * slab * itemsize, 1, 1, slab, 1);
+  });
+}
+
+void masked_scatter(const MaskedScatter& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  const array mask = row_contiguous(inputs[1]), source = row_contiguous(inputs[2]);
+  const bool* selected = mask.data<bool>();
+  const size_t bytes = out.itemsize(), part = mask.size() == 0 ? 0 : out.size() / mask.size();
+  size_t count = 0;
+  for (size_t i = 0; i < mask.size(); ++i) count += selected[i];
+  if (source.size() < count * part || (p.exact && source.size() != count * part))
+    throw invalid("masked_scatter", "the mask selects ", count * part, " elements, got ", source.size(),
+                  " values");
+  start_from(inputs[0], out);
+  const char* from = source.data<char>();
+  char* to = out.data<char>();
+  if (part == 1) {
+    const auto run = [&]<class T>() {
+      const T* next = reinterpret_cast<const T*>(from);
+      for (size_t i = 0; i < mask.size(); ++i)
+        if (selected[i]) reinterpret_cast<T*>(to)[i] = *next++;
+    };
+    switch (bytes) {
+      case 1:
+        return run.template operator()<uint8_t>();
+      case 2:
+        return run.template operator()<uint16_t>();
+      case 4:
+        return run.template operator()<uint32_t>();
+      default:
+        return run.template operator()<uint64_t>();
+    }
+  }
+  for (size_t i = 0; i < mask.size(); ++i) {
+    if (!selected[i]) continue;
+    std::memcpy(to + i * part * bytes, from, part * bytes);
+    from += part * bytes;
+  }
+}
+
+const bool registered = kernels(Device::cpu).add<Scatter>(scatter) &&
+                        kernels(Device::cpu).add<ScatterAlongAxis>(scatter_along_axis) &&
+                        kernels(Device::cpu).add<MaskedScatter>(masked_scatter);
+
+}  // namespace
+}  // namespace mlx::core::cpu
