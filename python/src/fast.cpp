@@ -1,0 +1,171 @@
+// mlx.core.fast: operations fused by hand.
+#include "mlx/fast.h"
+
+#include <string>
+
+#include "python/src/args.h"
+
+namespace mlx::python {
+namespace {
+
+array rope(nb::handle a, int dims, bool traditional, std::optional<float> base, float scale, nb::handle offset,
+           nb::handle freqs, StreamOrDevice s) {
+  ArrayArg x = to_array(a, {"rope", "a", 1});
+  const std::optional<array> f = to_optional_array(freqs, {"rope", "freqs", 0});
+  if (is_int(offset)) return core::fast::rope(x, dims, traditional, base, scale, to_int(offset, {"rope", "offset", 0}), f, s);
+  return core::fast::rope(x, dims, traditional, base, scale, to_array(offset, {"rope", "offset", 0}), f, s);
+}
+
+array attention(nb::handle q, nb::handle k, nb::handle v, float scale, nb::handle mask, nb::handle sinks, bool fused,
+                StreamOrDevice s) {
+  const char* f = "scaled_dot_product_attention";
+  std::string mode;
+  std::optional<array> mask_array;
+  if (PyUnicode_Check(mask.ptr())) {
+    mode = nb::cast<std::string>(mask);
+  } else if (!mask.is_none()) {
+    mode = "array";
+    mask_array = to_array(mask, {f, "mask", 0});
+  }
+  return core::fast::scaled_dot_product_attention(to_array(q, {f, "q", 1}), to_array(k, {f, "k", 2}),
+                                                  to_array(v, {f, "v", 3}), scale, mode, mask_array,
+                                                  to_optional_array(sinks, {f, "sinks", 0}), fused, s);
+}
+
+}  // namespace
+
+void init_fast(nb::module_& parent) {
+  nb::module_ m = parent.def_submodule("fast", "Operations of neural networks, each computed in one pass.");
+  m.def("rms_norm",
+        [](nb::handle x, nb::handle weight, float eps, StreamOrDevice s) {
+          return wrap(core::fast::rms_norm(to_array(x, {"rms_norm", "x", 1}),
+                                           to_optional_array(weight, {"rms_norm", "weight", 2}), eps, s));
+        },
+        "x"_a, "weight"_a.none(), "eps"_a, nb::kw_only(), "stream"_a = nb::none(),
+        nb::sig("def rms_norm(x: array, weight: array | None, eps: float, *, stream: StreamOrDevice = None) -> array"),
+        R"(Root mean square normalisation, ``x / sqrt(mean(x^2) + eps) * weight`` over the last axis.
+
+Args:
+  x: at least one dimension. Sums are taken in float32.
+  weight: a factor for each element of the last axis, or ``None``.
+  eps: keeps the root away from zero.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  Same shape and dtype as ``x``.
+Raises:
+  ValueError: the weight's size is not that of the last axis.
+Source: Root Mean Square Layer Normalization, arXiv:1910.07467.)");
+  m.def("layer_norm",
+        [](nb::handle x, nb::handle weight, nb::handle bias, float eps, StreamOrDevice s) {
+          return wrap(core::fast::layer_norm(to_array(x, {"layer_norm", "x", 1}),
+                                             to_optional_array(weight, {"layer_norm", "weight", 2}),
+                                             to_optional_array(bias, {"layer_norm", "bias", 3}), eps, s));
+        },
+        "x"_a, "weight"_a.none(), "bias"_a.none(), "eps"_a, nb::kw_only(), "stream"_a = nb::none(),
+        nb::sig("def layer_norm(x: array, weight: array | None, bias: array | None, eps: float, *, "
+                "stream: StreamOrDevice = None) -> array"),
+        R"(Layer normalisation, ``(x - mean(x)) / sqrt(var(x) + eps) * weight + bias`` over the last axis.
+
+Args:
+  x: at least one dimension. Sums are taken in float32.
+  weight: a factor for each element of the last axis, or ``None``.
+  bias: a summand for each, or ``None``.
+  eps: keeps the root away from zero.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  Same shape and dtype as ``x``.
+Raises:
+  ValueError: a size is not that of the last axis.
+Source: Layer Normalization, arXiv:1607.06450.)");
+  m.def("cross_entropy",
+        [](nb::handle logits, nb::handle targets, StreamOrDevice s) {
+          return wrap(core::fast::cross_entropy(to_array(logits, {"cross_entropy", "logits", 1}),
+                                                to_array(targets, {"cross_entropy", "targets", 2}), s));
+        },
+        "logits"_a, "targets"_a, nb::kw_only(), "stream"_a = nb::none(),
+        nb::sig("def cross_entropy(logits: array, targets: array, *, stream: StreamOrDevice = None) -> array"),
+        R"(The cross entropy of class indices, ``logsumexp(logits) - logits[target]`` over the last axis.
+
+Args:
+  logits: shape (..., classes).
+  targets: shape (...), integers.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  One loss per target.
+Raises:
+  ValueError: the shapes do not go together.)");
+  m.def("rope",
+        [](nb::handle a, int dims, bool traditional, std::optional<float> base, float scale, nb::handle offset,
+           nb::handle freqs, StreamOrDevice s) { return wrap(rope(a, dims, traditional, base, scale, offset, freqs, s)); },
+        "a"_a, "dims"_a, nb::kw_only(), "traditional"_a, "base"_a.none(), "scale"_a, "offset"_a, "freqs"_a = nb::none(),
+        "stream"_a = nb::none(),
+        nb::sig("def rope(a: array, dims: int, *, traditional: bool, base: float | None, scale: float, "
+                "offset: int | array, freqs: array | None = None, stream: StreamOrDevice = None) -> array"),
+        R"(Rotary position embedding: pairs of features turned by an angle that grows with the position.
+
+Args:
+  a: shape (..., positions, features).
+  dims: how many of the features are turned.
+  traditional: turn neighbours (2i, 2i + 1); otherwise i and ``i + dims / 2``.
+  base: pair i turns by ``position * scale * base^(-2i / dims)``; ``None`` where ``freqs`` is given.
+  scale: a factor for positions.
+  offset: the first position; an array gives one for each sequence of the batch.
+  freqs: the reciprocal of the frequencies themselves, instead of ``base``.
+  stream: where to run; ``None`` is the default stream.
+Raises:
+  ValueError: both or neither of ``base`` and ``freqs`` are given, or the sizes do not fit.
+Source: RoFormer, arXiv:2104.09864.)");
+  m.def("scaled_dot_product_attention",
+        [](nb::handle q, nb::handle k, nb::handle v, float scale, nb::handle mask, nb::handle sinks, bool fused,
+           StreamOrDevice s) { return wrap(attention(q, k, v, scale, mask, sinks, fused, s)); },
+        "q"_a, "k"_a, "v"_a, nb::kw_only(), "scale"_a, "mask"_a = nb::none(), "sinks"_a = nb::none(),
+        "force_fused"_a = false, "stream"_a = nb::none(),
+        nb::sig("def scaled_dot_product_attention(q: array, k: array, v: array, *, scale: float, "
+                "mask: None | str | array = None, sinks: array | None = None, force_fused: bool = False, "
+                "stream: StreamOrDevice = None) -> array"),
+        R"(Attention, ``softmax(scale * q k^T + mask) v``, without storing the matrix of scores.
+
+Args:
+  q: shape (batch, heads, queries, features).
+  k, v: shape (batch, kv_heads, keys, features); ``heads`` is a multiple of ``kv_heads``.
+  scale: usually ``1 / sqrt(features)``.
+  mask: ``"causal"`` lets each query see the keys up to its own position, counted from the end; a bool array says what
+    is seen, any other is added to the scores; both broadcast to (batch, heads, queries, keys).
+  sinks: for each head a score that takes part in the softmax without a value.
+  force_fused: raise an error rather than compute in several steps.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The shape of ``q`` with the features of ``v``; the softmax is computed in float32.
+Raises:
+  ValueError: the shapes, the dtype or the mask do not go together.)");
+  m.def("gated_delta_update",
+        [](nb::handle q, nb::handle k, nb::handle v, nb::handle gamma, nb::handle beta, nb::handle state,
+           nb::handle mask, StreamOrDevice s) {
+          const char* f = "gated_delta_update";
+          return wrap_list(core::fast::gated_delta_update(
+              to_array(q, {f, "q", 1}), to_array(k, {f, "k", 2}), to_array(v, {f, "v", 3}), to_array(gamma, {f, "gamma", 4}),
+              to_array(beta, {f, "beta", 5}), to_optional_array(state, {f, "initial_state", 6}),
+              to_optional_array(mask, {f, "mask", 7}), s));
+        },
+        "q"_a, "k"_a, "v"_a, "gamma"_a, "beta"_a, "initial_state"_a = nb::none(), "mask"_a = nb::none(),
+        "stream"_a = nb::none(),
+        nb::sig("def gated_delta_update(q: mlx.core.array, k: mlx.core.array, v: mlx.core.array, "
+                "gamma: mlx.core.array, beta: mlx.core.array, initial_state: mlx.core.array | None = None, "
+                "mask: mlx.core.array | None = None, stream: mlx.core.Stream | mlx.core.ThreadLocalStream | "
+                "mlx.core.Device | mlx.core.DeviceType | None = None) -> list[mlx.core.array]"),
+        R"(The gated delta rule: ``S_t = gamma_t S_{t-1} + beta_t (v_t - gamma_t S_{t-1} k_t) k_t^T``, ``y_t = S_t q_t``.
+
+Args:
+  q, k: shape (batch, time, heads, key size).
+  v: shape (batch, time, value heads, value size).
+  gamma: the decay of the state, per step and head.
+  beta: the strength of the update, per step and head.
+  initial_state: the state before the first step; ``None`` is zero.
+  mask: steps that change nothing.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The outputs and the last state.
+Source: Gated Delta Networks, arXiv:2412.06464.)");
+}
+
+}  // namespace mlx::python

@@ -1,0 +1,256 @@
+#include "python/src/indexing.h"
+
+#include <numeric>
+
+#include "mlx/transforms.h"
+#include "python/src/args.h"
+#include "python/src/convert.h"
+#include "python/src/index_plan.h"
+
+namespace mlx::python {
+namespace {
+
+using core::slice;
+
+array basic_slice(const array& a, const IndexPlan& plan) {
+  return plan.whole ? a : slice(a, plan.start, plan.stop, plan.step);
+}
+
+Shape index_shape(const IndexPlan& plan) {
+  Shape shape;
+  for (const array& i : plan.indices) shape = core::broadcast_shapes(shape, i.shape());
+  return shape;
+}
+
+// What stands where in the gathered array: the index dimensions first, then those of the array that stay.
+std::vector<int> stored_order(const IndexPlan& plan, size_t index_dims) {
+  std::vector<int> order;  // for every dimension of the result but the new ones: its place in the gathered array
+  for (int dim : plan.layout) {
+    if (dim == IndexPlan::kIndices) {
+      for (size_t i = 0; i < index_dims; ++i) order.push_back(static_cast<int>(i));
+    } else if (dim >= 0) {
+      int before = 0;
+      for (int g : plan.gathered) before += g < dim;
+      order.push_back(static_cast<int>(index_dims) + dim - before);
+    }
+  }
+  return order;
+}
+
+bool in_order(const std::vector<int>& order) {
+  for (size_t i = 0; i < order.size(); ++i)
+    if (order[i] != static_cast<int>(i)) return false;
+  return true;
+}
+
+array gather_item(const array& a, const IndexPlan& plan) {
+  const array source = basic_slice(a, plan);
+  const Shape indices = index_shape(plan);
+  const Shape result = plan.result_shape(indices);
+  array out = [&] {
+    if (plan.indices.size() == 1) {
+      // take() leaves the index dimensions where the indexed one was, which is where the layout wants them.
+      return core::take(source, plan.indices[0], plan.gathered[0]);
+    }
+    Shape sizes = source.shape();
+    for (int g : plan.gathered) sizes[static_cast<size_t>(g)] = 1;
+    array gathered = core::gather(source, plan.indices, plan.gathered, sizes);
+    std::vector<int> ones;
+    for (int g : plan.gathered) ones.push_back(g + static_cast<int>(indices.size()));
+    gathered = core::squeeze(gathered, ones);
+    const std::vector<int> order = stored_order(plan, indices.size());
+    return in_order(order) ? gathered : core::transpose(gathered, order);
+  }();
+  return out.shape() == result ? out : core::reshape(out, result);
+}
+
+array basic_item(const array& a, const IndexPlan& plan) {
+  array out = basic_slice(a, plan);
+  std::vector<int> dropped;
+  for (size_t i = 0; i < plan.dropped.size(); ++i)
+    if (plan.dropped[i]) dropped.push_back(static_cast<int>(i));
+  if (!dropped.empty()) out = core::squeeze(out, dropped);
+  std::vector<int> added;
+  int at = 0;
+  for (int dim : plan.layout) {
+    if (dim == IndexPlan::kNew) added.push_back(at);
+    ++at;
+  }
+  return added.empty() ? out : core::expand_dims(out, added);
+}
+
+array row(const array& a, nb::handle key) {
+  if (a.ndim() == 0) throw std::out_of_range("[index] an array with no dimensions takes no index");
+  int64_t i;
+  if (!read_int64(key.ptr(), i)) throw nb::type_error("[index] an index must be an integer");
+  const int64_t n = a.shape()[0];
+  if (i < -n || i >= n)
+    throw std::out_of_range("[index] " + std::to_string(i) + " is out of range for dimension 0 with size " +
+                            std::to_string(n));
+  return core::take(a, static_cast<int>(i < 0 ? i + n : i), 0);
+}
+
+array masked_item(const array& a, const array& mask) {
+  if (mask.ndim() == 0) {
+    array value = mask;
+    eval_released(value);
+    array out = core::expand_dims(a, 0);
+    if (*value.data<bool>()) return out;
+    Shape stop = out.shape();
+    stop[0] = 0;
+    return slice(out, Shape(out.ndim(), 0), stop);
+  }
+  Arrays positions = mask_positions(mask);
+  if (mask.ndim() == 1) return core::take(a, positions[0], 0);
+  // One index into the masked dimensions, flattened.
+  array flat = positions[0];
+  for (size_t d = 1; d < positions.size(); ++d)
+    flat = core::add(core::multiply(flat, array(mask.shape()[d])), positions[d]);
+  return core::take(core::flatten(a, 0, static_cast<int>(mask.ndim()) - 1), flat, 0);
+}
+
+// `value` as the update of a selection of shape `result`: broadcast, with the dtype of `a`.
+array fit(const array& value, Dtype dtype, const Shape& result) {
+  array v = core::astype(value, dtype);
+  // Leading dimensions of size one may exceed the selection's.
+  if (v.ndim() > result.size()) {
+    std::vector<int> extra;
+    for (size_t i = 0; i < v.ndim() - result.size() && v.shape()[i] == 1; ++i) extra.push_back(static_cast<int>(i));
+    if (!extra.empty()) v = core::squeeze(v, extra);
+  }
+  if (v.ndim() > result.size() || core::broadcast_shapes(v.shape(), result) != result) {
+    std::ostringstream os;
+    os << "[index] a value of shape " << value.shape() << " cannot be assigned to a selection of shape " << result;
+    throw std::invalid_argument(os.str());
+  }
+  return v.shape() == result ? v : core::broadcast_to(v, result);
+}
+
+array combine(const array& old, const array& v, Update update) {
+  switch (update) {
+    case Update::add: return core::add(old, v);
+    case Update::subtract: return core::subtract(old, v);
+    case Update::multiply: return core::multiply(old, v);
+    case Update::divide: return core::astype(core::divide(old, v), old.dtype());
+    case Update::maximum: return core::maximum(old, v);
+    case Update::minimum: return core::minimum(old, v);
+    default: return v;
+  }
+}
+
+// a with the basic selection replaced by `v`, which has its shape.
+array write_slice(const array& a, const IndexPlan& plan, const array& v, Update update) {
+  if (plan.whole) return combine(a, v, update);
+  const auto& [start, stop, step] = std::tie(plan.start, plan.stop, plan.step);
+  switch (update) {
+    case Update::assign: return core::slice_update(a, v, start, stop, step);
+    case Update::add: return core::slice_update_add(a, v, start, stop, step);
+    case Update::subtract: return core::slice_update_add(a, core::negative(v), start, stop, step);
+    case Update::multiply: return core::slice_update_prod(a, v, start, stop, step);
+    case Update::maximum: return core::slice_update_max(a, v, start, stop, step);
+    case Update::minimum: return core::slice_update_min(a, v, start, stop, step);
+    case Update::divide:
+      return core::slice_update(a, combine(slice(a, start, stop, step), v, update), start, stop, step);
+  }
+  return a;
+}
+
+array scatter(const array& a, const IndexPlan& plan, const array& updates, Update update) {
+  const auto& [indices, axes] = std::tie(plan.indices, plan.gathered);
+  switch (update) {
+    case Update::assign: return core::scatter(a, indices, updates, axes);
+    case Update::add: return core::scatter_add(a, indices, updates, axes);
+    case Update::subtract: return core::scatter_add(a, indices, core::negative(updates), axes);
+    case Update::multiply: return core::scatter_prod(a, indices, updates, axes);
+    case Update::maximum: return core::scatter_max(a, indices, updates, axes);
+    case Update::minimum: return core::scatter_min(a, indices, updates, axes);
+    case Update::divide: {
+      // Elements selected twice are divided by the product of their divisors; the others by one.
+      array divisors = core::scatter_prod(core::ones_like(a), indices, updates, axes);
+      if (!core::issubdtype(a.dtype(), core::integer)) return core::divide(a, divisors);
+      return core::astype(core::divide(core::astype(a, core::float64), core::astype(divisors, core::float64)),
+                          a.dtype());
+    }
+  }
+  return a;
+}
+
+array scatter_item(const array& a, const IndexPlan& plan, const array& value, Update update) {
+  const Shape indices = index_shape(plan);
+  array v = fit(value, a.dtype(), plan.result_shape(indices));
+  // Bring the value into the order that scatter wants: index dimensions, then all of the array's.
+  std::vector<int> added;
+  int at = 0;
+  for (int dim : plan.layout) {
+    if (dim == IndexPlan::kNew) added.push_back(at);
+    at += dim == IndexPlan::kIndices ? static_cast<int>(indices.size()) : 1;
+  }
+  if (!added.empty()) v = core::squeeze(v, added);
+  const std::vector<int> order = stored_order(plan, indices.size());
+  if (!in_order(order)) {
+    std::vector<int> inverse(order.size());
+    for (size_t i = 0; i < order.size(); ++i) inverse[static_cast<size_t>(order[i])] = static_cast<int>(i);
+    v = core::transpose(v, inverse);
+  }
+  Shape shape = indices;
+  for (size_t d = 0; d < a.ndim(); ++d) shape.push_back(plan.count[d]);
+  for (int g : plan.gathered) shape[indices.size() + static_cast<size_t>(g)] = 1;
+  v = core::reshape(v, shape);
+  if (plan.whole) return scatter(a, plan, v, update);
+  return write_slice(a, plan, scatter(basic_slice(a, plan), plan, v, update), Update::assign);
+}
+
+array masked_update(const array& a, array mask, const array& value, Update update) {
+  const Shape rest(a.shape().begin() + static_cast<long>(mask.ndim()), a.shape().end());
+  const size_t leading = mask.ndim();
+  if (leading < a.ndim()) {
+    Shape wide = mask.shape();
+    wide.resize(a.ndim(), 1);
+    mask = core::reshape(mask, wide);
+  }
+  // One value for every row that the mask selects: no need to know which rows these are.
+  array v = core::astype(value, a.dtype());
+  if (v.ndim() == rest.size() + 1 && v.shape()[0] == 1) v = core::squeeze(v, 0);
+  if (v.ndim() <= rest.size()) return core::where(mask, combine(a, fit(v, a.dtype(), rest), update), a);
+  if (update == Update::assign && v.ndim() == rest.size() + 1) {
+    Shape rows = rest;
+    rows.insert(rows.begin(), v.shape()[0]);
+    return core::masked_scatter(a, core::broadcast_to(mask, a.shape()), fit(v, a.dtype(), rows));
+  }
+  std::ostringstream os;
+  os << "[index] a value of shape " << value.shape() << " cannot be assigned through a mask of " << leading
+     << " dimensions to an array of shape " << a.shape();
+  throw std::invalid_argument(os.str());
+}
+
+}  // namespace
+
+array get_item(const array& a, nb::handle key) {
+  if (PyLong_CheckExact(key.ptr())) return row(a, key);
+  if (const array* index = as_array(key); index && index->dtype() != core::bool_ && a.ndim() > 0) {
+    if (!core::issubdtype(index->dtype(), core::integer))
+      throw nb::type_error((std::string("[index] index arrays must have an integer or boolean dtype, not ") +
+                            core::dtype_name(index->dtype()))
+                               .c_str());
+    return core::take(a, *index, 0);
+  }
+  if (std::optional<array> mask = only_mask(a, key)) return masked_item(a, *mask);
+  const IndexPlan plan = plan_index(a, key);
+  return plan.basic() ? basic_item(a, plan) : gather_item(a, plan);
+}
+
+array update_item(const array& a, nb::handle key, const array& value, Update update) {
+  if (std::optional<array> mask = only_mask(a, key)) return masked_update(a, *mask, value, update);
+  const IndexPlan plan = plan_index(a, key);
+  if (!plan.basic()) return scatter_item(a, plan, value, update);
+  array v = fit(value, a.dtype(), plan.result_shape({}));
+  if (v.shape() != plan.count) v = core::reshape(v, plan.count);
+  return write_slice(a, plan, v, update);
+}
+
+array set_item(const array& a, nb::handle key, nb::handle value) {
+  if (const array* v = as_array(value)) return update_item(a, key, *v, Update::assign);
+  return update_item(a, key, make_array(value, a.dtype(), "__setitem__"), Update::assign);
+}
+
+}  // namespace mlx::python

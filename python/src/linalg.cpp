@@ -1,0 +1,62 @@
+// mlx.core.linalg: norms and products of vectors.
+#include "mlx/linalg.h"
+
+#include <string>
+
+#include "python/src/args.h"
+
+namespace mlx::python {
+namespace {
+
+array norm(nb::handle a, nb::handle ord, nb::handle axis, bool keepdims, StreamOrDevice s) {
+  ArrayArg x = to_array(a, {"norm", "a", 1});
+  const std::optional<std::vector<int>> axes = to_axes(axis, "norm", 3);
+  if (ord.is_none()) return core::linalg::norm(x, axes, keepdims, s);
+  if (PyUnicode_Check(ord.ptr())) return core::linalg::norm(x, nb::cast<std::string>(ord), axes, keepdims, s);
+  if (!PyFloat_Check(ord.ptr()) && !is_int(ord)) bad_type({"norm", "ord", 2}, "None, int, float or str", ord);
+  return core::linalg::norm(x, nb::cast<double>(ord), axes, keepdims, s);
+}
+
+}  // namespace
+
+void init_linalg(nb::module_& m) {
+  nb::module_ linalg = m.def_submodule("linalg", "Linear algebra.");
+  linalg.def("norm",
+             [](nb::handle a, nb::handle ord, nb::handle axis, bool keepdims, StreamOrDevice s) {
+               return wrap(norm(a, ord, axis, keepdims, s));
+             },
+             nb::arg(), "ord"_a = nb::none(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(),
+             "stream"_a = nb::none(),
+             nb::sig("def norm(a: array, /, ord: None | int | float | str = None, axis: None | int | list[int] = None, "
+                     "keepdims: bool = False, *, stream: StreamOrDevice = None) -> array"),
+             R"(The norm of vectors or matrices.
+
+Args:
+  a: any shape.
+  ord: which norm. For vectors ``sum(|a|^ord)^(1/ord)``, with ``inf`` the largest modulus, ``-inf`` the smallest, 0 the
+    number of elements different from zero. For matrices ``"fro"`` (root of the sum of squares), ``"nuc"`` (sum of the
+    singular values), 1 and -1 (largest, smallest column sum), ``inf`` and ``-inf`` (row sums), 2 and -2 (largest,
+    smallest singular value). ``None`` is the root of the sum of squares.
+  axis: one axis of vectors, two of matrices; ``None`` is all axes.
+  keepdims: keep the reduced axes, with size 1.
+  stream: where to run; ``None`` is the default stream.
+Raises:
+  ValueError: no such norm for that many axes.)");
+  linalg.def("cross",
+             [](nb::handle a, nb::handle b, int axis, StreamOrDevice s) {
+               return wrap(core::linalg::cross(to_array(a, {"cross", "a", 1}), to_array(b, {"cross", "b", 2}), axis, s));
+             },
+             "a"_a, "b"_a, "axis"_a = -1, nb::kw_only(), "stream"_a = nb::none(),
+             nb::sig("def cross(a: array, b: array, axis: int = -1, *, stream: StreamOrDevice = None) -> array"),
+             R"(The cross product of vectors of 3 (or 2) elements.
+
+Args:
+  a, b: shapes that broadcast but for the axis, which has size 2 or 3.
+  axis: the axis of the vectors.
+  stream: where to run; ``None`` is the default stream.
+Raises:
+  ValueError: the axis has another size.)");
+  m.attr("matrix_norm") = linalg.attr("norm");
+}
+
+}  // namespace mlx::python

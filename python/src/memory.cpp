@@ -1,0 +1,70 @@
+// Counters and limits of memory; the modules of back ends that this build does not have.
+#include "mlx/memory.h"
+
+#include "python/src/args.h"
+#include "python/src/trees.h"
+
+namespace mlx::python {
+namespace {
+
+template <class F>
+void define_counters(nb::module_& m, F&& define) {
+  define(m, "get_active_memory", core::get_active_memory, "Bytes that arrays hold. Freed buffers kept for reuse do not count.");
+  define(m, "get_peak_memory", core::get_peak_memory, "The most bytes that arrays held since the start or the last reset.");
+  define(m, "get_cache_memory", core::get_cache_memory, "Bytes of freed buffers that are kept for reuse.");
+}
+
+}  // namespace
+
+void init_memory(nb::module_& m) {
+  auto counter = [](nb::module_& to, const char* name, size_t (*f)(), const char* doc) {
+    to.def(name, f, nb::sig((std::string("def ") + name + "() -> int").c_str()), doc);
+  };
+  auto limit = [](nb::module_& to, const char* name, size_t (*f)(size_t), const char* doc) {
+    to.def(name, f, "limit"_a, nb::sig((std::string("def ") + name + "(limit: int) -> int").c_str()), doc);
+  };
+  nb::module_ metal = m.def_submodule("metal", "The GPU back end of Apple silicon; this build has none.");
+  for (nb::module_* to : {&m, &metal}) {
+    define_counters(*to, counter);
+    to->def("reset_peak_memory", &core::reset_peak_memory, nb::sig("def reset_peak_memory() -> None"),
+            "Sets the peak to the bytes that are held now.");
+    to->def("clear_cache", &core::clear_cache, nb::sig("def clear_cache() -> None"),
+            "Gives freed buffers that are kept for reuse back to the system.");
+    limit(*to, "set_memory_limit", core::set_memory_limit,
+          "The bytes that arrays may hold; beyond it MemoryError is raised. Returns the previous limit.");
+    limit(*to, "set_cache_limit", core::set_cache_limit,
+          "The bytes of freed buffers to keep for reuse; 0 keeps none. Returns the previous limit.");
+    limit(*to, "set_wired_limit", core::set_wired_limit,
+          "Bytes to keep resident for the GPU of Apple silicon; elsewhere without effect. Returns the previous limit.");
+  }
+  m.def("get_memory_limit", &core::get_memory_limit, nb::sig("def get_memory_limit() -> int"),
+        "The bytes that arrays may hold.");
+  m.def("get_array_buffer_size",
+        [](nb::args trees) {
+          Arrays arrays;
+          flatten_arrays(trees, arrays);
+          return core::get_array_buffer_size(arrays);
+        },
+        nb::sig("def get_array_buffer_size(*args) -> int"),
+        R"(Bytes of the buffers of arrays, each distinct buffer counted once.
+
+Args:
+  *args: arrays, and lists, tuples and dicts of them.)");
+
+  metal.def("is_available", [] { return false; }, nb::sig("def is_available() -> bool"),
+            "Whether this build and machine can run on an Apple GPU.");
+  metal.def("device_info", [] { return nb::dict(); }, nb::sig("def device_info() -> dict[str, str | int]"),
+            "What is known about the Apple GPU: nothing, as there is none.");
+  metal.def("start_capture",
+            [](const std::string&) { throw std::runtime_error("[metal.start_capture] there is no Metal back end"); },
+            "path"_a, nb::sig("def start_capture(path: str) -> None"),
+            "Records GPU work into a file. Raises RuntimeError, as there is no Metal back end.");
+  metal.def("stop_capture", [] { throw std::runtime_error("[metal.stop_capture] there is no Metal back end"); },
+            nb::sig("def stop_capture() -> None"),
+            "Ends a recording. Raises RuntimeError, as there is no Metal back end.");
+  nb::module_ cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
+  cuda.def("is_available", [] { return false; }, nb::sig("def is_available() -> bool"),
+           "Whether this build and machine can run on an NVIDIA GPU.");
+}
+
+}  // namespace mlx::python

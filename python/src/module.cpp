@@ -1,0 +1,61 @@
+// The module mlx.core.
+#include "python/src/bind.h"
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "mlx/graph/interrupt.h"
+
+namespace mlx::python {
+namespace {
+
+// Ctrl-C stops an evaluation: its thread holds no GIL, and only the main thread gets signals.
+void answer_signals() {
+  if (!core::is_main_thread()) return;
+  nb::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw nb::python_error();
+}
+
+void init_constants(nb::module_& m) {
+  m.attr("pi") = std::numbers::pi;
+  m.attr("e") = std::numbers::e;
+  m.attr("euler_gamma") = std::numbers::egamma;
+  m.attr("inf") = std::numeric_limits<double>::infinity();
+  m.attr("nan") = std::numeric_limits<double>::quiet_NaN();
+  m.attr("newaxis") = nb::none();
+}
+
+}  // namespace
+
+NB_MODULE(core, m) {
+  m.doc() = "Arrays, the operations on them, and the transforms of functions of arrays.";
+  // Arrays that live in module globals of the user's program outlive the extension's own teardown check.
+  nb::set_leak_warnings(false);
+  init_constants(m);
+  init_dtype(m);
+  init_device(m);
+  init_printing(m);
+  init_array(m);
+  init_elementwise(m);
+  init_binary(m);
+  init_creation(m);
+  init_shape(m);
+  init_gathering(m);
+  init_reduce(m);
+  init_sort(m);
+  init_matmul(m);
+  init_conv(m);
+  init_io(m);
+  init_random(m);
+  init_fast(m);
+  init_linalg(m);
+  init_eval(m);
+  init_transforms(m);
+  init_custom_function(m);
+  init_compile(m);
+  init_memory(m);
+  core::set_interrupt_check(&answer_signals);
+}
+
+}  // namespace mlx::python
