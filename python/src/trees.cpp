@@ -80,11 +80,11 @@ nb::object tuple_like(nb::handle like, nb::object items) {
   return items;
 }
 
-void flatten_arrays(nb::handle tree, Arrays& out) {
+void flatten_arrays(nb::handle tree, Arrays& out, bool with_random_state) {
   visit(tree.ptr(), [&](PyObject* o) {
     if (const array* a = as_array(o)) {
       out.push_back(*a);
-    } else if (is_random_state(o)) {
+    } else if (with_random_state && is_random_state(o)) {
       out.push_back(random_state_key());
     }
   });
@@ -111,40 +111,6 @@ nb::object structure_of(nb::handle tree) {
 nb::object from_structure(nb::handle structure, const Arrays& arrays, size_t& next) {
   if (is_marker(structure)) return wrap(arrays.at(next++));
   return map(structure.ptr(), [&](PyObject* o) { return is_marker(o) ? wrap(arrays.at(next++)) : nb::borrow(o); });
-}
-
-void take_snapshot(nb::handle tree, std::vector<Snapshot>& out) {
-  PyObject* o = tree.ptr();
-  if (is_array(o)) return;
-  if (out.size() > 1000000) too_deep();
-  if (PyDict_Check(o)) {
-    for (const Snapshot& s : out)
-      if (s.container.ptr() == o) return;
-    out.push_back({nb::borrow(o), nb::steal(PyDict_Copy(o))});
-    nb::object copy = out.back().copy;
-    PyObject *key, *value;
-    Py_ssize_t at = 0;
-    while (PyDict_Next(copy.ptr(), &at, &key, &value)) take_snapshot(value, out);
-  } else if (PyList_Check(o)) {
-    for (const Snapshot& s : out)
-      if (s.container.ptr() == o) return;
-    out.push_back({nb::borrow(o), nb::steal(PyList_GetSlice(o, 0, PyList_GET_SIZE(o)))});
-    nb::object copy = out.back().copy;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(copy.ptr()); ++i) take_snapshot(PyList_GET_ITEM(copy.ptr(), i), out);
-  } else if (PyTuple_Check(o)) {
-    for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(o); i < n; ++i) take_snapshot(PyTuple_GET_ITEM(o, i), out);
-  }
-}
-
-void restore(const std::vector<Snapshot>& snapshot) {
-  for (const Snapshot& s : snapshot) {
-    if (PyDict_Check(s.container.ptr())) {
-      PyDict_Clear(s.container.ptr());
-      if (PyDict_Update(s.container.ptr(), s.copy.ptr()) != 0) throw nb::python_error();
-    } else if (PyList_SetSlice(s.container.ptr(), 0, PyList_GET_SIZE(s.container.ptr()), s.copy.ptr()) != 0) {
-      throw nb::python_error();
-    }
-  }
 }
 
 }  // namespace mlx::python
