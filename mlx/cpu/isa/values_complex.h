@@ -52,7 +52,7 @@ inline bool is_less(c64 a, c64 b) { return (a.re < b.re) | ((a.re == b.re) & (a.
 inline float value(row::Abs, c64 z) {
   const c128 w = widen(z);
   const double y = sqrt(w.re * w.re + w.im * w.im);
-  return (abs(z.re) == inf_f) | (abs(z.im) == inf_f) ? inf_f : static_cast<float>(y);
+  return ((abs(z.re) == inf_f) | (abs(z.im) == inf_f)) ? inf_f : static_cast<float>(y);
 }
 inline c64 value(row::Negative, c64 z) { return {-z.re, -z.im}; }
 inline c64 value(row::Sign, c64 z) {
@@ -70,8 +70,8 @@ inline c64 value(row::Subtract, c64 a, c64 b) { return {a.re - b.re, a.im - b.im
 inline c64 value(row::Multiply, c64 a, c64 b) { return narrow(widen(a) * widen(b)); }
 inline c64 value(row::Divide, c64 a, c64 b) { return narrow(widen(a) / widen(b)); }
 inline c64 value(row::FloorDivide, c64 a, c64 b) { return value(row::Divide{}, a, b); }
-inline c64 value(row::Maximum, c64 a, c64 b) { return is_nan(a) | (!is_nan(b) & is_less(b, a)) ? a : b; }
-inline c64 value(row::Minimum, c64 a, c64 b) { return is_nan(a) | (!is_nan(b) & is_less(a, b)) ? a : b; }
+inline c64 value(row::Maximum, c64 a, c64 b) { return (is_nan(a) | (!is_nan(b) & is_less(b, a))) ? a : b; }
+inline c64 value(row::Minimum, c64 a, c64 b) { return (is_nan(a) | (!is_nan(b) & is_less(a, b))) ? a : b; }
 inline c64 value(row::Round, c64 z) { return {rint(z.re), rint(z.im)}; }
 inline c64 value(row::Conjugate, c64 z) { return {z.re, -z.im}; }
 inline float value(row::Real, c64 z) { return z.re; }

@@ -63,7 +63,7 @@ T value(row::Remainder, T a, T b) {
   const T r = value(row::Subtract{}, a, value(row::Multiply{}, truncated_quotient(a, b), b));
   if constexpr (!is_signed<T>) return r;
   const T moved = value(row::Add{}, r, b);
-  return (r != 0) & (b != 0) & ((r < T(0)) != (b < T(0))) ? moved : r;
+  return ((r != 0) & (b != 0) & ((r < T(0)) != (b < T(0)))) ? moved : r;
 }
 template <Int T>
 T value(row::FloorDivide, T a, T b) {
@@ -71,7 +71,7 @@ T value(row::FloorDivide, T a, T b) {
   if constexpr (!is_signed<T>) return q;
   const T r = value(row::Subtract{}, a, value(row::Multiply{}, q, b));
   const T below = value(row::Subtract{}, q, T(1));
-  return (r != 0) & (b != 0) & ((r < T(0)) != (b < T(0))) ? below : q;
+  return ((r != 0) & (b != 0) & ((r < T(0)) != (b < T(0)))) ? below : q;
 }
 template <Int T>
 T value(row::Power, T a, T b) {

@@ -55,18 +55,18 @@ U next_bits(U a, U b, bool equal, bool a_is_less, bool a_is_zero) {
 }
 inline float value(row::Nextafter, float a, float b) {
   const float y = of_bits(next_bits(bits_of(a), bits_of(b), a == b, a < b, a == 0));
-  return (a != a) | (b != b) ? a + b : y;
+  return ((a != a) | (b != b)) ? a + b : y;
 }
 inline double value(row::Nextafter, double a, double b) {
   const double y = of_bits(next_bits(bits_of(a), bits_of(b), a == b, a < b, a == 0));
-  return (a != a) | (b != b) ? a + b : y;
+  return ((a != a) | (b != b)) ? a + b : y;
 }
 template <Half T>
 T value(row::Nextafter, T a, T b) {
   const float x = to_float(a), y = to_float(b);
   const uint16_t moved = next_bits(a.bits, b.bits, x == y, x < y, x == 0);
   const uint16_t nan = from_float<T>(x + y).bits;
-  return {(x != x) | (y != y) ? nan : moved};
+  return {((x != x) | (y != y)) ? nan : moved};
 }
 
 // --- remainder with the sign of the divisor ---
@@ -75,7 +75,7 @@ T value(row::Nextafter, T a, T b) {
 template <Real T>
 T to_sign_of(T r, T b) {
   const T moved = r + b;
-  return (r != 0) & ((r < 0) != (b < 0)) ? moved : r;
+  return ((r != 0) & ((r < 0) != (b < 0))) ? moved : r;
 }
 // In float64 the quotient, and so the remainder, is exact while |a / b| < 2^26.
 inline float value(row::Remainder, float a, float b) {

@@ -7,6 +7,11 @@
 
 #include "mlx/cpu/isa/half.h"
 
+#if defined(__clang__)
+// Truth values are joined by & and | on purpose: && and || would branch.
+#pragma clang diagnostic ignored "-Wbitwise-instead-of-logical"
+#endif
+
 namespace mlx::core::cpu::MLX_ISA {
 
 // a * b + c, rounded once where the set has the instruction.

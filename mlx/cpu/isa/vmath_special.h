@@ -1,6 +1,8 @@
 // Rare float64 functions, one element at a time: digamma, polygamma, erfinv.
 #pragma once
 
+#include <math.h>  // lgamma_r, which clang has no builtin for
+
 #include "mlx/cpu/isa/vmath.h"
 
 namespace mlx::core::cpu::MLX_ISA::special {
@@ -9,7 +11,7 @@ inline constexpr double kPi = 0x1.921fb54442d18p+1;
 
 inline double log_gamma(double x) {
   int sign = 0;
-  return __builtin_lgamma_r(x, &sign);
+  return ::lgamma_r(x, &sign);
 }
 
 // Reflection to x >= 1/2, recurrence to x >= 10, then the asymptotic series (Abramowitz &

@@ -197,7 +197,7 @@ inline double logaddexp(double a, double b) {
   const double y = larger + log1p(e);
   const double equal = a + kLn2;  // infinities too
   const double r = a == b ? equal : y;
-  return (a != a) | (b != b) ? a + b : r;
+  return ((a != a) | (b != b)) ? a + b : r;
 }
 
 // exp(b log|a|), with the signs and exceptions of IEEE 754's pow.
