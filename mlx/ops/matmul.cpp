@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "mlx/ops.h"
+#include "mlx/ops/elementwise.h"
 
 namespace mlx::core {
 namespace {
@@ -84,23 +85,12 @@ array without_vector_axes(array out, const Operands& x, StreamOrDevice s) {
 
 }  // namespace
 
-array sum_to_shape(const array& a, const Shape& shape, StreamOrDevice s) {
-  const int extra = static_cast<int>(a.ndim()) - static_cast<int>(shape.size());
-  std::vector<int> axes;
-  for (int i = 0; i < static_cast<int>(a.ndim()); ++i)
-    if (i < extra || (shape[static_cast<size_t>(i - extra)] == 1 && a.shape(i) != 1)) axes.push_back(i);
-  if (axes.empty()) return a;
-  const array summed = sum(a, axes, true, s);
-  return extra > 0 ? reshape(summed, shape, s) : summed;
-}
-
 array transposed_matrix(const array& a, StreamOrDevice s) {
   const array turned = swapaxes(a, -1, -2, s);
   return a.dtype() == complex64 ? conjugate(turned, s) : turned;
 }
 
-// --- matmul
-// -----------------------------------------------------------------------------------------------------
+// --- matmul ---
 
 Arrays Matmul::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
   Arrays out;

@@ -67,8 +67,6 @@ class SegmentedMM final : public Primitive {
 };
 
 // For the families that are built on products.
-// `a` summed over the dimensions that broadcasting from `shape` added or stretched.
-array sum_to_shape(const array& a, const Shape& shape, StreamOrDevice s);
 array transposed_matrix(const array& a,
                         StreamOrDevice s);  // the last two axes swapped, conjugated if complex
 
