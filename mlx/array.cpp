@@ -2,9 +2,11 @@
 
 #include <numeric>
 #include <sstream>
+#include <unordered_set>
 #include <utility>
 
 #include "mlx/graph/eval.h"
+#include "mlx/memory.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
 #include "mlx/transforms.h"
@@ -256,6 +258,16 @@ array::ArrayIterator::reference array::ArrayIterator::operator*() const {
   start[0] = idx;
   stop[0] = idx + 1;
   return squeeze(slice(arr, start, stop), 0);
+}
+
+size_t get_array_buffer_size(const std::vector<array>& arrays) {
+  std::unordered_set<const array::Data*> seen;
+  size_t total = 0;
+  for (const array& a : arrays)
+    if (a.data_shared_ptr() && seen.insert(a.data_shared_ptr().get()).second)
+      total += a.data_shared_ptr()->is_owned() ? allocator::allocator().size(a.data_shared_ptr()->buffer())
+                                               : a.data_size() * a.itemsize();
+  return total;
 }
 
 }  // namespace mlx::core

@@ -89,5 +89,6 @@ void init_custom_function(nb::module_& m);
 void init_compile(nb::module_& m);
 void init_eval(nb::module_& m);
 void init_memory(nb::module_& m);
+void init_distributed(nb::module_& m);
 
 }  // namespace mlx::python

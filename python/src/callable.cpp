@@ -37,10 +37,6 @@ const PyType_Slot kSlots[] = {
     {0, nullptr},
 };
 
-nb::object attribute(const Transformed& t, const char* name) {
-  return nb::getattr(t.fun, name, nb::none());
-}
-
 }  // namespace
 
 nb::object make_transformed(Transformed t) { return nb::cast(std::move(t)); }
@@ -59,8 +55,8 @@ void init_callable(nb::module_& m) {
   nb::class_<Transformed>(m, "_Transformed", nb::type_slots(kSlots), nb::is_weak_referenceable(),
                           "A function that a transform made from another, which is its ``__wrapped__``.")
       .def_prop_ro("__wrapped__", [](const Transformed& t) { return t.fun; })
-      .def_prop_ro("__name__", [](const Transformed& t) { return attribute(t, "__name__"); })
-      .def_prop_ro("__qualname__", [](const Transformed& t) { return attribute(t, "__qualname__"); });
+      // Called for what this class has not: __name__, and whatever the function's author attached to it.
+      .def("__getattr__", [](const Transformed& t, nb::handle name) { return nb::object(nb::getattr(t.fun, name)); });
 }
 
 }  // namespace mlx::python

@@ -138,34 +138,6 @@ Returns:
   The shape of ``q`` with the features of ``v``; the softmax is computed in float32.
 Raises:
   ValueError: the shapes, the dtype or the mask do not go together.)");
-  m.def("gated_delta_update",
-        [](nb::handle q, nb::handle k, nb::handle v, nb::handle gamma, nb::handle beta, nb::handle state,
-           nb::handle mask, StreamOrDevice s) {
-          const char* f = "gated_delta_update";
-          return wrap_list(core::fast::gated_delta_update(
-              to_array(q, {f, "q", 1}), to_array(k, {f, "k", 2}), to_array(v, {f, "v", 3}), to_array(gamma, {f, "gamma", 4}),
-              to_array(beta, {f, "beta", 5}), to_optional_array(state, {f, "initial_state", 6}),
-              to_optional_array(mask, {f, "mask", 7}), s));
-        },
-        "q"_a, "k"_a, "v"_a, "gamma"_a, "beta"_a, "initial_state"_a = nb::none(), "mask"_a = nb::none(),
-        "stream"_a = nb::none(),
-        nb::sig("def gated_delta_update(q: mlx.core.array, k: mlx.core.array, v: mlx.core.array, "
-                "gamma: mlx.core.array, beta: mlx.core.array, initial_state: mlx.core.array | None = None, "
-                "mask: mlx.core.array | None = None, stream: mlx.core.Stream | mlx.core.ThreadLocalStream | "
-                "mlx.core.Device | mlx.core.DeviceType | None = None) -> list[mlx.core.array]"),
-        R"(The gated delta rule: ``S_t = gamma_t S_{t-1} + beta_t (v_t - gamma_t S_{t-1} k_t) k_t^T``, ``y_t = S_t q_t``.
-
-Args:
-  q, k: shape (batch, time, heads, key size).
-  v: shape (batch, time, value heads, value size).
-  gamma: the decay of the state, per step and head.
-  beta: the strength of the update, per step and head.
-  initial_state: the state before the first step; ``None`` is zero.
-  mask: steps that change nothing.
-  stream: where to run; ``None`` is the default stream.
-Returns:
-  The outputs and the last state.
-Source: Gated Delta Networks, arXiv:2412.06464.)");
 }
 
 }  // namespace mlx::python

@@ -141,62 +141,6 @@ Args:
   subscripts, *operands: as for einsum.
 Returns:
   A list of pairs of positions, and a text that describes the costs.)");
-  m.def("block_masked_mm",
-        [](nb::handle a, nb::handle b, int block, nb::handle out, nb::handle lhs, nb::handle rhs, StreamOrDevice s) {
-          return wrap(core::block_masked_mm(to_array(a, {"block_masked_mm", "a", 1}).get(),
-                                            to_array(b, {"block_masked_mm", "b", 2}).get(), block,
-                                            to_optional_array(out, {"block_masked_mm", "mask_out", 4}),
-                                            to_optional_array(lhs, {"block_masked_mm", "mask_lhs", 5}),
-                                            to_optional_array(rhs, {"block_masked_mm", "mask_rhs", 6}), s));
-        },
-        nb::arg(), nb::arg(), "block_size"_a = 64, "mask_out"_a = nb::none(), "mask_lhs"_a = nb::none(),
-        "mask_rhs"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def block_masked_mm(a: array, b: array, /, block_size: int = 64, mask_out: array | None = None, "
-                "mask_lhs: array | None = None, mask_rhs: array | None = None, *, stream: StreamOrDevice = None) -> array"),
-        R"(A matrix product whose blocks are masked or scaled.
-
-Args:
-  a, b: as for matmul.
-  block_size: rows and columns of a block; 32 or 64.
-  mask_out, mask_lhs, mask_rhs: a bool or a factor per block of the product and of the operands.
-  stream: where to run; ``None`` is the default stream.
-Raises:
-  ValueError: the block size or a mask's shape does not fit.)");
-  m.def("gather_mm",
-        [](nb::handle a, nb::handle b, nb::handle lhs, nb::handle rhs, bool sorted, StreamOrDevice s) {
-          return wrap(core::gather_mm(to_array(a, {"gather_mm", "a", 1}).get(), to_array(b, {"gather_mm", "b", 2}).get(),
-                                      to_optional_array(lhs, {"gather_mm", "lhs_indices", 3}),
-                                      to_optional_array(rhs, {"gather_mm", "rhs_indices", 4}), sorted, s));
-        },
-        nb::arg(), nb::arg(), "lhs_indices"_a = nb::none(), "rhs_indices"_a = nb::none(), nb::kw_only(),
-        "sorted_indices"_a = false, "stream"_a = nb::none(),
-        nb::sig("def gather_mm(a: array, b: array, /, lhs_indices: array | None = None, rhs_indices: array | None = None, "
-                "*, sorted_indices: bool = False, stream: StreamOrDevice = None) -> array"),
-        R"(Products of matrices that are picked from batches, as in mixtures of experts.
-
-Args:
-  a, b: batches of matrices.
-  lhs_indices, rhs_indices: positions in the flattened batch axes; ``None`` takes each in turn. They broadcast.
-  sorted_indices: promise that ``rhs_indices`` ascend, which may be faster.
-  stream: where to run; ``None`` is the default stream.
-Raises:
-  ValueError: the inner sizes differ.)");
-  m.def("segmented_mm",
-        [](nb::handle a, nb::handle b, nb::handle segments, StreamOrDevice s) {
-          return wrap(core::segmented_mm(to_array(a, {"segmented_mm", "a", 1}).get(),
-                                         to_array(b, {"segmented_mm", "b", 2}).get(),
-                                         to_array(segments, {"segmented_mm", "segments", 3}).get(), s));
-        },
-        nb::arg(), nb::arg(), "segments"_a, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def segmented_mm(a: array, b: array, /, segments: array, *, stream: StreamOrDevice = None) -> array"),
-        R"(Products over ranges of the inner axis, ``out[i] = a[:, s_i:e_i] @ b[s_i:e_i, :]``.
-
-Args:
-  a, b: matrices.
-  segments: pairs of start and end in the last axis.
-  stream: where to run; ``None`` is the default stream.
-Raises:
-  ValueError: the shapes do not go together.)");
 }
 
 }  // namespace mlx::python

@@ -46,7 +46,7 @@ NB_MODULE(core, m) {
   init_sort(m);
   init_matmul(m);
   init_conv(m);
-  init_io(m);
+  // init_io(m);
   init_random(m);
   init_fast(m);
   init_linalg(m);
@@ -55,6 +55,7 @@ NB_MODULE(core, m) {
   init_custom_function(m);
   init_compile(m);
   init_memory(m);
+  init_distributed(m);
   core::set_interrupt_check(&answer_signals);
 }
 

@@ -152,20 +152,6 @@ void define_continuous(nb::module_& m) {
   shape: the shape.
   loc: the mean.
   scale: the width.)", "").c_str());
-  m.def("multivariate_normal",
-        [](nb::handle mean, nb::handle cov, nb::handle shape, std::optional<Dtype> dtype, nb::handle key, StreamOrDevice s) {
-          const char* f = "multivariate_normal";
-          return wrap(random::multivariate_normal(to_array(mean, {f, "mean", 1}), to_array(cov, {f, "cov", 2}),
-                                                  shape_argument(shape, f), or_float32(dtype), key_argument(key, f), s));
-        },
-        "mean"_a, "cov"_a, "shape"_a = nb::list(), "dtype"_a.sig("float32") = core::float32, "key"_a = nb::none(),
-        "stream"_a = nb::none(),
-        nb::sig("def multivariate_normal(mean: array, cov: array, shape: Sequence[int] = [], "
-                "dtype: Dtype | None = float32, key: array | None = None, stream: StreamOrDevice = None) -> array"),
-        doc("Vectors from a normal distribution with given covariance.", R"(
-  mean: shape (..., n).
-  cov: shape (..., n, n); symmetric and positive semidefinite.
-  shape: the shape before the last axis; empty is what ``mean`` and ``cov`` broadcast to.)", "").c_str());
 }
 
 void define_discrete(nb::module_& m) {

@@ -462,20 +462,6 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: a width is negative, or the pairs are not as many as the axes.)");
-  m.def("hadamard_transform",
-        [](nb::handle a, std::optional<float> scale, StreamOrDevice s) {
-          return wrap(core::hadamard_transform(to_array(a, {"hadamard_transform", "a", 1}), scale, s));
-        },
-        "a"_a, "scale"_a = nb::none(), "stream"_a = nb::none(),
-        nb::sig("def hadamard_transform(a: array, scale: float | None = None, stream: StreamOrDevice = None) -> array"),
-        R"(The product of the last axis with a Hadamard matrix, ``scale * H a``.
-
-Args:
-  a: the last axis has size ``m * 2^k`` with m in (1, 12, 20, 28).
-  scale: a factor; ``None`` is ``1 / sqrt(n)``, which makes the transform orthogonal.
-  stream: where to run; ``None`` is the default stream.
-Raises:
-  ValueError: the size is another one.)");
 }
 
 }  // namespace

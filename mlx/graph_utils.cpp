@@ -1,0 +1,92 @@
+#include "mlx/graph_utils.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "mlx/primitives.h"
+#include "mlx/utils.h"
+
+namespace mlx::core {
+namespace {
+
+// Calls node(array) once for each array without operation and once for each operation (by one of its outputs), inputs
+// first. Iterative: graphs are deep.
+template <class Node>
+void for_each_node(const std::vector<array>& outputs, Node&& node) {
+  struct Frame {
+    array a;
+    size_t next = 0;
+  };
+  std::unordered_set<std::uintptr_t> seen;
+  std::vector<Frame> stack;
+  auto enter = [&](const array& a) {
+    if (!seen.insert(a.id()).second) return;
+    for (const array& other : a.siblings()) seen.insert(other.id());
+    stack.push_back({a});
+  };
+  for (const array& out : outputs) {
+    enter(out);
+    while (!stack.empty()) {
+      Frame& top = stack.back();
+      if (top.a.has_primitive() && top.next < top.a.inputs().size()) {
+        const array input = top.a.inputs()[top.next++];
+        enter(input);
+      } else {
+        const array done = top.a;
+        stack.pop_back();
+        node(done);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const std::string& NodeNamer::get_name(const array& x) {
+  auto [at, is_new] = names_.try_emplace(x.id());
+  if (is_new) {
+    size_t n = next_++;
+    std::string letters(1, static_cast<char>('A' + n % 26));
+    for (n /= 26; n > 0; n = (n - 1) / 26) letters += static_cast<char>('A' + (n - 1) % 26);
+    at->second = std::string(letters.rbegin(), letters.rend());
+  }
+  return at->second;
+}
+
+void NodeNamer::set_name(const array& x, std::string n) { names_[x.id()] = std::move(n); }
+
+void print_graph(std::ostream& os, NodeNamer namer, const std::vector<array>& outputs) {
+  for_each_node(outputs, [&](const array& a) {
+    if (!a.has_primitive()) {
+      os << namer.get_name(a) << " " << a.shape() << " " << a.dtype() << "\n";
+      return;
+    }
+    os << a.primitive().name();
+    for (const array& in : a.inputs()) os << " " << namer.get_name(in);
+    os << " ->";
+    for (const array& out : a.outputs()) os << " " << namer.get_name(out) << " " << out.shape() << " " << out.dtype();
+    os << "\n";
+  });
+}
+
+void export_to_dot(std::ostream& os, NodeNamer namer, const std::vector<array>& outputs) {
+  std::unordered_set<std::uintptr_t> sinks;
+  for (const array& out : outputs) sinks.insert(out.id());
+  os << "digraph {\n";
+  for_each_node(outputs, [&](const array& a) {
+    if (!a.has_primitive()) {
+      os << "{ rank=source; \"" << namer.get_name(a) << "\"; }\n";
+      return;
+    }
+    const auto node_id = a.outputs()[0].id();  // one primitive may serve many nodes
+    os << "{ " << node_id << " [label =\"" << a.primitive().name() << "\", shape=rectangle]; }\n";
+    for (const array& in : a.inputs()) os << "\"" << namer.get_name(in) << "\" -> " << node_id << "\n";
+    for (const array& out : a.outputs()) {
+      os << "{ " << (sinks.count(out.id()) ? "rank=sink; " : "") << "\"" << namer.get_name(out) << "\"; }\n";
+      os << node_id << " -> \"" << namer.get_name(out) << "\"\n";
+    }
+  });
+  os << "}\n";
+}
+
+}  // namespace mlx::core

@@ -1,0 +1,100 @@
+#include "mlx/linalg.h"
+
+#include <cmath>
+#include <limits>
+
+#include "mlx/ops.h"
+#include "mlx/ops/rules.h"
+
+namespace mlx::core::linalg {
+namespace {
+
+array real_modulus(const array& a, StreamOrDevice s) {
+  const array x = issubdtype(a.dtype(), inexact) ? a : astype(a, float32, s);
+  return abs(x, s);
+}
+
+array root_of_squares(const array& a, const std::vector<int>& axes, bool keepdims, StreamOrDevice s) {
+  const bool is_complex = a.dtype() == complex64;
+  const array x = is_complex || !issubdtype(a.dtype(), inexact) ? real_modulus(a, s) : a;
+  return sqrt(sum(square(x, s), axes, keepdims, s), s);
+}
+
+array vector_norm(const array& a, double ord, const std::vector<int>& axes, bool keepdims, StreamOrDevice s) {
+  const array x = real_modulus(a, s);
+  if (ord == 0.0) return astype(sum(not_equal(x, zeros_like(x, s), s), axes, keepdims, s), x.dtype(), s);
+  if (ord == 1.0) return sum(x, axes, keepdims, s);
+  if (ord == 2.0) return root_of_squares(a, axes, keepdims, s);
+  if (ord == std::numeric_limits<double>::infinity()) return max(x, axes, keepdims, s);
+  if (ord == -std::numeric_limits<double>::infinity()) return min(x, axes, keepdims, s);
+  const array p = array(ord, x.dtype());
+  return power(sum(power(x, p, s), axes, keepdims, s), array(1.0 / ord, x.dtype()), s);
+}
+
+// Largest or smallest sum of moduli over columns (ord ±1) or rows (ord ±inf).
+array matrix_norm(const array& a, double ord, int row, int column, bool keepdims, StreamOrDevice s) {
+  const double size = std::abs(ord);
+  if (size == 2.0)
+    throw invalid("linalg.norm", "the spectral norm (ord ", ord, ") of matrices is not supported yet");
+  if (size != 1.0 && !std::isinf(size))
+    throw invalid("linalg.norm", "ord of a matrix norm must be 1, -1, inf, -inf or \"fro\", got ", ord);
+  const array sums = sum(real_modulus(a, s), size == 1.0 ? row : column, true, s);
+  const std::vector<int> both{row, column};
+  return ord > 0 ? max(sums, both, keepdims, s) : min(sums, both, keepdims, s);
+}
+
+}  // namespace
+
+array norm(const array& a, const double ord, const std::optional<std::vector<int>>& axis, bool keepdims,
+           StreamOrDevice s) {
+  const std::vector<int> axes = axis.value_or(all_axes(a));
+  if (axes.size() == 1) return vector_norm(a, ord, axes, keepdims, s);
+  if (axes.size() == 2)
+    return matrix_norm(a, ord, checked_axis("linalg.norm", axes[0], a.shape()),
+                       checked_axis("linalg.norm", axes[1], a.shape()), keepdims, s);
+  throw invalid("linalg.norm", "ord ", ord, " is defined over one axis or two, got ", axes.size());
+}
+
+array norm(const array& a, const std::string& ord, const std::optional<std::vector<int>>& axis, bool keepdims,
+           StreamOrDevice s) {
+  const std::vector<int> axes = axis.value_or(all_axes(a));
+  if (axes.size() != 2)
+    throw invalid("linalg.norm", "ord \"", ord, "\" is defined over two axes, got ", axes.size());
+  if (ord == "f" || ord == "fro") return root_of_squares(a, axes, keepdims, s);
+  if (ord == "nuc") throw invalid("linalg.norm", "the nuclear norm is not supported yet");
+  throw invalid("linalg.norm", "ord must be a number, \"fro\" or \"nuc\", got \"", ord, "\"");
+}
+
+array norm(const array& a, const std::optional<std::vector<int>>& axis, bool keepdims, StreamOrDevice s) {
+  return root_of_squares(a, axis.value_or(all_axes(a)), keepdims, s);
+}
+
+array norm(const array& a, const double ord, int axis, bool keepdims, StreamOrDevice s) {
+  return norm(a, ord, std::vector<int>{axis}, keepdims, s);
+}
+array norm(const array& a, const std::string& ord, int axis, bool keepdims, StreamOrDevice s) {
+  return norm(a, ord, std::vector<int>{axis}, keepdims, s);
+}
+array norm(const array& a, int axis, bool keepdims, StreamOrDevice s) {
+  return norm(a, std::vector<int>{axis}, keepdims, s);
+}
+
+array cross(const array& a, const array& b, int axis, StreamOrDevice s) {
+  const int i = checked_axis("linalg.cross", axis, a.shape());
+  const int j = checked_axis("linalg.cross", axis, b.shape());
+  const int n = a.shape(i), m = b.shape(j);
+  if ((n != 2 && n != 3) || (m != 2 && m != 3))
+    throw invalid("linalg.cross", "vectors must have 2 or 3 elements, got ", n, " and ", m);
+  const Dtype dtype = promote_types(a.dtype(), b.dtype());
+  auto part = [&](const array& x, int at, int k) { return astype(take(x, k, at, s), dtype, s); };
+  auto product = [&](int p, int q) { return multiply(part(a, i, p), part(b, j, q), s); };
+  auto minor = [&](int p, int q) { return subtract(product(p, q), product(q, p), s); };
+  if (n == 2 && m == 2) return minor(0, 1);
+  // A vector of two elements lies in the plane of the first two.
+  const array z = minor(0, 1);
+  array x = n == 3 && m == 3 ? minor(1, 2) : (m == 3 ? product(1, 2) : negative(product(2, 1), s));
+  array y = n == 3 && m == 3 ? minor(2, 0) : (m == 3 ? negative(product(0, 2), s) : product(2, 0));
+  return stack({x, y, z}, axis < 0 ? axis : std::max(i, j), s);
+}
+
+}  // namespace mlx::core::linalg
