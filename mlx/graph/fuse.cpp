@@ -51,6 +51,8 @@ Fuser::Fuser(Tape& tape) : tape_(tape) {
       joined.nodes.push_back(&node);
       joined.positions.push_back(i);
       joined.inputs += node.inputs.size() - 1;
+    } else {
+      node.fused = kAlone;
     }
     for (const array& input : node.inputs) {
       Node& in = *input.desc();
