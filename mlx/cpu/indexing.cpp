@@ -68,7 +68,7 @@ IndexReader::IndexReader(std::string_view op, const array& target, const std::ve
                          const std::vector<int>& axes, const Shape& shape)
     : op_(op), size_(static_cast<int64_t>(elements(shape))) {
   for (size_t i = 0; i < indices.size(); ++i)
-    sources_.push_back({&indices[i], collapse_dims(shape, {indices[i].strides()}), axes[i],
+    sources_.push_back({indices[i], collapse_dims(shape, {indices[i].strides()}), axes[i],
                         target.shape(axes[i]), target.strides(axes[i])});
 }
 
@@ -88,7 +88,7 @@ void IndexReader::read(int64_t begin, int64_t n, int64_t* offsets) const {
         position /= shape[d];
       }
       const int64_t count = std::min(n - done, row - column);
-      add_offsets(op_, *s.index, start + column * step, step, count, s.axis, s.limit, s.stride, first,
+      add_offsets(op_, s.index, start + column * step, step, count, s.axis, s.limit, s.stride, first,
                   offsets + done);
       done += count;
     }

@@ -20,7 +20,7 @@ class IndexReader {
 
  private:
   struct Source {
-    const array* index;
+    array index;
     Collapsed layout;
     int64_t axis, limit, stride;
   };
