@@ -1,4 +1,5 @@
 // Devices, streams, and the contexts that choose them.
+#include <memory>
 #include <sstream>
 
 #include "python/src/args.h"
@@ -35,7 +36,7 @@ StreamOrDevice needed_stream(nb::handle h, const char* function) {
 // Python's `with`: the C++ context lives from __enter__ to __exit__.
 struct StreamScope {
   StreamOrDevice stream;
-  std::optional<core::StreamContext> active;
+  std::unique_ptr<core::StreamContext> active;
 };
 
 nb::dict device_info(std::optional<Device> d) {
@@ -131,7 +132,7 @@ Raises:
   ValueError: the machine has no such device.)")
       .def("__init__", [](StreamScope* self, nb::handle s) { new (self) StreamScope{needed_stream(s, "StreamContext"), {}}; },
            "s"_a, nb::sig("def __init__(self, s: Stream | ThreadLocalStream | Device | DeviceType) -> None"))
-      .def("__enter__", [](StreamScope& self) { self.active.emplace(self.stream); },
+      .def("__enter__", [](StreamScope& self) { self.active = std::make_unique<core::StreamContext>(self.stream); },
            nb::sig("def __enter__(self) -> None"))
       .def("__exit__", [](StreamScope& self, nb::handle, nb::handle, nb::handle) { self.active.reset(); },
            "exc_type"_a = nb::none(), "exc_value"_a = nb::none(), "traceback"_a = nb::none(),
