@@ -87,6 +87,7 @@ class TapeBuilder {
   void walk() {
     try {
       while (!stack_.empty()) {
+        if ((++steps_ & kStepsPerCheck) == 0) check_interrupt();
         Frame& top = stack_.back();
         if (top.next == top.node->inputs.size()) {
           tape_.nodes.push_back(top.node);
@@ -105,7 +106,9 @@ class TapeBuilder {
     }
   }
 
+  static constexpr uint64_t kStepsPerCheck = 0xFFFF;  // a mask
   Tape& tape_;
+  uint64_t steps_ = 0;
   std::vector<Frame> stack_;
   std::vector<Node*> claimed_;
 };
@@ -153,8 +156,8 @@ void give_back(Tape& tape) {
 namespace detail {
 
 void run_tape(Tape& tape) {
-  Fuser fuser(tape);
   try {
+    Fuser fuser(tape);
     for (size_t i = 0; i < tape.nodes.size(); ++i) {
       Node* node = tape.nodes[i];
       if (!node || fuser.is_interior(*node)) continue;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mlx/graph/elementwise.h"
+#include "mlx/graph/interrupt.h"
 #include "mlx/primitives.h"
 
 namespace mlx::core {
@@ -39,6 +40,7 @@ bool Fuser::joins(const Node& node) const {
 
 Fuser::Fuser(Tape& tape) : tape_(tape) {
   for (size_t i = tape.nodes.size(); i-- > 0;) {
+    if ((i & 0xFFFF) == 0) check_interrupt();
     Node& node = *tape.nodes[i];
     int32_t group = kAlone;
     if (is_elementwise(node)) {
