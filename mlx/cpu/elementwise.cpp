@@ -16,6 +16,7 @@ namespace mlx::core::cpu {
 namespace {
 
 constexpr int64_t kTileBytes = 4096;
+constexpr size_t kSlotGap = 192;
 constexpr double kItemNanoseconds = 20000;  // of work, before another thread is worth waking
 
 struct Operand {
@@ -101,7 +102,7 @@ class Runner {
     }
   }
 
-  size_t slot_bytes() const { return static_cast<size_t>(tile_) * 8; }
+  size_t slot_bytes() const { return kTileBytes + kSlotGap; }
   // Registers, one tile per input (constants, gathered operands), one for an output that is scattered.
   char* scratch() const {
     thread_local Scratch memory;

@@ -10,6 +10,7 @@
 #include "mlx/cpu/isa/values_complex.h"
 #include "mlx/cpu/isa/values_int.h"
 #include "mlx/cpu/isa/values_real.h"
+#include "mlx/cpu/isa/vector_values.h"
 
 #if defined(__clang__)
 // Calls of the C library stay scalar: no need to say so for each.
@@ -58,19 +59,34 @@ inline constexpr bool calls_library =
 template <class R, class T>
 inline constexpr bool per_element = one_of<R, row::Lgamma, row::Digamma, row::Polygamma>;
 template <class R>
-inline constexpr bool per_element<R, double> = calls_library<R> ||
-                                               (MLX_ISA_LEVEL == 2 && one_of<R, row::Sin, row::Cos>);
+inline constexpr bool per_element<R, double> =
+    calls_library<R> || (MLX_ISA_LEVEL == 2 && one_of<R, row::Sin, row::Cos>);
 template <class R>
 inline constexpr bool per_element<R, c64> =
     calls_library<R> || one_of<R, row::Exp, row::Log, row::Sin, row::Cos, row::Tanh, row::Sqrt, row::Rsqrt>;
 template <class R, Int T>
-inline constexpr bool per_element<R, T> = one_of<R, row::Power> ||
-                                          (sizeof(T) == 8 && one_of<R, row::FloorDivide, row::Remainder>);
+inline constexpr bool per_element<R, T> =
+    one_of<R, row::Power> || (sizeof(T) == 8 && one_of<R, row::FloorDivide, row::Remainder>);
+
+#if MLX_ISA_LEVEL >= 4
+template <class R, class... T>
+inline constexpr bool has_vector_value = false;
+template <class R>
+inline constexpr bool has_vector_value<R, float, float> = requires(__m512 x) { vector_value(R{}, x); };
+#endif
 
 // n is a multiple of lanes, or anything where rows are computed per element.
 template <class R, int64_t Lanes, class O, class... In>
 MLX_OUTLINED void whole_vectors(O* out, int64_t n, const In*... in) {
   n &= -Lanes;
+#if MLX_ISA_LEVEL >= 4
+  if constexpr (has_vector_value<R, O, In...>) {
+    static_assert(Lanes % 16 == 0);
+    for (int64_t i = 0; i < n; i += 16)
+      _mm512_storeu_ps(out + i, vector_value(R{}, _mm512_loadu_ps(in + i)...));
+    return;
+  }
+#endif
   MLX_INDEPENDENT
   for (int64_t i = 0; i < n; ++i) out[i] = stored<O>(value(R{}, in[i]...));
 }
