@@ -11,6 +11,12 @@
 #include "mlx/transforms.h"
 
 namespace mlx::core {
+namespace {
+
+// Files up to this size are read at once: a data set of thousands of them shall not keep as many files open.
+constexpr size_t kSmall = size_t{1} << 20;
+
+}  // namespace
 
 void save(std::shared_ptr<io::Writer> out_stream, array a) {
   if (!out_stream->is_open() || !out_stream->good())
@@ -48,7 +54,9 @@ array load(std::shared_ptr<io::Reader> in_stream, StreamOrDevice s) {
 }
 
 array load(std::string file, StreamOrDevice s) {
-  return load(std::make_shared<io::FileReader>(std::move(file)), s);
+  array a = load(std::make_shared<io::FileReader>(std::move(file)), s);
+  if (a.nbytes() <= kSmall) a.eval();
+  return a;
 }
 
 }  // namespace mlx::core
