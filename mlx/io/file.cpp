@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <random>
@@ -149,7 +148,7 @@ FileWriter::FileWriter(std::string path, std::string function)
 
 FileWriter::~FileWriter() {
   file_.close();
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (replaces()) ::unlink(temporary_.c_str());
 }
 
 void FileWriter::fail(const char* what, int error) const { throw failure(function_, what, path_, error); }
@@ -177,10 +176,9 @@ void FileWriter::write(const char* data, size_t n) {
 }
 
 void FileWriter::finish() {
-  const bool direct = temporary_.empty();
-  if (!direct && retry([&] { return ::fsync(file_.get()); }) < 0) fail("cannot write", errno);
+  if (replaces() && retry([&] { return ::fsync(file_.get()); }) < 0) fail("cannot write", errno);
   if (const int error = file_.close()) fail("cannot write", error);
-  if (direct) return;
+  if (!replaces()) return;
   if (::rename(temporary_.c_str(), target_.c_str()) < 0) fail("cannot write", errno);
   temporary_.clear();
   // The new name as well; the data are safe, so a system that cannot do this with folders is not asked twice.

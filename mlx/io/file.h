@@ -64,6 +64,8 @@ class FileWriter final : public Writer {
   std::string label() const override { return path_; }
   // For writers of another kind: what they write to it counts as written here.
   int descriptor() const { return file_.get(); }
+  // False where the file is no regular one, whose positions mean nothing.
+  bool replaces() const { return !temporary_.empty(); }
   void finish();
 
  private:

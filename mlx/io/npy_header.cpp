@@ -23,8 +23,11 @@ class Literal {
     throw std::runtime_error(what_ + "the header has " + got + " at byte " + std::to_string(at_) +
                              ", expected " + expected);
   }
-  bool take(char c) {
+  void space() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t')) ++at_;
+  }
+  bool take(char c) {
+    space();
     if (at_ >= text_.size() || text_[at_] != c) return false;
     ++at_;
     return true;
@@ -42,7 +45,7 @@ class Literal {
     return out;
   }
   bool boolean() {
-    take('\0');  // passes over white space
+    space();
     for (const bool value : {false, true}) {
       const std::string_view word = value ? "True" : "False";
       if (text_.substr(at_, word.size()) != word) continue;
@@ -52,7 +55,7 @@ class Literal {
     fail("True or False");
   }
   uint64_t size() {
-    take('\0');
+    space();
     const size_t start = at_;
     uint64_t value = 0;
     for (; at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_)
@@ -77,7 +80,7 @@ class Literal {
     return out;
   }
   void end() {
-    take('\0');
+    space();
     if (at_ < text_.size()) fail("the end");
   }
 

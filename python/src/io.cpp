@@ -30,8 +30,8 @@ std::unordered_map<std::string, array> named_arrays(nb::handle arrays) {
   if (!PyDict_Check(arrays.ptr())) bad_type({"save_safetensors", "arrays", 2}, "dict[str, array]", arrays);
   std::unordered_map<std::string, array> out;
   for (auto [key, value] : nb::borrow<nb::dict>(arrays)) {
-    if (!PyUnicode_Check(key.ptr())) bad_type({"save_safetensors", "arrays", 2}, "dict[str, array]", arrays);
-    const std::string name = nb::cast<std::string>(key);
+    if (!PyUnicode_Check(key.ptr())) bad_type({"save_safetensors", "key of arrays", 0}, "str", key);
+    const std::string name = to_utf8(key);
     out.emplace(name, array_argument(value, {"save_safetensors", name.c_str(), 0}));
   }
   return out;
@@ -44,10 +44,10 @@ TextMap text_map(nb::handle metadata) {
     bad_type({"save_safetensors", "metadata", 3}, "dict[str, str]", metadata);
   for (auto [key, value] : nb::borrow<nb::dict>(metadata)) {
     if (!PyUnicode_Check(key.ptr()) || !PyUnicode_Check(value.ptr()))
-      throw std::invalid_argument(std::string("[save_safetensors] got metadata with a ") +
+      throw std::invalid_argument(std::string("[save_safetensors] got metadata with an entry of type ") +
                                   Py_TYPE(PyUnicode_Check(key.ptr()) ? value.ptr() : key.ptr())->tp_name +
                                   ", expected only str");
-    out.emplace(nb::cast<std::string>(key), nb::cast<std::string>(value));
+    out.emplace(to_utf8(key), to_utf8(value));
   }
   return out;
 }
@@ -64,16 +64,16 @@ void save_safetensors(nb::handle file, nb::handle arrays, nb::handle metadata) {
   core::save_safetensors(std::move(writer), std::move(named), std::move(text));
 }
 
-// The format by the end of the file's name.
-std::string format_of(nb::handle file, const std::optional<std::string>& path) {
-  std::string name = path ? *path : label_of(file);
+// The format by the extension of the file's name, where it has one.
+std::string format_of(nb::handle file, bool is_path) {
+  const bool named = is_path || PyUnicode_Check(nb::getattr(file, "name", nb::none()).ptr());
+  std::string name = named ? label_of(file) : "";
   name = name.substr(name.find_last_of('/') + 1);
   const size_t dot = name.find_last_of('.');
-  if ((!path && !nb::hasattr(file, "name")) || dot == std::string::npos)
-    throw std::invalid_argument(
-        "[load] got " + std::string(path ? "the file '" + name + "'" : "a file object") +
-        " without an extension, expected one, or format='npy', 'npz' or 'safetensors'");
-  return name.substr(dot + 1);
+  if (dot != std::string::npos) return name.substr(dot + 1);
+  throw std::invalid_argument("[load] got " +
+                              (named ? "the file '" + name + "'" : std::string("a file object")) +
+                              " without an extension, expected one, or format='npy', 'npz' or 'safetensors'");
 }
 
 array load_npy(nb::handle file, std::optional<std::string> path, StreamOrDevice s) {
@@ -119,7 +119,7 @@ nb::object load(nb::handle file, std::optional<std::string> format, bool return_
   std::optional<std::string> path = to_path(file);
   if (!path && !nb::hasattr(file, "read"))
     bad_type({"load", "file", 1}, "str, pathlib.Path or a binary file object", file);
-  if (!format) format = format_of(file, path);
+  if (!format) format = format_of(file, path.has_value());
   if (*format == "gguf") {
     PyErr_SetString(PyExc_NotImplementedError, "[load] GGUF files are not supported in this version");
     throw nb::python_error();
@@ -177,7 +177,7 @@ Args:
   **kwargs: arrays by name.
 Raises:
   ValueError: a name is used twice.   TypeError: a value is no array.
-  RuntimeError, OSError: the file cannot be written.)";
+  RuntimeError: the file cannot be written.)";
     m.def(
         z.name,
         [z](nb::handle file, nb::args args, nb::kwargs kwargs) {
@@ -210,9 +210,9 @@ Raises:
                 "dict[str, Any]]"),
         R"(Reads arrays from a file in ``.npy``, ``.npz`` or ``.safetensors`` format.
 
-The structure of the file is checked now. The elements of ``.npy`` and ``.safetensors`` files that are given by path are
-read when an array is evaluated; until then the file is kept open, and replacing it by another (as the save functions do)
-does not change what is read. Archives and file objects are read at once.
+The structure of the file is checked now. Elements are read when an array is evaluated; until then the file is kept open,
+and replacing it by another (as the save functions do) does not change what is read. Archives, file objects and ``.npy``
+files up to 1 MiB are read at once.
 
 Args:
   file: a path or a file object opened for reading in binary mode.

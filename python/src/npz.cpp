@@ -18,6 +18,11 @@ bool is_about_contents(const nb::python_error& e) {
   return module == "zipfile" || module == "zlib" || module == "struct" || module == "_lzma";
 }
 
+std::string description(const nb::python_error& e) {
+  const std::string message = nb::str(e.value()).c_str();
+  return message.empty() ? nb::cast<std::string>(e.type().attr("__name__")) : message;
+}
+
 // One member, computed: the archive is closed when load returns.
 array load_member(nb::handle archive, nb::handle info, const std::string& label, StreamOrDevice s) {
   const nb::object member = archive.attr("open")(info);
@@ -38,7 +43,7 @@ array load_member(nb::handle archive, nb::handle info, const std::string& label,
 nb::dict load_members(nb::handle archive, const std::string& label, StreamOrDevice s) {
   nb::dict out;
   for (nb::handle info : archive.attr("infolist")()) {
-    std::string name = nb::cast<std::string>(info.attr("filename"));
+    std::string name = to_utf8(info.attr("filename"));
     const std::string place = label + "(" + name + ")";
     if (name.ends_with(".npy")) name.resize(name.size() - 4);
     const nb::str key(name.c_str(), name.size());
@@ -93,7 +98,7 @@ Named named_arrays(const char* function, nb::handle args, nb::handle kwargs) {
   };
   for (nb::handle value : args) add("arr_" + std::to_string(out.size()), value);
   for (auto [key, value] : nb::borrow<nb::dict>(kwargs)) {
-    const std::string name = nb::cast<std::string>(key);
+    const std::string name = to_utf8(key);
     for (size_t i = 0; i < nb::len(args); ++i)
       if (out[i].first == name)
         throw std::invalid_argument(std::string("[") + function + "] got the name " + name +
@@ -108,16 +113,17 @@ Named named_arrays(const char* function, nb::handle args, nb::handle kwargs) {
 nb::object load_npz(nb::handle file, const std::optional<std::string>& path, StreamOrDevice s) {
   // For the message about files that cannot be opened, which is that of the other formats.
   if (path) core::io::FileReader probe(*path);
-  const std::string label = path ? nb::cast<std::string>(nb::str(file)) : label_of(file);
+  const std::string label = label_of(file);
   try {
     const nb::object archive = zipfile().attr("ZipFile")(file);
     nb::dict out;
     with_file(archive, [&] { out = load_members(archive, label, s); });
     return out;
   } catch (nb::python_error& e) {
-    if (!is_about_contents(e)) throw;
+    // zipfile also seeks to where a file tells it to; a file object's errors are its own.
+    if (!is_about_contents(e) && !(path && e.matches(PyExc_OSError))) throw;
     nb::raise_from(e, PyExc_RuntimeError, "[load] '%s' is not a sound zip archive: %s", label.c_str(),
-                   nb::str(e.value()).c_str());
+                   description(e).c_str());
   }
 }
 
@@ -137,7 +143,18 @@ void save_npz(const char* function, nb::handle file, nb::handle args, nb::handle
   core::io::FileWriter out(*path, function);
   const nb::module_ os = nb::module_::import_("os");
   const nb::object opened = os.attr("fdopen")(os.attr("dup")(out.descriptor()), "wb");
-  with_file(opened, [&] { write_archive(opened, arrays, compressed); });
+  try {
+    // Without seek() and tell() zipfile writes from the beginning to the end, as devices and pipes need it.
+    const nb::object sink = out.replaces()
+                                ? opened
+                                : nb::module_::import_("types").attr("SimpleNamespace")(
+                                      "write"_a = opened.attr("write"), "flush"_a = opened.attr("flush"));
+    with_file(opened, [&] { write_archive(sink, arrays, compressed); });
+  } catch (nb::python_error& e) {
+    if (!e.matches(PyExc_OSError)) throw;
+    nb::raise_from(e, PyExc_RuntimeError, "[%s] cannot write '%s': %s", function, label_of(file).c_str(),
+                   description(e).c_str());
+  }
   nb::gil_scoped_release release;
   out.finish();
 }

@@ -15,7 +15,16 @@ bool is_closed(PyObject* file) {
   return closed.ptr() == Py_True;
 }
 
-size_t position_of(PyObject* file) { return nb::cast<size_t>(nb::handle(file).attr("tell")()); }
+// What a method of a file object returns, which may be anything.
+size_t count_of(nb::handle result, const char* method) {
+  const size_t value = PyLong_Check(result.ptr()) ? PyLong_AsSize_t(result.ptr()) : static_cast<size_t>(-1);
+  if (value != static_cast<size_t>(-1)) return value;
+  PyErr_Clear();
+  throw std::runtime_error(std::string("the file object's ") + method + "() returned " +
+                           nb::repr(result).c_str() + ", expected a position or a number of bytes");
+}
+
+size_t position_of(PyObject* file) { return count_of(nb::handle(file).attr("tell")(), "tell"); }
 
 // The memory of a bytes-like object.
 class View {
@@ -48,9 +57,20 @@ std::optional<std::string> to_path(nb::handle h) {
   return std::string(PyBytes_AS_STRING(bytes), static_cast<size_t>(PyBytes_GET_SIZE(bytes)));
 }
 
+std::string to_utf8(nb::handle str) {
+  Py_ssize_t size = 0;
+  const char* text = PyUnicode_AsUTF8AndSize(str.ptr(), &size);
+  if (!text) throw nb::python_error();
+  return std::string(text, static_cast<size_t>(size));
+}
+
 std::string label_of(nb::handle file) {
-  const nb::object name = nb::getattr(file, "name", nb::none());
-  return PyUnicode_Check(name.ptr()) ? nb::cast<std::string>(name) : Py_TYPE(file.ptr())->tp_name;
+  nb::object name = nb::hasattr(file, "__fspath__") ? nb::str(file) : nb::getattr(file, "name", nb::none());
+  if (PyUnicode_Check(file.ptr())) name = nb::borrow(file);
+  if (!PyUnicode_Check(name.ptr())) return Py_TYPE(file.ptr())->tp_name;
+  const nb::object bytes = nb::steal(PyUnicode_AsEncodedString(name.ptr(), "utf-8", "backslashreplace"));
+  if (!bytes) throw nb::python_error();
+  return PyBytes_AS_STRING(bytes.ptr());
 }
 
 PyReader::PyReader(nb::handle file, std::string label)
@@ -130,7 +150,7 @@ void PyWriter::write(const char* data, size_t n) {
     const size_t piece = std::min(n, kPiece);
     const nb::object result = nb::handle(file_.get()).attr("write")(nb::bytes(data, piece));
     // Raw files may take a part; objects that only look like files often return nothing.
-    const size_t put = result.is_none() ? piece : nb::cast<size_t>(result);
+    const size_t put = result.is_none() ? piece : count_of(result, "write");
     if (put == 0 || put > piece)
       throw std::runtime_error("[save] the file object '" + label_ + "' took " + std::to_string(put) +
                                " bytes, expected " + std::to_string(piece));

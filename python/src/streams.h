@@ -56,7 +56,9 @@ class PyWriter final : public core::io::Writer {
   std::string label_;
 };
 
-// What a file object is called in messages: its `name`, or its type.
+// A str in UTF-8; UnicodeEncodeError, a ValueError, for one that has none (lone surrogates).
+std::string to_utf8(nb::handle str);
+// What a path or file object is called in messages: the path, the object's `name`, or its type.
 std::string label_of(nb::handle file);
 // TypeErrors where `h` is no file object. One that cannot seek (a pipe, a response) is read to its end first.
 std::shared_ptr<PyReader> to_reader(nb::handle h, const char* function);
