@@ -176,15 +176,10 @@ void FileWriter::write(const char* data, size_t n) {
 }
 
 void FileWriter::finish() {
-  if (replaces() && retry([&] { return ::fsync(file_.get()); }) < 0) fail("cannot write", errno);
   if (const int error = file_.close()) fail("cannot write", error);
   if (!replaces()) return;
   if (::rename(temporary_.c_str(), target_.c_str()) < 0) fail("cannot write", errno);
   temporary_.clear();
-  // The new name as well; the data are safe, so a system that cannot do this with folders is not asked twice.
-  const std::filesystem::path folder = std::filesystem::path(target_).parent_path();
-  Descriptor opened(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_CLOEXEC));
-  if (opened.get() >= 0 && ::fsync(opened.get()) < 0) errno = 0;
 }
 
 }  // namespace mlx::core::io
