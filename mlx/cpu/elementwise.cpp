@@ -49,6 +49,37 @@ struct Scratch {
   size_t size_ = 0;
 };
 
+// A step of the program as a call, or two of them as one.
+struct Call {
+  Tiles::Fn fn;
+  Tiles::CastFn cast;  // in place of fn
+  int16_t out;
+  std::array<int16_t, 3> in;
+};
+
+// Row of Tiles::pair; -1 for steps that make no pairs.
+int pair_index(const Program::Step& step) {
+  using namespace elementwise;
+  if (step.from != float32) return -1;
+  if (step.op == op_of<Add>) return 0;
+  if (step.op == op_of<Subtract>) return 1;
+  return step.op == op_of<Multiply> ? 2 : -1;
+}
+
+// Is the value of step i read by step i + 1 alone, and once?
+bool goes_to_next_only(const std::vector<Program::Step>& steps, size_t i) {
+  const int16_t value = steps[i].out;
+  if ((steps[i + 1].in[0] == value) == (steps[i + 1].in[1] == value)) return false;
+  if (i + 2 == steps.size() || steps[i + 1].out == value) return true;
+  for (size_t j = i + 2; j < steps.size(); ++j) {
+    const int arity = steps[j].op == kCastOp ? 1 : elementwise::op_info[steps[j].op].arity;
+    for (int k = 0; k < arity; ++k)
+      if (steps[j].in[static_cast<size_t>(k)] == value) return false;
+    if (steps[j].out == value) return true;
+  }
+  return true;
+}
+
 class Runner {
  public:
   Runner(const Program& program, const std::vector<const array*>& inputs, array& out)
@@ -60,6 +91,7 @@ class Runner {
       nanoseconds_ += cheap ? 0.15 : 1.0;
     }
     tile_ = kTileBytes / itemsize;
+    plan_calls();
     for (const array* in : inputs) operands_.push_back(operand(*in));
   }
 
@@ -87,18 +119,43 @@ class Runner {
   // Where each operand of the program lies while a tile is computed: inputs, then registers.
   using Places = std::vector<const char*>;
 
-  void compute(Places& at, char* out, int64_t n) const {
-    const auto last = program_.steps.size() - 1;
-    for (size_t i = 0; i <= last; ++i) {
-      const Program::Step& step = program_.steps[i];
-      char* to = i == last ? out : const_cast<char*>(at[static_cast<size_t>(step.out)]);
-      const char* a = at[static_cast<size_t>(step.in[0])];
+  // Calls in the order of the steps. Neighbours that are both arithmetic pass over their operands once.
+  void plan_calls() {
+    const auto& steps = program_.steps;
+    for (size_t i = 0; i < steps.size(); ++i) {
+      const Program::Step& step = steps[i];
+      const auto from = static_cast<size_t>(step.from.val());
       if (step.op == kCastOp) {
-        tiles_.cast[static_cast<int>(step.from.val())][static_cast<int>(step.to.val())](to, a, n);
-      } else {
-        tiles_.op[step.op][static_cast<int>(step.from.val())](to, a, at[static_cast<size_t>(step.in[1])],
-                                                              at[static_cast<size_t>(step.in[2])], n);
+        calls_.push_back({nullptr, tiles_.cast[from][static_cast<size_t>(step.to.val())], step.out, step.in});
+        continue;
       }
+      const int first = i + 1 < steps.size() ? pair_index(step) : -1;
+      const int second = first >= 0 ? pair_index(steps[i + 1]) : -1;
+      if (second < 0 || !goes_to_next_only(steps, i)) {
+        calls_.push_back({tiles_.op[step.op][from], nullptr, step.out, step.in});
+        continue;
+      }
+      const Program::Step& next = steps[++i];
+      const bool exchanged = next.in[1] == step.out;
+      const int form = second == 1 && exchanged ? 3 : second;
+      calls_.push_back({tiles_.pair[first][form],
+                        nullptr,
+                        next.out,
+                        {step.in[0], step.in[1], next.in[exchanged ? 0 : 1]}});
+    }
+  }
+
+  void compute(Places& at, char* out, int64_t n) const {
+    const Call* const last = calls_.end() - 1;
+    for (const Call* call = calls_.begin();; ++call) {
+      char* to = call == last ? out : const_cast<char*>(at[static_cast<size_t>(call->out)]);
+      const char* a = at[static_cast<size_t>(call->in[0])];
+      if (call->cast) {
+        call->cast(to, a, n);
+      } else {
+        call->fn(to, a, at[static_cast<size_t>(call->in[1])], at[static_cast<size_t>(call->in[2])], n);
+      }
+      if (call == last) return;
     }
   }
 
@@ -279,6 +336,7 @@ class Runner {
   int64_t tile_ = 0;          // elements
   std::vector<Operand> operands_;
   SmallVector<int64_t> shape_;  // collapsed
+  SmallVector<Call, 4> calls_;
 };
 
 void run_program(const Program& program, const std::vector<const array*>& inputs, array& out, int donor) {

@@ -111,9 +111,10 @@ inline float logaddexp(float a, float b) {
   const float d = a == b ? 0.0f : larger - smaller;  // of infinities too
   // What d lost in rounding counts where the result is as small as z.
   const float back = d - larger;
-  const float lost = (larger - (d - back)) - (smaller + back);
+  const float gained = (smaller + back) - (larger - (d - back));
+  const float finite = d < 104.0f ? gained : 0.0f;
   const float z0 = exp(-d);
-  const float z = fma(z0, (d < 104.0f) & (a != b) ? -lost : 0.0f, z0);
+  const float z = fma(z0, a == b ? 0.0f : finite, z0);
   // z + z^2 p(z) for 0 <= z <= 1: 2^-26.3
   const float p = poly(z, -0.49999985f, 0.33332616f, -0.24987608f, 0.19891626f, -0.16105947f, 0.12414407f,
                        -0.082338922f, 0.041361649f, -0.013342115f, 0.0020154917f);
