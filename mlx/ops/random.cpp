@@ -162,8 +162,11 @@ array randint(const array& low, const array& high, const Shape& shape, Dtype dty
               StreamOrDevice s) {
   if (!issubdtype(dtype, integer) && dtype != bool_)
     throw invalid("randint", "got ", dtype, ", expected an integer dtype or bool");
-  const array u = uniform(low, high, shape, float32, key, s);
-  return astype(maximum(u, astype(low, float32, s), s), dtype, s);
+  const array x = astype(floor(uniform(low, high, shape, float32, key, s), s), dtype, s);
+  if (dtype == bool_) return x;
+  // float32 rounds wide ranges, to bounds outside of the integers asked for too.
+  const array last = subtract(astype(high, dtype, s), array(1, dtype), s);
+  return maximum(minimum(x, last, s), astype(low, dtype, s), s);
 }
 
 array bernoulli(const array& p, const Shape& shape, const std::optional<array>& key, StreamOrDevice s) {
