@@ -16,7 +16,7 @@ array rope(nb::handle a, int dims, bool traditional, std::optional<float> base, 
   return core::fast::rope(x, dims, traditional, base, scale, to_array(offset, {"rope", "offset", 0}), f, s);
 }
 
-array attention(nb::handle q, nb::handle k, nb::handle v, float scale, nb::handle mask, nb::handle sinks, bool fused,
+array attention(nb::handle q, nb::handle k, nb::handle v, double scale, nb::handle mask, nb::handle sinks, bool fused,
                 StreamOrDevice s) {
   const char* f = "scaled_dot_product_attention";
   std::string mode;
@@ -37,7 +37,7 @@ array attention(nb::handle q, nb::handle k, nb::handle v, float scale, nb::handl
 void init_fast(nb::module_& parent) {
   nb::module_ m = parent.def_submodule("fast", "Operations of neural networks, each computed in one pass.");
   m.def("rms_norm",
-        [](nb::handle x, nb::handle weight, float eps, StreamOrDevice s) {
+        [](nb::handle x, nb::handle weight, double eps, StreamOrDevice s) {
           return wrap(core::fast::rms_norm(to_array(x, {"rms_norm", "x", 1}),
                                            to_optional_array(weight, {"rms_norm", "weight", 2}), eps, s));
         },
@@ -56,7 +56,7 @@ Raises:
   ValueError: the weight's size is not that of the last axis.
 Source: Root Mean Square Layer Normalization, arXiv:1910.07467.)");
   m.def("layer_norm",
-        [](nb::handle x, nb::handle weight, nb::handle bias, float eps, StreamOrDevice s) {
+        [](nb::handle x, nb::handle weight, nb::handle bias, double eps, StreamOrDevice s) {
           return wrap(core::fast::layer_norm(to_array(x, {"layer_norm", "x", 1}),
                                              to_optional_array(weight, {"layer_norm", "weight", 2}),
                                              to_optional_array(bias, {"layer_norm", "bias", 3}), eps, s));
@@ -116,7 +116,7 @@ Raises:
   ValueError: both or neither of ``base`` and ``freqs`` are given, or the sizes do not fit.
 Source: RoFormer, arXiv:2104.09864.)");
   m.def("scaled_dot_product_attention",
-        [](nb::handle q, nb::handle k, nb::handle v, float scale, nb::handle mask, nb::handle sinks, bool fused,
+        [](nb::handle q, nb::handle k, nb::handle v, double scale, nb::handle mask, nb::handle sinks, bool fused,
            StreamOrDevice s) { return wrap(attention(q, k, v, scale, mask, sinks, fused, s)); },
         "q"_a, "k"_a, "v"_a, nb::kw_only(), "scale"_a, "mask"_a = nb::none(), "sinks"_a = nb::none(),
         "force_fused"_a = false, "stream"_a = nb::none(),
