@@ -212,6 +212,9 @@ def test_vmap_of_gradient(op: Op):
         assert close(g, w, 32), f"{op.name} {sample!r}"
 
 
+EXPORTS = pytest.mark.skipif(
+    not hasattr(mx, "export_function"), reason="this build has no mx.export_function"
+)
 WITH_OPERANDS = [op for op in OPS if any(s.leaves() for s in op.samples)]
 
 
@@ -227,6 +230,7 @@ def test_compiled_is_eager(op: Op):
                     assert close(g, w, 0 if op.keeps_bits else 4), f"{op.name} {dtype} {sample!r}"
 
 
+@EXPORTS
 @pytest.mark.parametrize("op", WITH_OPERANDS, ids=lambda o: o.name)
 def test_exported_is_eager(op: Op, tmp_path):
     dtype = "float32" if "float32" in op.dtypes else op.dtypes[0]
