@@ -56,14 +56,15 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: the axis has another size.)");
-  linalg.def("qr",
-             [](nb::handle a, StreamOrDevice s) {
-               auto [q, r] = core::linalg::qr(to_array(a, {"qr", "a", 1}), s);
-               return nb::make_tuple(wrap(q), wrap(r));
-             },
-             "a"_a, nb::kw_only(), "stream"_a = nb::none(),
-             nb::sig("def qr(a: array, *, stream: StreamOrDevice = None) -> tuple[array, array]"),
-             R"(The factors of matrices ``a = Q R``: orthonormal columns and an upper triangle.
+  linalg.def(
+      "qr",
+      [](nb::handle a, StreamOrDevice s) {
+        auto [q, r] = core::linalg::qr(to_array(a, {"qr", "a", 1}), s);
+        return nb::make_tuple(wrap(q), wrap(r));
+      },
+      "a"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def qr(a: array, *, stream: StreamOrDevice = None) -> tuple[array, array]"),
+      R"(The factors of matrices ``a = Q R``: orthonormal columns and an upper triangle.
 
 Args:
   a: matrices (..., m, n) in float32 or float64.
@@ -72,15 +73,17 @@ Returns:
   Q (..., m, k) and R (..., k, n) with k = min(m, n).
 Raises:
   ValueError: there are fewer than two dimensions, or another dtype.)");
-  linalg.def("solve_triangular",
-             [](nb::handle a, nb::handle b, bool upper, StreamOrDevice s) {
-               return wrap(core::linalg::solve_triangular(to_array(a, {"solve_triangular", "a", 1}),
-                                                          to_array(b, {"solve_triangular", "b", 2}), upper, s));
-             },
-             "a"_a, "b"_a, nb::kw_only(), "upper"_a = false, "stream"_a = nb::none(),
-             nb::sig("def solve_triangular(a: array, b: array, *, upper: bool = False, stream: StreamOrDevice = None) "
-                     "-> array"),
-             R"(The solution ``x`` of ``a x = b`` with a triangular ``a``.
+  linalg.def(
+      "solve_triangular",
+      [](nb::handle a, nb::handle b, bool upper, StreamOrDevice s) {
+        return wrap(core::linalg::solve_triangular(to_array(a, {"solve_triangular", "a", 1}),
+                                                   to_array(b, {"solve_triangular", "b", 2}), upper, s));
+      },
+      "a"_a, "b"_a, nb::kw_only(), "upper"_a = false, "stream"_a = nb::none(),
+      nb::sig(
+          "def solve_triangular(a: array, b: array, *, upper: bool = False, stream: StreamOrDevice = None) "
+          "-> array"),
+      R"(The solution ``x`` of ``a x = b`` with a triangular ``a``.
 
 Args:
   a: matrices (..., n, n) in float32 or float64. The other triangle is not looked at.
