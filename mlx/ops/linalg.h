@@ -24,6 +24,21 @@ class QR final : public Primitive {
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
+// Eigenvalues (n), ascending, and where wanted the vectors as columns (n, n) of symmetric matrices (n, n).
+class Eigh final : public Primitive {
+ public:
+  Eigh(Stream s, bool vectors) : Primitive(s), vectors(vectors) {}
+  const bool vectors;
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return vectors ? "eigh" : "eigvalsh"; }
+  bool is_equivalent(const Primitive& other) const override;
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
+};
+
 // x with A x = b for inputs A (n, n), of which one triangle is looked at, and b (n, k); same leading axes.
 class TriangularSolve final : public Primitive {
  public:

@@ -73,6 +73,39 @@ Returns:
   Q (..., m, k) and R (..., k, n) with k = min(m, n).
 Raises:
   ValueError: there are fewer than two dimensions, or another dtype.)");
+  const char* symmetric_arguments = R"(
+
+Args:
+  a: matrices (..., n, n) in float32 or float64.
+  UPLO: the triangle that is looked at, "L" or "U"; the other one is taken to be its mirror image.
+  stream: where to run; ``None`` is the default stream.
+)";
+  linalg.def(
+      "eigh",
+      [](nb::handle a, const std::string& uplo, StreamOrDevice s) {
+        auto [w, v] = core::linalg::eigh(to_array(a, {"eigh", "a", 1}), uplo, s);
+        return nb::make_tuple(wrap(w), wrap(v));
+      },
+      "a"_a, "UPLO"_a = "L", nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def eigh(a: array, UPLO: str = 'L', *, stream: StreamOrDevice = None) -> tuple[array, array]"),
+      (std::string("Eigenvalues and eigenvectors of symmetric matrices.") + symmetric_arguments +
+       R"(Returns:
+  The values (..., n), ascending, and the vectors (..., n, n), one a column.
+Raises:
+  ValueError: the matrices are not square, or have another dtype.)")
+          .c_str());
+  linalg.def(
+      "eigvalsh",
+      [](nb::handle a, const std::string& uplo, StreamOrDevice s) {
+        return wrap(core::linalg::eigvalsh(to_array(a, {"eigvalsh", "a", 1}), uplo, s));
+      },
+      "a"_a, "UPLO"_a = "L", nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def eigvalsh(a: array, UPLO: str = 'L', *, stream: StreamOrDevice = None) -> array"),
+      (std::string("Eigenvalues of symmetric matrices.") + symmetric_arguments + R"(Returns:
+  The values (..., n), ascending.
+Raises:
+  ValueError: the matrices are not square, or have another dtype.)")
+          .c_str());
   linalg.def(
       "solve_triangular",
       [](nb::handle a, nb::handle b, bool upper, StreamOrDevice s) {
