@@ -246,12 +246,14 @@ array multivariate_normal(const array& mean, const array& cov, const Shape& shap
   constexpr const char* kName = "multivariate_normal";
   if (dtype != float32) throw invalid(kName, "got ", dtype, ", expected float32");
   if (mean.ndim() < 1) throw invalid(kName, "got a mean without dimensions, expected at least one");
-  if (cov.ndim() < 2) throw invalid(kName, "got a cov with ", cov.ndim(), " dimensions, expected at least two");
+  if (cov.ndim() < 2)
+    throw invalid(kName, "got a cov with ", cov.ndim(), " dimensions, expected at least two");
   const int n = mean.shape(-1);
   if (cov.shape(-1) != n || cov.shape(-2) != n)
     throw invalid(kName, "got a mean of shape ", mean.shape(), " and a cov of shape ", cov.shape(),
                   ", expected (..., n) and (..., n, n)");
-  const Shape means(mean.shape().begin(), mean.shape().end() - 1), covs(cov.shape().begin(), cov.shape().end() - 2);
+  const Shape means(mean.shape().begin(), mean.shape().end() - 1),
+      covs(cov.shape().begin(), cov.shape().end() - 2);
   const Shape batch = broadcast_shapes(means, covs);
   Shape out = shape.empty() ? batch : shape;
   if (broadcast_shapes(batch, out) != out)
