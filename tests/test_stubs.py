@@ -13,9 +13,7 @@ import mlx.core as mx
 import pytest
 
 STUBS = Path(mx.__file__).parent / "core"
-MODULES = {"__init__": mx} | {
-    name: module for name, module in vars(mx).items() if isinstance(module, ModuleType)
-}
+MODULES = {"__init__": mx} | {name: module for name, module in vars(mx).items() if isinstance(module, ModuleType)}
 
 PROGRAM = """
 import mlx.core as mx
@@ -73,9 +71,9 @@ def test_type_checker_accepts_stubs_and_a_program(tmp_path: Path):
         pytest.skip("mypy is not installed")
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
+    flags = ["--namespace-packages", "--explicit-package-bases", "--follow-imports", "silent"]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--namespace-packages", "--explicit-package-bases", "--cache-dir", tmp_path]
-        + ["--follow-imports", "silent", program, STUBS],
+        [sys.executable, "-m", "mypy", *flags, "--cache-dir", str(tmp_path), str(program), str(STUBS)],
         capture_output=True,
         text=True,
         env={"MYPYPATH": str(STUBS.parents[1])},
