@@ -12,7 +12,8 @@ mx::array charbonnier(const mx::array& a, const mx::array& b, float eps, mx::Str
   if (!(eps > 0)) throw std::invalid_argument("[charbonnier] eps must be positive");
   mx::Dtype dtype = mx::promote_types(a.dtype(), b.dtype());
   if (!mx::issubdtype(dtype, mx::floating)) dtype = mx::float32;
-  // The primitive wants one shape and plain memory: broadcasting and copying of strided arrays is done by others.
+  // The primitive wants one shape and plain memory: broadcasting and copying of strided arrays is done by
+  // others.
   const auto same_shape = mx::broadcast_arrays({mx::astype(a, dtype, s), mx::astype(b, dtype, s)}, s);
   const mx::Shape shape = same_shape[0].shape();
   return mx::array(shape, dtype, std::make_shared<Charbonnier>(mx::to_stream(s), eps),
@@ -55,8 +56,10 @@ void Charbonnier::eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx:
 
 // The derivative is (a - b) / y for the first argument and its negative for the second. Rules are built from
 // operations, so they can be differentiated again.
-std::vector<mx::array> Charbonnier::vjp(const std::vector<mx::array>& primals, const std::vector<mx::array>& cotangents,
-                                        const std::vector<int>& argnums, const std::vector<mx::array>& outputs) {
+std::vector<mx::array> Charbonnier::vjp(const std::vector<mx::array>& primals,
+                                        const std::vector<mx::array>& cotangents,
+                                        const std::vector<int>& argnums,
+                                        const std::vector<mx::array>& outputs) {
   const mx::Stream s = stream();
   const mx::array slope = mx::divide(mx::subtract(primals[0], primals[1], s), outputs[0], s);
   const mx::array gradient = mx::multiply(cotangents[0], slope, s);
@@ -65,7 +68,8 @@ std::vector<mx::array> Charbonnier::vjp(const std::vector<mx::array>& primals, c
   return gradients;
 }
 
-std::vector<mx::array> Charbonnier::jvp(const std::vector<mx::array>& primals, const std::vector<mx::array>& tangents,
+std::vector<mx::array> Charbonnier::jvp(const std::vector<mx::array>& primals,
+                                        const std::vector<mx::array>& tangents,
                                         const std::vector<int>& argnums) {
   const mx::Stream s = stream();
   const mx::array y = charbonnier(primals[0], primals[1], eps_, s);
@@ -82,7 +86,8 @@ std::pair<std::vector<mx::array>, std::vector<int>> Charbonnier::vmap(const std:
   const mx::Stream s = stream();
   std::vector<mx::array> in_front;
   for (size_t i = 0; i < inputs.size(); ++i)  // axis -1: the same argument for the whole batch
-    in_front.push_back(axes[i] < 0 ? mx::expand_dims(inputs[i], 0, s) : mx::moveaxis(inputs[i], axes[i], 0, s));
+    in_front.push_back(axes[i] < 0 ? mx::expand_dims(inputs[i], 0, s)
+                                   : mx::moveaxis(inputs[i], axes[i], 0, s));
   return {{charbonnier(in_front[0], in_front[1], eps_, s)}, {0}};
 }
 
@@ -90,6 +95,8 @@ bool Charbonnier::is_equivalent(const Primitive& other) const {
   return typeid(other) == typeid(Charbonnier) && static_cast<const Charbonnier&>(other).eps_ == eps_;
 }
 
-std::vector<mx::Shape> Charbonnier::output_shapes(const std::vector<mx::array>& inputs) { return {inputs[0].shape()}; }
+std::vector<mx::Shape> Charbonnier::output_shapes(const std::vector<mx::array>& inputs) {
+  return {inputs[0].shape()};
+}
 
 }  // namespace examples

@@ -29,7 +29,8 @@ int main() {
   const mx::array a = mx::random::normal({4, 3});
   const mx::array b = mx::random::normal({4, 3});
   compare("value", custom(a, b), plain(a, b));
-  compare("broadcast, transposed", custom(mx::transpose(a), mx::array(0.5f)), plain(mx::transpose(a), mx::array(0.5f)));
+  compare("broadcast, transposed", custom(mx::transpose(a), mx::array(0.5f)),
+          plain(mx::transpose(a), mx::array(0.5f)));
 
   const auto total = [](auto function) {
     return [function](const std::vector<mx::array>& in) { return mx::sum(function(in[0], in[1])); };
@@ -40,10 +41,12 @@ int main() {
   compare("gradient of b", gradients[1], expected[1]);
 
   const auto listed = [](auto function) {
-    return mx::ArrayFunction([function](const std::vector<mx::array>& in) { return std::vector{function(in[0], in[1])}; });
+    return mx::ArrayFunction(
+        [function](const std::vector<mx::array>& in) { return std::vector{function(in[0], in[1])}; });
   };
   const std::vector<mx::array> tangents = {mx::ones({4, 3}), mx::full({4, 3}, 2.0f)};
-  compare("jvp", mx::jvp(listed(custom), {a, b}, tangents).second[0], mx::jvp(listed(plain), {a, b}, tangents).second[0]);
+  compare("jvp", mx::jvp(listed(custom), {a, b}, tangents).second[0],
+          mx::jvp(listed(plain), {a, b}, tangents).second[0]);
 
   // Rows of `a` against columns of the transposed `b`; then rows of `a` against one shared row.
   const auto rows = mx::vmap(listed(custom), {0, 1}, {0});

@@ -1,5 +1,5 @@
-// Linear regression y = X w + b by gradient descent. value_and_grad gives the loss and its gradients with respect to
-// both parameters; nothing is computed until eval.
+// Linear regression y = X w + b by gradient descent. value_and_grad gives the loss and its gradients with
+// respect to both parameters; nothing is computed until eval.
 #include <cstdio>
 #include <vector>
 

@@ -1,4 +1,5 @@
-// What the tests of the public API share: checks that say where they failed, and arrays compared with literals.
+// What the tests of the public API share: checks that say where they failed, and arrays compared with
+// literals.
 #pragma once
 
 #include <cmath>
@@ -26,13 +27,15 @@ inline void check(bool ok, Where where = Where::current()) {
 }
 
 // Shape, dtype and every value are equal; floats within `tolerance` of the largest of 1 and the value.
-inline void check_equal(const array& got, const array& expected, double tolerance = 0, Where where = Where::current()) {
+inline void check_equal(const array& got, const array& expected, double tolerance = 0,
+                        Where where = Where::current()) {
   bool same = got.shape() == expected.shape() && got.dtype() == expected.dtype();
   if (same)
     same = tolerance == 0 ? mx::array_equal(got, expected, true).item<bool>()
                           : mx::allclose(got, expected, tolerance, tolerance, true).item<bool>();
   if (!same)
-    std::cerr << "got " << got.shape() << " " << got << "\nexpected " << expected.shape() << " " << expected << "\n";
+    std::cerr << "got " << got.shape() << " " << got << "\nexpected " << expected.shape() << " " << expected
+              << "\n";
   check(same, where);
 }
 

@@ -1,5 +1,5 @@
-// Operations through their C++ functions: overloads, operators, promotion, errors. Values for all dtypes and layouts
-// are tested from Python; here is what only C++ has.
+// Operations through their C++ functions: overloads, operators, promotion, errors. Values for all dtypes and
+// layouts are tested from Python; here is what only C++ has.
 #include <complex>
 
 #include "check.h"
@@ -103,7 +103,8 @@ void sorting_and_indexing() {
   check_equal(mx::take(m, array({2, 0}), 1), array({2, 0, 5, 3}, {2, 2}));
   check_equal(mx::take_along_axis(m, array({0, 1}, {2, 1}), 1), array({0, 4}, {2, 1}));
   check_equal(mx::where(m > 2, m, array(0)), array({0, 0, 0, 3, 4, 5}, {2, 3}));
-  check_equal(mx::scatter_add(mx::zeros({3}, mx::int32), array({1, 1}), array({5, 6}, {2, 1}), 0), array({0, 11, 0}));
+  check_equal(mx::scatter_add(mx::zeros({3}, mx::int32), array({1, 1}), array({5, 6}, {2, 1}), 0),
+              array({0, 11, 0}));
 }
 
 void matrices() {

@@ -1,4 +1,5 @@
-// grad, vjp, jvp, vmap, checkpoint, custom functions and compile through their C++ functions, alone and combined.
+// grad, vjp, jvp, vmap, checkpoint, custom functions and compile through their C++ functions, alone and
+// combined.
 #include "check.h"
 
 using namespace api_test;
@@ -38,15 +39,18 @@ void gradients() {
 }
 
 void products_with_jacobians() {
-  const auto [y, g] = mx::vjp([](const array& x) { return mx::square(x); }, array({1.0f, 2.0f}), array({10.0f, 1.0f}));
+  const auto [y, g] =
+      mx::vjp([](const array& x) { return mx::square(x); }, array({1.0f, 2.0f}), array({10.0f, 1.0f}));
   check_equal(y, array({1.0f, 4.0f}));
   check_equal(g, array({20.0f, 4.0f}));
-  const auto [z, t] = mx::jvp([](const array& x) { return mx::square(x); }, array({1.0f, 2.0f}), array({10.0f, 1.0f}));
+  const auto [z, t] =
+      mx::jvp([](const array& x) { return mx::square(x); }, array({1.0f, 2.0f}), array({10.0f, 1.0f}));
   check_equal(z, y);
   check_equal(t, array({20.0f, 4.0f}));
 
   // u . (J v) == (u J) . v
-  const auto f = mx::ArrayFunction([](const Arrays& in) { return Arrays{mx::matmul(mx::tanh(in[0]), in[1])}; });
+  const auto f =
+      mx::ArrayFunction([](const Arrays& in) { return Arrays{mx::matmul(mx::tanh(in[0]), in[1])}; });
   mx::random::seed(0);
   const Arrays x = {mx::random::normal({3, 4}), mx::random::normal({4, 2})};
   const Arrays v = {mx::random::normal({3, 4}), mx::random::normal({4, 2})};
@@ -82,7 +86,8 @@ void rules_of_ones_own() {
     ++calls;
     return Arrays{mx::exp(in[0])};
   });
-  check_equal(mx::grad([&](const array& x) { return saved({x})[0]; })(array(1.0f)), mx::exp(array(1.0f)), 1e-6);
+  check_equal(mx::grad([&](const array& x) { return saved({x})[0]; })(array(1.0f)), mx::exp(array(1.0f)),
+              1e-6);
   check(calls >= 1);
 
   const auto stopped = [](const array& x) { return mx::stop_gradient(x) * x; };
