@@ -29,7 +29,7 @@ find_compiler() {
       return
     fi
   done
-  stop "No C++20 compiler found (g++ 11 or clang++ 16, or newer). On Debian or Ubuntu:" "    apt-get install g++"
+  stop "No C++20 compiler found (such as g++ 12). On Debian or Ubuntu:" "    apt-get install g++"
 }
 
 find_python() {
