@@ -110,9 +110,12 @@ void FileReader::read(char* data, size_t n, size_t offset) {
     const ssize_t got =
         retry([&] { return ::pread(file_.get(), data, std::min(n, kPiece), static_cast<off_t>(offset)); });
     if (got < 0) throw failure(function_, "cannot read", path_, errno);
-    if (got == 0)
+    if (got == 0) {  // the end itself, not where this reader of many met it
+      const size_t end = size();
       throw std::runtime_error("[" + function_ + "] " + in_quotes(path_) + " ends at byte " +
-                               std::to_string(offset) + ", expected " + std::to_string(n) + " more bytes");
+                               std::to_string(end) + ", expected " +
+                               std::to_string(offset + n - std::min(end, offset + n)) + " more bytes");
+    }
     data += got;
     offset += static_cast<size_t>(got);
     n -= static_cast<size_t>(got);
