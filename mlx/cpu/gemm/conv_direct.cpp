@@ -1,0 +1,174 @@
+#include "mlx/cpu/gemm/conv_direct.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "mlx/cpu/gemm/conv_patches.h"
+#include "mlx/cpu/gemm/conv_weights.h"
+#include "mlx/cpu/gemm/workspace.h"
+#include "mlx/cpu/parallel.h"
+
+namespace mlx::core::cpu::gemm_detail {
+namespace {
+
+constexpr int64_t kPositions = 448;       // of a box: weights are read from L2 once for all of them
+constexpr int64_t kFewestPositions = 96;  // of a box, where more items are wanted
+constexpr int64_t kItems = 16;
+constexpr double kItemFlops = 3e6;
+constexpr double kSerialFlops = 1.5e6;  // below, waking another thread costs more than it gains
+constexpr int64_t kBlock = 384;         // of k, for C one vector wide: weights of a block stay in L1
+
+// k cut into blocks, each a list of runs; `b` of a run counts from the block's first k, in steps of ldb.
+struct Block {
+  int64_t k0;
+  std::vector<DirectRun> runs;
+};
+std::vector<Block> blocks_of(const std::vector<DirectRun>& runs, int64_t k, int64_t at_most, int64_t ldb) {
+  const Parts parts(k, at_most);
+  std::vector<Block> out(static_cast<size_t>(parts.count));
+  for (int64_t i = 0; i < parts.count; ++i) out[static_cast<size_t>(i)].k0 = parts.begin(i);
+  for (const DirectRun& run : runs)
+    for (int64_t done = 0; done < run.steps;) {
+      const int64_t at = run.b + done, i = at / parts.size;
+      const int64_t steps = std::min(run.steps - done, parts.begin(i) + parts.length(i) - at);
+      out[static_cast<size_t>(i)].runs.push_back({run.a + done, (at - parts.begin(i)) * ldb, steps});
+      done += steps;
+    }
+  return out;
+}
+
+class Forward {
+ public:
+  Forward(const ConvTables& t, const ConvShape& s, const Phase& p, const void* input, void* output)
+      : t_(t),
+        s_(s),
+        p_(p),
+        e_(conv_elem(s.dtype)),
+        outputs_(s.out_channels / s.groups),
+        k_(static_cast<int64_t>(p.taps.size()) * (s.in_channels / s.groups)),
+        nr_(t.gemm.f32.nr),
+        flops_(2.0 * static_cast<double>(s.batch * product(p.size) * k_) *
+               static_cast<double>(s.out_channels)),
+        boxes_(s.batch, p.size, positions()),
+        patches_(s, p, boxes_, t.conv, input),
+        output_(static_cast<char*>(output)) {
+    const int64_t vectors = (outputs_ + t.direct.lanes - 1) / t.direct.lanes;
+    // Short lines make low tiles, which want to be wide.
+    wide_ = vectors == 1 ? 1 : vectors > 2 && p.size[2] <= t.direct.rows[4] ? 4 : 2;
+    blocks_ = blocks_of(patches_.runs(), k_, kBlock / wide_, nr_);
+  }
+
+  void operator()(const void* weight) {
+    const int64_t panels = (outputs_ + nr_ - 1) / nr_;
+    panel_ = k_ * nr_;
+    Workspace packed(s_.groups * panels * panel_ * static_cast<int64_t>(sizeof(float)));
+    packed_ = packed.as<float>();
+    for_each(s_.groups * panels, [&](int64_t i) {
+      const WeightSource source(s_, p_, t_.gemm.f32, e_, weight, i / panels);
+      const int64_t r0 = i % panels * nr_;
+      source.pack(r0, static_cast<int>(std::min<int64_t>(nr_, outputs_ - r0)), 0, k_, packed_ + i * panel_);
+    });
+    panels_ = panels;
+    // Few positions: items share out the columns as well.
+    const int64_t columns = (outputs_ + width() - 1) / width();
+    const int64_t boxes = s_.groups * boxes_.count();
+    const int64_t wanted = std::min(kItems / boxes, static_cast<int64_t>(flops_ / kItemFlops) / boxes);
+    const Parts parts(columns, (columns + std::max<int64_t>(1, wanted) - 1) / std::max<int64_t>(1, wanted));
+    for_each(boxes * parts.count, [&](int64_t i) {
+      const int64_t part = i % parts.count, box = i / parts.count;
+      item(boxes_[box % boxes_.count()], box / boxes_.count(), parts.begin(part), parts.length(part));
+    });
+  }
+
+ private:
+  template <class F>
+  void for_each(int64_t items, F&& f) {
+    if (flops_ >= kSerialFlops) return parallel_for(items, f);
+    for (int64_t i = 0; i < items; ++i) f(i);
+  }
+  int64_t positions() const {
+    const int64_t all = s_.batch * s_.groups * product(p_.size);
+    return std::clamp(all / kItems, kFewestPositions, kPositions);
+  }
+  int64_t width() const { return std::max<int64_t>(wide_ * t_.direct.lanes, nr_); }
+
+  void item(const Box& box, int64_t group, int64_t column, int64_t columns) {
+    Workspace space(patches_.floats() * static_cast<int64_t>(sizeof(float)));
+    const float* from = patches_.fill(box, group, space.as<float>());
+    const int64_t lines = box.images * box.planes * box.lines, positions = lines * p_.size[2];
+    const int64_t j0 = column * width(), cols = std::min(columns * width(), outputs_ - j0);
+    const bool direct = e_ == kF32;
+    Workspace sums(direct ? 0 : positions * cols * static_cast<int64_t>(sizeof(float)));
+    const Parts tiles(p_.size[2], t_.direct.rows[wide_]);
+    DirectTile tile;
+    tile.a_stride = patches_.step();
+    tile.b_step = nr_;
+    tile.b_panel = panel_;
+    tile.ldc = direct ? p_.stride[2] * s_.out_channels : cols;
+    for (int64_t j = 0; j < cols; j += width()) {
+      tile.cols = static_cast<int>(std::min(width(), cols - j));
+      const float* panel = packed_ + (group * panels_ + (j0 + j) / nr_) * panel_;
+      for (const Block& block : blocks_) {
+        tile.runs = block.runs.data();
+        tile.count = static_cast<int64_t>(block.runs.size());
+        tile.b = panel + block.k0 * nr_;
+        tile.accumulate = block.k0 > 0;
+        for (int64_t line = 0; line < lines; ++line) {
+          const int64_t y = line % box.lines, z = line / box.lines % box.planes;
+          const int64_t n = line / box.lines / box.planes;
+          const float* a = from + patches_.line(n, z, y);
+          float* c = direct ? reinterpret_cast<float*>(to(box, n, z, y, group)) + j0 + j
+                            : sums.as<float>() + line * p_.size[2] * cols + j;
+          for (int64_t i = 0; i < tiles.count; ++i) {
+            tile.a = a + tiles.begin(i) * tile.a_stride;
+            tile.c = c + tiles.begin(i) * tile.ldc;
+            tile.rows = static_cast<int>(tiles.length(i));
+            t_.direct.patches(tile);
+          }
+        }
+      }
+    }
+    if (direct) return;
+    for (int64_t line = 0; line < lines; ++line) {
+      const int64_t y = line % box.lines, z = line / box.lines % box.planes;
+      char* out = to(box, line / box.lines / box.planes, z, y, group) + j0 * kElemSize[e_];
+      t_.gemm.finish[e_](p_.size[2], cols, sums.as<float>() + line * p_.size[2] * cols, cols, out,
+                         p_.stride[2] * s_.out_channels, 1, 0, nullptr, 0, 0);
+    }
+  }
+
+  // Where the outputs of a line of a box begin.
+  char* to(const Box& box, int64_t n, int64_t z, int64_t y, int64_t group) const {
+    const int64_t oz = p_.first[0] + (box.z + z) * p_.stride[0];
+    const int64_t oy = p_.first[1] + (box.y + y) * p_.stride[1];
+    const int64_t position = (((box.n + n) * s_.out[0] + oz) * s_.out[1] + oy) * s_.out[2] + p_.first[2];
+    return output_ + (position * s_.out_channels + group * outputs_) * kElemSize[e_];
+  }
+
+  const ConvTables& t_;
+  const ConvShape& s_;
+  const Phase& p_;
+  const Elem e_;
+  const int64_t outputs_, k_, nr_;
+  const double flops_;
+  const Boxes boxes_;
+  const PatchSpace patches_;
+  char* output_;
+  int wide_;
+  std::vector<Block> blocks_;
+  int64_t panels_ = 0, panel_ = 0;
+  float* packed_ = nullptr;
+};
+
+}  // namespace
+
+bool direct_fits(const ConvShape& s, const Phase& phase) {
+  return conv_elem(s.dtype) != kF64 && !phase.taps.empty() && phase.size[2] >= 4;
+}
+
+void conv_direct(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,
+                 const void* weight, void* output) {
+  Forward(t, s, phase, input, output)(weight);
+}
+
+}  // namespace mlx::core::cpu::gemm_detail
