@@ -95,11 +95,11 @@ class Forward {
   void item(const Box& box, int64_t group, int64_t column, int64_t columns) {
     Workspace space(patches_.floats() * static_cast<int64_t>(sizeof(float)));
     const float* from = patches_.fill(box, group, space.as<float>());
-    const int64_t lines = box.images * box.planes * box.lines, positions = lines * p_.size[2];
+    const int64_t lines = box.all_lines(), positions = lines * box.width;
     const int64_t j0 = column * width(), cols = std::min(columns * width(), outputs_ - j0);
     const bool direct = e_ == kF32;
     Workspace sums(direct ? 0 : positions * cols * static_cast<int64_t>(sizeof(float)));
-    const Parts tiles(p_.size[2], t_.direct.rows[wide_]);
+    const Parts tiles(box.width, t_.direct.rows[wide_]);
     DirectTile tile;
     tile.a_stride = patches_.step();
     tile.b_step = nr_;
@@ -114,11 +114,9 @@ class Forward {
         tile.b = panel + block.k0 * nr_;
         tile.accumulate = block.k0 > 0;
         for (int64_t line = 0; line < lines; ++line) {
-          const int64_t y = line % box.lines, z = line / box.lines % box.planes;
-          const int64_t n = line / box.lines / box.planes;
-          const float* a = from + patches_.line(n, z, y);
-          float* c = direct ? reinterpret_cast<float*>(to(box, n, z, y, group)) + j0 + j
-                            : sums.as<float>() + line * p_.size[2] * cols + j;
+          const float* a = from + patches_.line(box, line);
+          float* c = direct ? reinterpret_cast<float*>(to(box, line, group)) + j0 + j
+                            : sums.as<float>() + line * box.width * cols + j;
           for (int64_t i = 0; i < tiles.count; ++i) {
             tile.a = a + tiles.begin(i) * tile.a_stride;
             tile.c = c + tiles.begin(i) * tile.ldc;
@@ -130,19 +128,15 @@ class Forward {
     }
     if (direct) return;
     for (int64_t line = 0; line < lines; ++line) {
-      const int64_t y = line % box.lines, z = line / box.lines % box.planes;
-      char* out = to(box, line / box.lines / box.planes, z, y, group) + j0 * kElemSize[e_];
-      t_.gemm.finish[e_](p_.size[2], cols, sums.as<float>() + line * p_.size[2] * cols, cols, out,
-                         p_.stride[2] * s_.out_channels, 1, 0, nullptr, 0, 0);
+      t_.gemm.finish[e_](box.width, cols, sums.as<float>() + line * box.width * cols, cols,
+                         to(box, line, group) + j0 * kElemSize[e_], p_.stride[2] * s_.out_channels, 1, 0,
+                         nullptr, 0, 0);
     }
   }
 
   // Where the outputs of a line of a box begin.
-  char* to(const Box& box, int64_t n, int64_t z, int64_t y, int64_t group) const {
-    const int64_t oz = p_.first[0] + (box.z + z) * p_.stride[0];
-    const int64_t oy = p_.first[1] + (box.y + y) * p_.stride[1];
-    const int64_t position = (((box.n + n) * s_.out[0] + oz) * s_.out[1] + oy) * s_.out[2] + p_.first[2];
-    return output_ + (position * s_.out_channels + group * outputs_) * kElemSize[e_];
+  char* to(const Box& box, int64_t line, int64_t group) const {
+    return output_ + (patches_.output(box, line) * s_.out_channels + group * outputs_) * kElemSize[e_];
   }
 
   const ConvTables& t_;

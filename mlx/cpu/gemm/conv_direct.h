@@ -20,4 +20,7 @@ bool direct_fits(const ConvShape& s, const Phase& phase);
 void conv_direct(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,
                  const void* weight, void* output);
 
+void conv_direct_gradient(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,
+                          const void* dout, void* dweight);
+
 }  // namespace mlx::core::cpu::gemm_detail

@@ -1,32 +1,46 @@
 #include "mlx/cpu/gemm/conv_patches.h"
 
+#include <cmath>
 #include <cstring>
 
 namespace mlx::core::cpu::gemm_detail {
 
 namespace {
+
 int64_t at_least_one(int64_t n) { return std::max<int64_t>(1, n); }
+
+// How many lines of a plane go together, of `lines`: those of neighbouring planes are shared as well.
+int64_t high(const Dims& size, int64_t lines) {
+  if (size[0] == 1 || lines >= size[1]) return lines;
+  return static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(lines))));
+}
+
 }  // namespace
 
 Boxes::Boxes(int64_t batch, const Dims& size, int64_t positions)
-    : y_(size[1], at_least_one(positions / size[2])),
-      z_(size[0], y_.count > 1 ? 1 : at_least_one(positions / (size[2] * size[1]))),
-      n_(batch, y_.count > 1 || z_.count > 1 ? 1 : at_least_one(positions / product(size))) {}
+    : x_(size[2], size[2] <= 2 * positions ? size[2] : positions),
+      y_(size[1], at_least_one(high(size, positions / x_.size))),
+      z_(size[0], at_least_one(positions / (x_.size * y_.size))),
+      n_(batch, at_least_one(positions / (x_.size * y_.size * z_.size))) {
+  if (x_.count * y_.count * z_.count > 1) n_ = Parts(batch, 1);
+}
 
 Box Boxes::operator[](int64_t i) const {
-  const int64_t y = i % y_.count, z = i / y_.count % z_.count, n = i / y_.count / z_.count;
-  return {n_.begin(n), z_.begin(z), y_.begin(y), n_.length(n), z_.length(z), y_.length(y)};
+  const int64_t x = i % x_.count, y = i / x_.count % y_.count;
+  const int64_t z = i / x_.count / y_.count % z_.count, n = i / x_.count / y_.count / z_.count;
+  return {n_.begin(n),  z_.begin(z),  y_.begin(y),  x_.begin(x),
+          n_.length(n), z_.length(z), y_.length(y), x_.length(x)};
 }
 
 PatchSpace::PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, const ConvTable& t,
-                       const void* input)
+                       const void* input, int64_t slack)
     : s_(s),
       p_(p),
       e_(conv_elem(s.dtype)),
       t_(t),
       input_(static_cast<const char*>(input)),
       channels_(s.in_channels / s.groups),
-      in_place_(e_ == kF32) {
+      in_place_(e_ == kF32 && slack == 0) {
   if (p.taps.empty()) return;
   for (size_t i = 0; i < 3; ++i) {
     int64_t low = p.taps[0].offset[i], high = low;
@@ -42,10 +56,11 @@ PatchSpace::PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, c
     return;
   }
   pixel_ = channels_;
-  row_ = ((p.size[2] - 1) * p.step[2] + reach_[2] + 1) * pixel_;
-  plane_ = ((boxes.lines() - 1) * p.step[1] + reach_[1] + 1) * row_;
-  image_ = ((boxes.planes() - 1) * p.step[0] + reach_[0] + 1) * plane_;
-  floats_ = boxes.images() * image_;
+  const Box box = boxes.largest();
+  row_ = ((box.width - 1) * p.step[2] + reach_[2] + 1) * pixel_;
+  plane_ = ((box.lines - 1) * p.step[1] + reach_[1] + 1) * row_;
+  image_ = ((box.planes - 1) * p.step[0] + reach_[0] + 1) * plane_;
+  floats_ = box.images * image_ + slack;
 }
 
 int64_t PatchSpace::offset(const Tap& tap) const {
@@ -73,11 +88,11 @@ const float* PatchSpace::fill(const Box& box, int64_t group, float* space) const
   const int64_t size = kElemSize[e_];
   if (in_place_)
     return reinterpret_cast<const float*>(input_) + group * channels_ + box.n * image_ +
-           line(0, box.z, box.y);
+           box.z * p_.step[0] * plane_ + box.y * p_.step[1] * row_ + box.x * step();
   // Columns [begin, end) of the buffer lie inside the input.
-  const int64_t width = row_ / pixel_;
-  const int64_t begin = std::clamp<int64_t>(-low_[2], 0, width);
-  const int64_t end = std::clamp<int64_t>(s_.in[2] - low_[2], begin, width);
+  const int64_t width = (box.width - 1) * p_.step[2] + reach_[2] + 1, x0 = box.x * p_.step[2] + low_[2];
+  const int64_t begin = std::clamp<int64_t>(-x0, 0, width);
+  const int64_t end = std::clamp<int64_t>(s_.in[2] - x0, begin, width);
   const int64_t planes = (box.planes - 1) * p_.step[0] + reach_[0] + 1;
   const int64_t rows = (box.lines - 1) * p_.step[1] + reach_[1] + 1;
   for (int64_t n = 0; n < box.images; ++n)
@@ -86,12 +101,12 @@ const float* PatchSpace::fill(const Box& box, int64_t group, float* space) const
         float* to = space + n * image_ + z * plane_ + y * row_;
         const int64_t iz = box.z * p_.step[0] + low_[0] + z, iy = box.y * p_.step[1] + low_[1] + y;
         if (iz < 0 || iz >= s_.in[0] || iy < 0 || iy >= s_.in[1] || begin == end) {
-          std::memset(to, 0, static_cast<size_t>(row_) * sizeof(float));
+          std::memset(to, 0, static_cast<size_t>(width * pixel_) * sizeof(float));
           continue;
         }
         std::memset(to, 0, static_cast<size_t>(begin * pixel_) * sizeof(float));
-        std::memset(to + end * pixel_, 0, static_cast<size_t>(row_ - end * pixel_) * sizeof(float));
-        const int64_t pixel = (((box.n + n) * s_.in[0] + iz) * s_.in[1] + iy) * s_.in[2] + begin + low_[2];
+        std::memset(to + end * pixel_, 0, static_cast<size_t>((width - end) * pixel_) * sizeof(float));
+        const int64_t pixel = (((box.n + n) * s_.in[0] + iz) * s_.in[1] + iy) * s_.in[2] + begin + x0;
         const char* from = input_ + (pixel * s_.in_channels + group * channels_) * size;
         if (s_.groups == 1) {
           t_.copy_run[e_](from, 0, 1, (end - begin) * pixel_, to + begin * pixel_, 0);

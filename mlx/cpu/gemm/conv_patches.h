@@ -24,39 +24,48 @@ struct Parts {
   int64_t extent, count, size;
 };
 
-// Whole lines of a phase's grid: some lines of a plane, or some planes of an image, or some images.
+// A box of a phase's grid.
 struct Box {
-  int64_t n, z, y;                // where it begins
-  int64_t images, planes, lines;  // how many of each
+  int64_t n, z, y, x;                    // where it begins
+  int64_t images, planes, lines, width;  // its extent
+  int64_t all_lines() const { return images * planes * lines; }
 };
 
 class Boxes {
  public:
-  // Boxes of about `positions` positions.
+  // Boxes of about `positions` positions: long in x, then nearly as deep as high, then several images.
   Boxes(int64_t batch, const Dims& size, int64_t positions);
-  int64_t count() const { return n_.count * z_.count * y_.count; }
+  int64_t count() const { return n_.count * z_.count * y_.count * x_.count; }
   Box operator[](int64_t i) const;
-  int64_t images() const { return n_.size; }
-  int64_t planes() const { return z_.size; }
-  int64_t lines() const { return y_.size; }
+  Box largest() const { return {0, 0, 0, 0, n_.size, z_.size, y_.size, x_.size}; }
 
  private:
-  Parts y_, z_, n_;
+  Parts x_, y_, z_, n_;
 };
 
 class PatchSpace {
  public:
-  PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, const ConvTable& t, const void* input);
+  // `slack`: floats behind a patch that may be read (and never in place, then).
+  PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, const ConvTable& t, const void* input,
+             int64_t slack = 0);
 
   int64_t floats() const { return floats_; }  // that `fill` needs
-  // The patches of a box and group: position (n, z, y, x) of the box begins at `line(n, z, y) + x * step()`,
+  // The patches of a box and group: position x of line i of the box begins at `line(box, i) + x * step()`,
   // its tap at `offset(tap)` from there.
   const float* fill(const Box& box, int64_t group, float* space) const;
   int64_t offset(const Tap& tap) const;
-  int64_t line(int64_t n, int64_t z, int64_t y) const {
-    return n * image_ + z * p_.step[0] * plane_ + y * p_.step[1] * row_;
+  int64_t line(const Box& box, int64_t i) const {
+    return i / box.lines / box.planes * image_ + i / box.lines % box.planes * p_.step[0] * plane_ +
+           i % box.lines * p_.step[1] * row_;
   }
   int64_t step() const { return p_.step[2] * pixel_; }
+  // Where the position of line i of a box lies in the output.
+  int64_t output(const Box& box, int64_t i) const {
+    const int64_t n = box.n + i / box.lines / box.planes;
+    const int64_t z = p_.first[0] + (box.z + i / box.lines % box.planes) * p_.stride[0];
+    const int64_t y = p_.first[1] + (box.y + i % box.lines) * p_.stride[1];
+    return ((n * s_.out[0] + z) * s_.out[1] + y) * s_.out[2] + p_.first[2] + box.x * p_.stride[2];
+  }
   // Stretches of (tap, channel) that are contiguous in a patch; `a` is the offset, `b` the first k.
   std::vector<DirectRun> runs() const;
 

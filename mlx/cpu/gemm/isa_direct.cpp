@@ -84,6 +84,7 @@ void turned(const DirectTile& t) {
     const auto step = [&](vf(&sum)[M][NV]) __attribute__((always_inline)) {
       vf bv[NV];
       load_b<NV>(bv, b, t.b_panel);
+      __builtin_prefetch(a + 6 * t.a_stride + M - 1);
 #pragma GCC unroll 28
       for (int i = 0; i < M; ++i) {
         const vf av = splat(a[i]);
