@@ -102,7 +102,8 @@ class Runner {
     }
   }
 
-  size_t slot_bytes() const { return static_cast<size_t>(tile_) * 8; }
+  // Not a multiple of a page: loads and stores whose addresses agree in the last 12 bits wait for each other.
+  size_t slot_bytes() const { return static_cast<size_t>(tile_) * 8 + 448; }
   // Registers, one tile per input (constants, gathered operands), one for an output that is scattered.
   char* scratch() const {
     thread_local Scratch memory;
