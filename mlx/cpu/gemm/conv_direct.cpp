@@ -18,23 +18,46 @@ constexpr double kItemFlops = 3e6;
 constexpr double kSerialFlops = 1.5e6;  // below, waking another thread costs more than it gains
 constexpr int64_t kBlock = 384;         // of k, for C one vector wide: weights of a block stay in L1
 
-// k cut into blocks, each a list of runs; `b` of a run counts from the block's first k, in steps of ldb.
+// k cut into blocks, each a list of runs. A step of B is `unit` elements of k, the last of a run may be less:
+// k0 counts steps, and so does `b` of a run, from the block's first step and times ldb.
 struct Block {
   int64_t k0;
   std::vector<DirectRun> runs;
 };
-std::vector<Block> blocks_of(const std::vector<DirectRun>& runs, int64_t k, int64_t at_most, int64_t ldb) {
-  const Parts parts(k, at_most);
+int64_t steps_of(const std::vector<DirectRun>& runs, int64_t unit) {
+  int64_t steps = 0;
+  for (const DirectRun& run : runs) steps += (run.steps + unit - 1) / unit;
+  return steps;
+}
+std::vector<Block> blocks_of(const std::vector<DirectRun>& runs, int64_t unit, int64_t at_most, int64_t ldb) {
+  const Parts parts(steps_of(runs, unit), at_most);
   std::vector<Block> out(static_cast<size_t>(parts.count));
   for (int64_t i = 0; i < parts.count; ++i) out[static_cast<size_t>(i)].k0 = parts.begin(i);
+  int64_t at = 0;
   for (const DirectRun& run : runs)
     for (int64_t done = 0; done < run.steps;) {
-      const int64_t at = run.b + done, i = at / parts.size;
-      const int64_t steps = std::min(run.steps - done, parts.begin(i) + parts.length(i) - at);
-      out[static_cast<size_t>(i)].runs.push_back({run.a + done, (at - parts.begin(i)) * ldb, steps});
-      done += steps;
+      const int64_t i = at / parts.size, left = parts.begin(i) + parts.length(i) - at;
+      const int64_t length = std::min(run.steps - done, left * unit);
+      out[static_cast<size_t>(i)].runs.push_back({run.a + done, (at - parts.begin(i)) * ldb, length});
+      done += length;
+      at += (length + unit - 1) / unit;
     }
   return out;
+}
+
+// How many elements of k share a vector, where columns alone would leave most of it empty. In steps: a run
+// costs about one to begin, and four where its end has to be masked.
+int64_t split_of(const Phase& p, int64_t channels, int64_t outputs, int64_t lanes) {
+  const auto cost = [&](int64_t split) {
+    int64_t steps = 0;
+    for (const int64_t length : run_lengths(p, channels))
+      steps += 1 + length / split + (length % split != 0 ? 4 : 0);
+    return steps;
+  };
+  int64_t best = 1;
+  for (const int64_t split : {2, 4})
+    if (split * outputs <= lanes && cost(split) < cost(best)) best = split;
+  return best;
 }
 
 class Forward {
@@ -49,24 +72,34 @@ class Forward {
         nr_(t.gemm.f32.nr),
         flops_(2.0 * static_cast<double>(s.batch * product(p.size) * k_) *
                static_cast<double>(s.out_channels)),
+        split_(split_of(p, s.in_channels / s.groups, outputs_, t.direct.lanes)),
+        multiply_(split_ == 4   ? t.direct.patches_by_4
+                  : split_ == 2 ? t.direct.patches_by_2
+                                : t.direct.patches),
+        ldb_(split_ > 1 ? t.direct.lanes : nr_),
         boxes_(s.batch, p.size, positions()),
-        patches_(s, p, boxes_, t.conv, input),
+        patches_(s, p, boxes_, t.conv, input, split_ - 1),
         output_(static_cast<char*>(output)) {
     const int64_t vectors = (outputs_ + t.direct.lanes - 1) / t.direct.lanes;
     // Short lines make low tiles, which want to be wide.
     wide_ = vectors == 1 ? 1 : vectors > 2 && p.size[2] <= t.direct.rows[4] ? 4 : 2;
-    blocks_ = blocks_of(patches_.runs(), k_, kBlock / wide_, nr_);
+    runs_ = patches_.runs();
+    blocks_ = blocks_of(runs_, split_, kBlock / wide_, ldb_);
   }
 
   void operator()(const void* weight) {
     const int64_t panels = (outputs_ + nr_ - 1) / nr_;
-    panel_ = k_ * nr_;
+    panel_ = steps_of(runs_, split_) * ldb_;
     Workspace packed(s_.groups * panels * panel_ * static_cast<int64_t>(sizeof(float)));
     packed_ = packed.as<float>();
     for_each(s_.groups * panels, [&](int64_t i) {
       const WeightSource source(s_, p_, t_.gemm.f32, e_, weight, i / panels);
       const int64_t r0 = i % panels * nr_;
-      source.pack(r0, static_cast<int>(std::min<int64_t>(nr_, outputs_ - r0)), 0, k_, packed_ + i * panel_);
+      const int columns = static_cast<int>(std::min<int64_t>(nr_, outputs_ - r0));
+      if (split_ == 1) return source.pack(r0, columns, 0, k_, packed_ + i * panel_);
+      Workspace plain(k_ * nr_ * static_cast<int64_t>(sizeof(float)));
+      source.pack(r0, columns, 0, k_, plain.data());
+      interleave(plain.as<float>(), packed_ + i * panel_);
     });
     panels_ = panels;
     // Few positions: items share out the columns as well.
@@ -86,6 +119,16 @@ class Forward {
     if (flops_ >= kSerialFlops) return parallel_for(items, f);
     for (int64_t i = 0; i < items; ++i) f(i);
   }
+  // Groups of `split_` elements of k side by side for each column, runs completed by zeros.
+  void interleave(const float* plain, float* to) const {
+    std::fill(to, to + panel_, 0.0f);
+    for (const DirectRun& run : runs_) {
+      for (int64_t s = 0; s < run.steps; ++s)
+        for (int64_t j = 0; j < outputs_; ++j)
+          to[s / split_ * ldb_ + j * split_ + s % split_] = plain[(run.b + s) * nr_ + j];
+      to += (run.steps + split_ - 1) / split_ * ldb_;
+    }
+  }
   int64_t positions() const {
     const int64_t all = s_.batch * s_.groups * product(p_.size);
     return std::clamp(all / kItems, kFewestPositions, kPositions);
@@ -102,7 +145,7 @@ class Forward {
     const Parts tiles(box.width, t_.direct.rows[wide_]);
     DirectTile tile;
     tile.a_stride = patches_.step();
-    tile.b_step = nr_;
+    tile.b_step = ldb_;
     tile.b_panel = panel_;
     tile.ldc = direct ? p_.stride[2] * s_.out_channels : cols;
     for (int64_t j = 0; j < cols; j += width()) {
@@ -111,7 +154,7 @@ class Forward {
       for (const Block& block : blocks_) {
         tile.runs = block.runs.data();
         tile.count = static_cast<int64_t>(block.runs.size());
-        tile.b = panel + block.k0 * nr_;
+        tile.b = panel + block.k0 * ldb_;
         tile.accumulate = block.k0 > 0;
         for (int64_t line = 0; line < lines; ++line) {
           const float* a = from + patches_.line(box, line);
@@ -121,7 +164,7 @@ class Forward {
             tile.a = a + tiles.begin(i) * tile.a_stride;
             tile.c = c + tiles.begin(i) * tile.ldc;
             tile.rows = static_cast<int>(tiles.length(i));
-            t_.direct.patches(tile);
+            multiply_(tile);
           }
         }
       }
@@ -145,10 +188,14 @@ class Forward {
   const Elem e_;
   const int64_t outputs_, k_, nr_;
   const double flops_;
+  const int64_t split_;
+  const DirectFn multiply_;
+  const int64_t ldb_;  // from one step of k to the next
   const Boxes boxes_;
   const PatchSpace patches_;
   char* output_;
   int wide_;
+  std::vector<DirectRun> runs_;
   std::vector<Block> blocks_;
   int64_t panels_ = 0, panel_ = 0;
   float* packed_ = nullptr;

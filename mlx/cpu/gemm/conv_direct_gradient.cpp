@@ -43,15 +43,8 @@ std::vector<Stretch> stretches(const Phase& p, int64_t channels) {
 // Vectors hold output channels, or (tap, channel), whichever fills them better; the other is in the rows.
 bool fills_better_across(const ConvShape& s, const Phase& p, int64_t lanes) {
   const int64_t channels = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
-  int64_t vectors = 0, length = 0;
-  for (size_t i = 0; i < p.taps.size(); ++i) {
-    const Dims* before = i > 0 ? &p.taps[i - 1].offset : nullptr;
-    const Dims& o = p.taps[i].offset;
-    const bool joined = before && (*before)[0] == o[0] && (*before)[1] == o[1] && (*before)[2] + 1 == o[2];
-    if (!joined) vectors += ceil_div(length, lanes), length = 0;
-    length += channels;
-  }
-  vectors += ceil_div(length, lanes);
+  int64_t vectors = 0;
+  for (const int64_t length : run_lengths(p, channels)) vectors += ceil_div(length, lanes);
   return outputs * vectors < static_cast<int64_t>(p.taps.size()) * channels * ceil_div(outputs, lanes);
 }
 

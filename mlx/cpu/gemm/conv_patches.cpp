@@ -32,6 +32,21 @@ Box Boxes::operator[](int64_t i) const {
           n_.length(n), z_.length(z), y_.length(y), x_.length(x)};
 }
 
+std::vector<int64_t> run_lengths(const Phase& p, int64_t channels) {
+  std::vector<int64_t> out;
+  const Dims* before = nullptr;
+  for (const Tap& tap : p.taps) {
+    const Dims& o = tap.offset;
+    if (before && (*before)[0] == o[0] && (*before)[1] == o[1] && (*before)[2] + 1 == o[2]) {
+      out.back() += channels;
+    } else {
+      out.push_back(channels);
+    }
+    before = &o;
+  }
+  return out;
+}
+
 PatchSpace::PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, const ConvTable& t,
                        const void* input, int64_t slack)
     : s_(s),

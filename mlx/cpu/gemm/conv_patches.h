@@ -43,6 +43,9 @@ class Boxes {
   Parts x_, y_, z_, n_;
 };
 
+// Lengths of the stretches of (tap, channel) that are contiguous in a padded copy of the input.
+std::vector<int64_t> run_lengths(const Phase& p, int64_t channels);
+
 class PatchSpace {
  public:
   // `slack`: floats behind a patch that may be read (and never in place, then).

@@ -39,7 +39,11 @@ struct DirectTable {
   // Largest number of rows where C is 1, 2 or 4 vectors wide; 0: not offered.
   int rows[5];
   DirectFn patches;  // A(i, s) = a[run.a + i * a_stride + s]: positions a_stride apart, k contiguous
-  DirectFn turned;   // A(i, s) = a[run.a + s * a_stride + i]: k strided, rows contiguous
+  // The same for few columns, at most lanes / 2 or lanes / 4 of them: vectors hold 2 or 4 elements of k for
+  // each column, so b_step is the step from one such group to the next. Runs are completed by zeros in B; A
+  // is read up to three elements behind them, and what it holds there does not matter.
+  DirectFn patches_by_2, patches_by_4;
+  DirectFn turned;  // A(i, s) = a[run.a + s * a_stride + i]: k strided, rows contiguous
 };
 
 }  // namespace mlx::core::cpu::gemm_detail
