@@ -18,7 +18,8 @@ namespace mlx::core::cpu {
 namespace {
 
 constexpr int64_t kTileBytes = 4096;
-constexpr size_t kSlotGap = 192;
+// Tiles do not lie whole pages apart: loads and stores that agree in the last 12 bits wait for each other.
+constexpr size_t kSlotGap = 448;
 constexpr double kItemNanoseconds = 20000;  // of work, before another thread is worth waking
 
 struct Operand {

@@ -7,7 +7,9 @@
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/rows/reduce.h"
 #include "mlx/cpu/rows/rows.h"
+#include "mlx/cpu/rows/windows.h"
 #include "mlx/graph/kernels.h"
+#include "mlx/ops/windows.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -51,7 +53,17 @@ void reduce_array(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
       op = ReduceOp::all;
       break;
   }
-  reduce(op, number(a.dtype()), a.data<char>(), layout_of(a, p.axes), out.data<char>(), divisor);
+  const ReduceLayout layout = layout_of(a, p.axes);
+  if (!reduce_windows(op, number(a.dtype()), a.data<char>(), layout, out.data<char>(), divisor))
+    reduce(op, number(a.dtype()), a.data<char>(), layout, out.data<char>(), divisor);
+}
+
+void extreme_share(const ExtremeShare& p, const Arrays& inputs, Arrays& outputs) {
+  const array x = row_contiguous(inputs[0]), y = row_contiguous(inputs[1]), g = row_contiguous(inputs[2]);
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  share_windows(number(x.dtype()), x.data<char>(), layout_of(x, p.axes), y.data<char>(), g.data<char>(),
+                out.data<char>());
 }
 
 void variance(const Variance& p, const Arrays& inputs, Arrays& outputs) {
@@ -81,7 +93,8 @@ void log_sum_exp(const LogSumExp&, const Arrays& inputs, Arrays& outputs) {
 
 const bool registered =
     kernels(Device::cpu).add<Reduce>(reduce_array) && kernels(Device::cpu).add<Variance>(variance) &&
-    kernels(Device::cpu).add<ArgReduce>(arg_reduce) && kernels(Device::cpu).add<LogSumExp>(log_sum_exp);
+    kernels(Device::cpu).add<ArgReduce>(arg_reduce) && kernels(Device::cpu).add<LogSumExp>(log_sum_exp) &&
+    kernels(Device::cpu).add<ExtremeShare>(extreme_share);
 
 }  // namespace
 }  // namespace mlx::core::cpu

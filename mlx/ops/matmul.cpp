@@ -7,6 +7,7 @@
 
 #include "mlx/ops.h"
 #include "mlx/ops/elementwise.h"
+#include "mlx/ops/view.h"
 
 namespace mlx::core {
 namespace {
@@ -28,10 +29,23 @@ array product(const array& a, const array& b, StreamOrDevice s) {
   return make<Matmul>(product_shape(a.shape(), b.shape()), a.dtype(), s, {a, b});
 }
 
-// d(ab)/db contracted with g. A shared b takes one product over all rows instead of a sum of products.
+// Whether b is the transpose of a matrix, as a layer's weights are when they are used.
+bool is_turned(const array& b) {
+  if (b.ndim() != 2 || !b.has_primitive()) return false;
+  const Primitive& p = b.primitive();
+  return typeid(p) == typeid(Transpose) && static_cast<const Transpose&>(p).axes == Axes{1, 0};
+}
+
+// d(ab)/db contracted with g. A shared b takes one product over all rows instead of a sum of products. If b
+// is w.T, the gradient is the transpose of a product, so that w's is the product: row-contiguous, as its user
+// (an optimizer) likes it.
 array right_gradient(const array& a, const array& b, const array& g, StreamOrDevice s) {
-  if (b.ndim() == 2 && a.ndim() > 2 && a.ndim() == g.ndim())
-    return product(transposed_matrix(flatten(a, 0, -2, s), s), flatten(g, 0, -2, s), s);
+  if (b.ndim() == 2 && a.ndim() >= 2 && a.ndim() == g.ndim()) {
+    const bool rows = a.ndim() == 2;
+    const array x = rows ? a : flatten(a, 0, -2, s), y = rows ? g : flatten(g, 0, -2, s);
+    if (is_turned(b)) return transposed_matrix(product(transposed_matrix(y, s), x, s), s);
+    return product(transposed_matrix(x, s), y, s);
+  }
   return sum_to_shape(product(transposed_matrix(a, s), g, s), b.shape(), s);
 }
 array left_gradient(const array& a, const array& b, const array& g, StreamOrDevice s) {

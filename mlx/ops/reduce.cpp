@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "mlx/ops.h"
+#include "mlx/ops/windows.h"
 
 namespace mlx::core {
 
@@ -100,6 +101,7 @@ Arrays Reduce::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&,
     case Reduction::max:
     case Reduction::min: {
       const array y = with_axes(outputs[0], axes, keepdims, stream());
+      if (has_extreme_share(x, axes, stream())) return {extreme_share(x, y, g, axes, stream())};
       return {multiply(g, share_of_extreme(x, y, axes, stream()), stream())};
     }
     default:

@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "mlx/cpu/gemm/conv_direct.h"
 #include "mlx/cpu/gemm/conv_geometry.h"
 #include "mlx/cpu/gemm/conv_kernels.h"
+#include "mlx/cpu/gemm/conv_weights.h"
 #include "mlx/cpu/gemm/gemm.h"
 #include "mlx/cpu/gemm/nest.h"
 #include "mlx/cpu/gemm/workspace.h"
@@ -94,46 +96,6 @@ class PatchSource final : public PanelSource {
   const char* input_;
 };
 
-// Columns of B: output channels; along k: (tap, channel) of the phase's taps.
-class WeightSource final : public PanelSource {
- public:
-  WeightSource(const ConvShape& s, const Phase& phase, const Family& f, Elem e, const void* weight,
-               int64_t group)
-      : p_(phase),
-        f_(f),
-        elem_size_(kElemSize[e]),
-        pack_(f.pack_b[e]),
-        channels_(s.in_channels / s.groups),
-        row_(product(s.kernel) * channels_),
-        weight_(static_cast<const char*>(weight) + group * (s.out_channels / s.groups) * row_ * elem_size_) {}
-
-  void pack(int64_t r0, int rows, int64_t k0, int64_t kn, void* panel) const override {
-    char* to = static_cast<char*>(panel);
-    while (kn > 0) {
-      size_t tap = static_cast<size_t>(k0 / channels_);
-      const int64_t c = k0 % channels_, first = p_.taps[tap].weight * channels_ + c;
-      int64_t len = std::min(kn, channels_ - c);
-      // Neighbouring taps are neighbours in memory too, unless flipped or left out.
-      while (len < kn && p_.taps[tap + 1].weight == p_.taps[tap].weight + 1) {
-        len = std::min(kn, len + channels_);
-        ++tap;
-      }
-      pack_(weight_ + (r0 * row_ + first) * elem_size_, row_, 1, rows, len, to);
-      to += len / f_.k_unit * f_.nr * f_.packed_size;
-      k0 += len;
-      kn -= len;
-    }
-  }
-
- private:
-  const Phase& p_;
-  const Family& f_;
-  const int64_t elem_size_;
-  const PackFn pack_;
-  const int64_t channels_, row_;
-  const char* weight_;
-};
-
 // Rows of sums to the output positions of a phase, converted.
 class PositionSink final : public TileSink {
  public:
@@ -169,11 +131,6 @@ class PositionSink final : public TileSink {
   char* output_;
 };
 
-struct Tables {
-  const GemmTable& gemm;
-  const ConvTable& conv;
-};
-
 bool all_ones(const Dims& d) { return d[0] == 1 && d[1] == 1 && d[2] == 1; }
 bool all_zeros(const Dims& d) { return d[0] == 0 && d[1] == 0 && d[2] == 0; }
 
@@ -183,7 +140,7 @@ bool pointwise(const ConvShape& s) {
          s.in == s.out;
 }
 
-void patches(const Tables& t, const ConvShape& s, const Phase& phase, Elem e, const void* input,
+void patches(const ConvTables& t, const ConvShape& s, const Phase& phase, Elem e, const void* input,
              const void* weight, void* output, bool inside) {
   const int64_t channels = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
   // Pairs along k must not straddle taps.
@@ -256,7 +213,7 @@ struct Padded {
 };
 
 // A channel per group: each output row is a sum of shifted input rows times weights, channel by channel.
-void depthwise(const Tables& t, const ConvShape& s, const Phase& phase, Elem e, const void* input,
+void depthwise(const ConvTables& t, const ConvShape& s, const Phase& phase, Elem e, const void* input,
                const void* weight, void* output) {
   const int64_t c = s.in_channels, size = kElemSize[e], acc = e == kF64 ? 8 : 4, taps = product(s.kernel);
   Workspace turned(taps * c * acc);  // weights as (tap, channel)
@@ -297,7 +254,8 @@ void depthwise(const Tables& t, const ConvShape& s, const Phase& phase, Elem e, 
       });
 }
 
-void run(const Tables& t, Isa set, const ConvShape& s, const void* input, const void* weight, void* output) {
+void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, const void* weight,
+         void* output) {
   const Elem e = conv_elem(s.dtype);
   if (s.batch <= 0 || product(s.out) <= 0 || s.out_channels <= 0) return;
   if (s.in_channels <= 0 || product(s.kernel) <= 0) {
@@ -313,21 +271,27 @@ void run(const Tables& t, Isa set, const ConvShape& s, const void* input, const 
     g.c = output, g.ldc = g.n;
     return gemm_for(set, g);
   }
+  const bool pairs = e == kBf16 && t.gemm.bf16.tile && s.in_channels / s.groups % 2 == 0;
   if (s.groups == s.in_channels && s.out_channels == s.in_channels && s.groups > 1) {
     for (const Phase& phase : phases(s)) depthwise(t, s, phase, e, input, weight, output);
-  } else if (few_channels(s)) {
+  } else if (few_channels(s) && (e == kF64 || pairs)) {
     const Padded padded(s, input, kElemSize[e]);
     for (const Phase& phase : phases(padded.shape))
       patches(t, padded.shape, phase, e, padded.space.data(), weight, output, true);
   } else {
-    for (const Phase& phase : phases(s)) patches(t, s, phase, e, input, weight, output, false);
+    for (const Phase& phase : phases(s))
+      if (!pairs && direct_fits(s, phase))
+        conv_direct(t, s, phase, input, weight, output);
+      else
+        patches(t, s, phase, e, input, weight, output, false);
   }
 }
 
 }  // namespace
 
 void conv_for(Isa set, const ConvShape& shape, const void* input, const void* weight, void* output) {
-  run({gemm_kernels_for(set), conv_kernels_for(set)}, set, shape, input, weight, output);
+  run({gemm_kernels_for(set), conv_kernels_for(set), direct_kernels_for(set)}, set, shape, input, weight,
+      output);
 }
 void conv(const ConvShape& shape, const void* input, const void* weight, void* output) {
   conv_for(isa(), shape, input, weight, output);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "mlx/cpu/gemm/conv.h"
+#include "mlx/cpu/gemm/conv_direct.h"
 #include "mlx/cpu/gemm/conv_geometry.h"
 #include "mlx/cpu/gemm/conv_kernels.h"
 #include "mlx/cpu/gemm/nest.h"
@@ -141,13 +142,13 @@ class WeightSink final : public TileSink {
   char* dw_;
 };
 
-void patches(const GemmTable& g, const ConvTable& t, const ConvShape& s, const Phase& phase, Elem e,
-             const void* input, const void* dout, void* dw) {
-  const Family& f = e == kF64 ? g.f64 : g.f32;
+void patches(const ConvTables& t, const ConvShape& s, const Phase& phase, Elem e, const void* input,
+             const void* dout, void* dw) {
+  const Family& f = e == kF64 ? t.gemm.f64 : t.gemm.f32;
   const auto group = [&](int64_t i) {
     const OutputSource a(f, s, phase, e, dout, i);
-    const TurnedPatchSource b(f, t, s, phase, e, input, i);
-    const WeightSink sink(s, phase, e, g.finish[e], dw, i);
+    const TurnedPatchSource b(f, t.conv, s, phase, e, input, i);
+    const WeightSink sink(s, phase, e, t.gemm.finish[e], dw, i);
     Nest nest;
     nest.family = &f;
     nest.m = s.out_channels / s.groups;
@@ -165,8 +166,8 @@ void patches(const GemmTable& g, const ConvTable& t, const ConvShape& s, const P
 }
 
 // A channel per group: sums of products of shifted lines, in pieces of lines that are added in order.
-void depthwise(const GemmTable& g, const ConvTable& t, const ConvShape& s, const Phase& phase, Elem e,
-               const void* input, const void* dout, void* dw) {
+void depthwise(const ConvTables& t, const ConvShape& s, const Phase& phase, Elem e, const void* input,
+               const void* dout, void* dw) {
   const int64_t c = s.in_channels, size = kElemSize[e], acc = e == kF64 ? 8 : 4;
   const int64_t taps = static_cast<int64_t>(phase.taps.size()), all_taps = product(s.kernel);
   if (taps == 0) return;
@@ -192,9 +193,9 @@ void depthwise(const GemmTable& g, const ConvTable& t, const ConvShape& s, const
         const int64_t from = ((n * s.in[0] + iz) * s.in[1] + iy) * s.in[2] + begin * step + o[2];
         const int64_t at =
             ((n * s.out[0] + oz) * s.out[1] + oy) * s.out[2] + phase.first[2] + begin * phase.stride[2];
-        t.multiply_sum[e](end - begin, c, static_cast<const char*>(input) + from * c * size, step * c,
-                          static_cast<const char*>(dout) + at * c * size, phase.stride[2] * c,
-                          total + i * c * acc);
+        t.conv.multiply_sum[e](end - begin, c, static_cast<const char*>(input) + from * c * size, step * c,
+                               static_cast<const char*>(dout) + at * c * size, phase.stride[2] * c,
+                               total + i * c * acc);
       }
     }
   });
@@ -202,9 +203,9 @@ void depthwise(const GemmTable& g, const ConvTable& t, const ConvShape& s, const
     for (int64_t p = 1; p < pieces; ++p)
       for (int64_t i = 0; i < taps * c; ++i) total[i] += total[p * taps * c + i];
     for (int64_t i = 0; i < taps; ++i)  // to (channel, tap)
-      g.finish[e](c, 1, total + i * c, 1,
-                  static_cast<char*>(dw) + phase.taps[static_cast<size_t>(i)].weight * size, all_taps, 1, 0,
-                  nullptr, 0, 0);
+      t.gemm.finish[e](c, 1, total + i * c, 1,
+                       static_cast<char*>(dw) + phase.taps[static_cast<size_t>(i)].weight * size, all_taps, 1,
+                       0, nullptr, 0, 0);
   };
   if (acc == 8) {
     finish(sums.as<double>());
@@ -213,8 +214,7 @@ void depthwise(const GemmTable& g, const ConvTable& t, const ConvShape& s, const
   }
 }
 
-void run(const GemmTable& g, const ConvTable& t, const ConvShape& s, const void* input, const void* dout,
-         void* dw) {
+void run(const ConvTables& t, const ConvShape& s, const void* input, const void* dout, void* dw) {
   const Elem e = conv_elem(s.dtype);
   const int64_t channels = s.in_channels / s.groups, taps = product(s.kernel);
   const int64_t bytes = s.out_channels * taps * channels * kElemSize[e];
@@ -229,14 +229,22 @@ void run(const GemmTable& g, const ConvTable& t, const ConvShape& s, const void*
   for (const Phase& p : all) used += static_cast<int64_t>(p.taps.size());
   if (used < taps) std::memset(dw, 0, static_cast<size_t>(bytes));
   const bool channelwise = s.groups == s.in_channels && s.out_channels == s.in_channels && s.groups > 1;
-  for (const Phase& p : all) (channelwise ? depthwise : patches)(g, t, s, p, e, input, dout, dw);
+  for (const Phase& p : all) {
+    if (channelwise) {
+      depthwise(t, s, p, e, input, dout, dw);
+    } else if (direct_fits(s, p)) {
+      conv_direct_gradient(t, s, p, input, dout, dw);
+    } else {
+      patches(t, s, p, e, input, dout, dw);
+    }
+  }
 }
 
 }  // namespace
 
 void conv_weight_gradient_for(Isa set, const ConvShape& shape, const void* input, const void* dout,
                               void* dweight) {
-  run(gemm_kernels_for(set), conv_kernels_for(set), shape, input, dout, dweight);
+  run({gemm_kernels_for(set), conv_kernels_for(set), direct_kernels_for(set)}, shape, input, dout, dweight);
 }
 void conv_weight_gradient(const ConvShape& shape, const void* input, const void* dout, void* dweight) {
   conv_weight_gradient_for(isa(), shape, input, dout, dweight);

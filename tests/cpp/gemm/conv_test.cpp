@@ -45,6 +45,7 @@ double worst_error(const std::vector<T>& got, const std::vector<double>& want,
   const double sum_unit = std::is_same_v<T, double> ? 0x1p-53 : 0x1p-24;
   double worst = 0;
   for (size_t i = 0; i < want.size(); ++i) {
+    if (std::isnan(want[i]) && std::isnan(static_cast<double>(got[i]))) continue;
     const double error = std::abs(static_cast<double>(got[i]) - want[i]);
     const double bound = 2 * unit * std::abs(want[i]) + 60 * sum_unit * size[i] + 1e-7;
     worst = std::max(
@@ -53,12 +54,15 @@ double worst_error(const std::vector<T>& got, const std::vector<double>& want,
   return worst;
 }
 
+// `poison`: every so many elements of the input are nan, which must reach what they contribute to and nothing
+// else.
 template <class T>
-void check(Isa isa, ConvShape s) {
+void check(Isa isa, ConvShape s, size_t poison = 0) {
   s.dtype = std::is_same_v<T, double> ? float64 : Dtype(TypeToDtype<T>());
   const int64_t pixels = s.in[0] * s.in[1] * s.in[2], positions = s.out[0] * s.out[1] * s.out[2];
   const int64_t taps = s.kernel[0] * s.kernel[1] * s.kernel[2], channels = s.in_channels / s.groups;
-  const auto x = samples<T>(s.batch * pixels * s.in_channels);
+  auto x = samples<T>(s.batch * pixels * s.in_channels);
+  for (size_t i = poison; poison > 0 && i < x.size(); i += poison) x[i] = static_cast<T>(NAN);
   const auto w = samples<T>(s.out_channels * taps * channels);
   const auto dout = samples<T>(s.batch * positions * s.out_channels);
   std::vector<T> y(dout.size(), T(77.0f)), dw(w.size(), T(77.0f));
@@ -165,6 +169,46 @@ void all(Isa isa) {
   }
 }
 
+ConvShape shaped(int64_t batch, int64_t channels, int64_t outputs, ConvShape::Dims in, ConvShape::Dims kernel,
+                 ConvShape::Dims pad, int64_t groups = 1) {
+  ConvShape s;
+  s.batch = batch, s.in_channels = channels, s.out_channels = outputs, s.groups = groups;
+  s.in = in, s.kernel = kernel, s.pad = pad;
+  fit(s, pad);
+  return s;
+}
+
+// Large enough for several boxes of positions, blocks of k, panels of outputs, and pieces of a gradient.
+template <class T>
+void large(Isa isa) {
+  check<T>(isa, shaped(2, 50, 70, {1, 24, 31}, {1, 3, 3}, {0, 1, 1}));
+  check<T>(isa, shaped(3, 40, 100, {1, 7, 7}, {1, 3, 3}, {0, 1, 1}));  // short lines, several images
+  check<T>(isa, shaped(17, 9, 20, {1, 5, 4}, {1, 2, 3}, {0, 0, 1}));
+  check<T>(isa, shaped(2, 3, 18, {1, 1, 2500}, {1, 1, 9}, {0, 0, 4}));  // long lines
+  check<T>(isa, shaped(1, 17, 5, {1, 1, 1500}, {1, 1, 4}, {0, 0, 2}));
+  check<T>(isa, shaped(1, 8, 12, {9, 14, 15}, {3, 3, 3}, {1, 1, 1}));  // planes
+  check<T>(isa, shaped(1, 60, 3, {1, 20, 21}, {1, 5, 5}, {0, 2, 2}));  // few outputs
+  check<T>(isa, shaped(1, 5, 1, {1, 30, 30}, {1, 3, 5}, {0, 1, 2}));
+  check<T>(isa, shaped(2, 64, 64, {1, 15, 14}, {1, 3, 3}, {0, 1, 1}, 16));
+  ConvShape strided = shaped(1, 24, 40, {1, 40, 41}, {1, 3, 3}, {0, 1, 1});
+  strided.stride = {1, 2, 2};
+  fit(strided, {0, 1, 1});
+  check<T>(isa, strided);
+  ConvShape transposed = shaped(1, 20, 3, {1, 20, 22}, {1, 4, 4}, {0, 1, 1});
+  transposed.input_dilation = {1, 2, 2}, transposed.flip = true;
+  fit(transposed, {0, 1, 1});
+  check<T>(isa, transposed);
+}
+
+template <class T>
+void poisoned(Isa isa) {
+  check<T>(isa, shaped(1, 5, 3, {1, 9, 12}, {1, 3, 3}, {0, 1, 1}), 97);
+  check<T>(isa, shaped(1, 1, 1, {1, 9, 12}, {1, 3, 5}, {0, 0, 0}), 31);
+  check<T>(isa, shaped(1, 7, 6, {1, 9, 12}, {1, 1, 3}, {0, 0, 0}), 200);
+  check<T>(isa, shaped(2, 12, 12, {1, 6, 8}, {1, 3, 3}, {0, 1, 1}, 4), 301);
+  check<T>(isa, shaped(2, 20, 36, {1, 6, 8}, {1, 3, 3}, {0, 1, 1}), 501);
+}
+
 }  // namespace
 
 int main() {
@@ -175,6 +219,10 @@ int main() {
     all<double>(isa);
     all<float16_t>(isa);
     all<bfloat16_t>(isa);
+    large<float>(isa);
+    large<bfloat16_t>(isa);
+    poisoned<float>(isa);
+    poisoned<float16_t>(isa);
     std::printf("%s: %d checks\n", isa_name(isa), checks - before);
   }
   std::printf("digest %016llx\n%s\n", static_cast<unsigned long long>(digest), failures ? "FAILED" : "ok");

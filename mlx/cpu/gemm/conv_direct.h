@@ -1,0 +1,26 @@
+// Convolution with the direct kernels (direct.h), which pack no patches; for one phase and all groups.
+#pragma once
+
+#include "mlx/cpu/gemm/conv.h"
+#include "mlx/cpu/gemm/conv_geometry.h"
+#include "mlx/cpu/gemm/conv_kernels.h"
+#include "mlx/cpu/gemm/direct.h"
+#include "mlx/cpu/gemm/kernels.h"
+
+namespace mlx::core::cpu::gemm_detail {
+
+struct ConvTables {
+  const GemmTable& gemm;
+  const ConvTable& conv;
+  const DirectTable& direct;
+};
+
+// Whether tiles fill up: they are cut from lines, and of what is summed in float32.
+bool direct_fits(const ConvShape& s, const Phase& phase);
+void conv_direct(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,
+                 const void* weight, void* output);
+
+void conv_direct_gradient(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,
+                          const void* dout, void* dweight);
+
+}  // namespace mlx::core::cpu::gemm_detail
