@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "mlx/cpu/copy.h"
@@ -254,6 +255,13 @@ class Runner {
     return {std::clamp<int64_t>(tile_ / columns, 1, rows), columns};
   }
 
+  static const char* repeat(const char* row, char* to, int64_t bytes, int64_t rows) {
+    std::memcpy(to, row, static_cast<size_t>(bytes));
+    for (int64_t done = 1; done < rows; done *= 2)
+      std::memcpy(to + done * bytes, to, static_cast<size_t>(std::min(done, rows - done) * bytes));
+    return to;
+  }
+
   // The operand's part of a block: where it lies already, or gathered into `tile`.
   const char* gather(const Operand& o, const char* from, char* tile, Block b) const {
     const size_t d = shape_.size();
@@ -264,6 +272,7 @@ class Runner {
       copy_kernels().transpose[index](from, column, tile, b.columns, b.rows, b.columns, false);
       return tile;
     }
+    if (row == 0 && column == 1) return repeat(from, tile, b.columns * o.itemsize, b.rows);
     for (int64_t r = 0; r < b.rows; ++r) {
       const char* source = from + r * row * o.itemsize;
       char* target = tile + r * b.columns * o.itemsize;
@@ -295,6 +304,8 @@ class Runner {
       char* out_tile = gather_slot(memory, static_cast<size_t>(program_.inputs));
       std::vector<const char*> outer_base(operands_.size());
       int64_t outer_of_base = -1;
+      // A row that is repeated (a bias) stays in its tile while blocks begin at the same place.
+      std::vector<std::pair<const char*, Block>> repeated(operands_.size(), {nullptr, {0, 0}});
       for (int64_t i = begin; i < end; ++i) {
         const int64_t outer = i / per_outer, inner = i % per_outer;
         if (outer != outer_of_base) {
@@ -307,6 +318,12 @@ class Runner {
           const Operand& o = operands_[k];
           if (o.constant) continue;
           const char* from = outer_base[k] + (r0 * o.strides[d - 2] + c0 * o.strides[d - 1]) * o.itemsize;
+          if (o.strides[d - 2] == 0 && o.strides[d - 1] == 1 && b.rows > 1) {
+            auto& [before, size] = repeated[k];
+            at[k] = gather_slot(memory, k);
+            if (from == before && b.columns == size.columns && b.rows <= size.rows) continue;
+            before = from, size = b;
+          }
           at[k] = gather(o, from, gather_slot(memory, k), b);
         }
         char* to = out_.data<char>() + ((outer * rows + r0) * columns + c0) * out_size;
