@@ -23,12 +23,12 @@ SYSTEM_LIBRARIES |= {"linux-vdso", "ld-linux-aarch64"}
 
 
 def test_import_is_quick():
-    """Milliseconds of `import mlx.core`, best of five fresh interpreters."""
+    """Milliseconds of `import mlx.core`, best of five fresh interpreters, in processor time."""
     code = """
     import time
-    start = time.perf_counter()
+    start = time.process_time()
     import mlx.core
-    print(1e3 * (time.perf_counter() - start))
+    print(1e3 * (time.process_time() - start))
     """
     assert min(float(run_python(code)) for _ in range(5)) < 50
 
