@@ -105,11 +105,13 @@ iinfo::iinfo(Dtype t) : dtype(t), min(0), max(0) {
 
 namespace {
 
-void print_float(std::ostream& os, double value, int precision, int default_digits) {
-  char buffer[64];
-  const int digits = precision >= 0 ? precision : default_digits;
-  const auto [end, error] =
-      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::general, digits);
+void print_float(std::ostream& os, double value, int precision) {
+  constexpr int kMaxDecimals = 1100;  // no double has more
+  char buffer[1500];
+  char* last = buffer + sizeof buffer;
+  const auto [end, error] = precision < 0 ? std::to_chars(buffer, last, value, std::chars_format::general, 6)
+                                          : std::to_chars(buffer, last, value, std::chars_format::fixed,
+                                                          std::min(precision, kMaxDecimals));
   os.write(buffer, error == std::errc() ? end - buffer : 0);
 }
 
@@ -139,10 +141,8 @@ void PrintFormatter::print(std::ostream& os, int64_t val) { os << val; }
 void PrintFormatter::print(std::ostream& os, uint64_t val) { os << val; }
 void PrintFormatter::print(std::ostream& os, float16_t val) { print(os, static_cast<float>(val)); }
 void PrintFormatter::print(std::ostream& os, bfloat16_t val) { print(os, static_cast<float>(val)); }
-void PrintFormatter::print(std::ostream& os, float val) { print_float(os, val, format_options.precision, 6); }
-void PrintFormatter::print(std::ostream& os, double val) {
-  print_float(os, val, format_options.precision, 6);
-}
+void PrintFormatter::print(std::ostream& os, float val) { print_float(os, val, format_options.precision); }
+void PrintFormatter::print(std::ostream& os, double val) { print_float(os, val, format_options.precision); }
 void PrintFormatter::print(std::ostream& os, complex64_t val) {
   print(os, val.real());
   if (val.imag() >= 0 || std::isnan(val.imag())) os << '+';

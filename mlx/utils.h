@@ -32,7 +32,7 @@ struct StreamContext {
 };
 
 struct PrintOptions {
-  int precision = -1;  // significant digits; -1: as many as the default formatting of the dtype
+  int precision = -1;  // decimals; -1: six significant digits
 };
 
 struct PrintFormatter {

@@ -15,6 +15,7 @@ FAMILIES = (
     "op_table_reduce",
     "op_table_index",
     "op_table_linear",
+    "op_table_linalg",
     "op_table_fast",
 )
 

@@ -169,11 +169,21 @@ OPS: list[Op] = [
     ),
     product(
         "hadamard_transform",
-        [S(f(4)), S(f(3, 8)), S(f(2, 16), scale=0.5), S(f(12))],
+        [
+            S(f(4)),
+            S(f(3, 8)),
+            S(f(2, 16), scale=0.5),
+            S(f(12)),
+            S(f(2, 24)),
+            S(f(40)),
+            S(f(2, 28)),
+            S(f(2, 3, 256)),
+            S(f(1)),
+        ],
         lambda a, scale=None: (
             a @ hadamard(a.shape[-1]) * (a.shape[-1] ** -0.5 if scale is None else scale)
         ),
-        dtypes=("float16", "bfloat16", "float32"),
+        dtypes=("float16", "bfloat16", "float32", "float64"),
         smooth=False,
         eps={"float16": 4, "bfloat16": 4},
         errors=[Bad(S(f(7)), ValueError, r"\[hadamard(_transform)?\]"), Bad(S(f()), ValueError)],
@@ -182,14 +192,16 @@ OPS: list[Op] = [
 
 
 def hadamard(n: int) -> np.ndarray:
-    """Sylvester's matrix of a power of two times, for 12, the matrix whose first row was found
-    by transforming unit vectors.
+    """The matrix of order 12, 20 or 28, found by transforming unit vectors, times Sylvester's matrix
+    of a power of two.
     """
     h = np.ones((1, 1))
-    if n % 12 == 0:
-        h12 = np.array(mx.hadamard_transform(mx.eye(12), scale=1.0))
-        assert set(np.unique(h12)) == {-1.0, 1.0} and np.array_equal(h12 @ h12.T, 12 * np.eye(12))
-        h, n = h12, n // 12
+    for odd in (3, 5, 7):
+        if n % odd == 0:
+            m = 4 * odd
+            h = np.array(mx.hadamard_transform(mx.eye(m), scale=1.0))
+            assert set(np.unique(h)) == {-1.0, 1.0} and np.array_equal(h @ h.T, m * np.eye(m))
+            n //= m
     while n > 1:
-        h, n = np.kron(np.array([[1, 1], [1, -1]]), h), n // 2
+        h, n = np.kron(h, np.array([[1, 1], [1, -1]])), n // 2
     return h

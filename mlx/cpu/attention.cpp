@@ -25,7 +25,7 @@ AttentionCall call_of(const AttentionParameters& p, const Arrays& in, const std:
   c.batch = in[0].shape(0), c.heads = in[0].shape(1), c.lq = in[0].shape(2), c.d = in[0].shape(3);
   c.kv_heads = in[1].shape(1), c.lk = in[1].shape(2), c.dv = in[2].shape(3);
   c.q = operand(in[0]), c.k = operand(in[1]), c.v = operand(in[2]);
-  c.scale = p.scale, c.causal = p.causal;
+  c.scale = static_cast<float>(p.scale), c.causal = p.causal;
   if (p.mask) {
     c.mask_kind = in[3].dtype() == bool_ ? AttentionMask::boolean : AttentionMask::additive;
     c.mask = operand(in[3]);

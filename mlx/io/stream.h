@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <ios>
 #include <string>
 
@@ -18,6 +19,9 @@ class Reader {
   virtual void read(char* data, size_t n) = 0;
   virtual void read(char* data, size_t n, size_t offset) = 0;
   virtual std::string label() const = 0;
+  // May several threads read at offsets at the same time? Large arrays are then read in pieces on all of
+  // them.
+  virtual bool concurrent() const { return false; }
 };
 
 class Writer {

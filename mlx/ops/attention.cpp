@@ -26,7 +26,7 @@ array split_heads(const array& x, int groups, StreamOrDevice s) {
 Scores masked_scores(const Arrays& in, const AttentionParameters& p, StreamOrDevice s) {
   const array &q = in[0], &k = in[1], &v = in[2];
   const int heads = k.shape(1), lq = q.shape(2), lk = k.shape(2);
-  const array queries = split_heads(multiply(like(q, static_cast<double>(p.scale)), q, s), heads, s);
+  const array queries = split_heads(multiply(like(q, p.scale), q, s), heads, s);
   array scores = matmul(queries, expand_dims(swapaxes(k, -1, -2, s), 2, s), s);
   const array least = like(scores, finfo(scores.dtype()).min);
   if (p.causal) {
@@ -237,7 +237,7 @@ Batched ScaledDotProductAttentionGradient::vmap(const Arrays& inputs, const Axes
 namespace fast {
 
 array scaled_dot_product_attention(const array& queries, const array& keys, const array& values,
-                                   const float scale, const std::string& mask_mode,
+                                   const double scale, const std::string& mask_mode,
                                    std::optional<array> mask_arr, const std::optional<array>& sinks,
                                    bool force_fused, StreamOrDevice s) {
   for (const array* x : {&queries, &keys, &values})

@@ -11,7 +11,7 @@ namespace mlx::core {
 // Inputs of the forward pass are q, k, v, then the mask (broadcast to (B, N, Tq, Tk), boolean or of q's type)
 // and the sinks (float32, (N)) where there are such.
 struct AttentionParameters {
-  float scale = 1;
+  double scale = 1;
   bool causal = false, mask = false, sinks = false;
   bool operator==(const AttentionParameters&) const = default;
   size_t inputs() const { return 3u + mask + sinks; }

@@ -53,7 +53,10 @@ array concatenate(std::vector<array> arrays, int axis, StreamOrDevice s) {
   const Dtype dtype = result_type(arrays);
   bool one_is_all = false;
   for (const array& a : arrays) {
-    bool fits = a.ndim() == first.size();
+    if (a.ndim() != first.size())
+      throw invalid("concatenate", "got arrays of ", first.size(), " and ", a.ndim(),
+                    " dimensions, expected the same number");
+    bool fits = true;
     for (size_t i = 0; fits && i < first.size(); ++i)
       fits = static_cast<int>(i) == ax || a.shape()[i] == first[i];
     if (!fits)
@@ -79,7 +82,7 @@ array stack(const Arrays& arrays, int axis, StreamOrDevice s) {
   for (const array& a : arrays) {
     if (a.shape() != arrays[0].shape())
       throw invalid("stack", "got the shapes ", arrays[0].shape(), " and ", a.shape(),
-                    ", expected one shape");
+                    ", expected the same shape");
     rows.push_back(expand_dims(a, ax, s));
   }
   return concatenate(std::move(rows), ax, s);
@@ -141,7 +144,10 @@ int64_t total(const Shape& shift) {
 }  // namespace
 
 array roll(const array& a, const Shape& shift, const std::vector<int>& axes, StreamOrDevice s) {
-  if (shift.size() < axes.size())
+  // One shift serves all axes, and several shifts of one axis add up.
+  if (axes.size() == 1) return roll(a, shift, axes[0], s);
+  if (shift.size() == 1) return roll(a, shift[0], axes, s);
+  if (shift.size() != axes.size())
     throw invalid("roll", "got ", shift.size(), " shifts for ", axes.size(), " axes, expected as many");
   array out = a;
   for (size_t i = 0; i < axes.size(); ++i)

@@ -53,6 +53,7 @@ std::shared_ptr<Primitive> primitive_for(uint8_t op, const Stream& s) {
 
 Dtype operand_dtype(const OpInfo& info, Dtype common) {
   if (info.promotes_to_float) common = promote_to_float(common);
+  if (common == bool_ && info.accepts == elementwise::integers) common = uint8;
   if (!elementwise::contains(info.accepts, common.val()))
     throw invalid(info.name, "got ", common, ", which it is not defined for");
   return common;
@@ -356,9 +357,14 @@ array imag(const array& a, StreamOrDevice s) {
   return a.dtype() == complex64 ? op<elementwise::Imag>(a, s) : zeros(a.shape(), a.dtype(), s);
 }
 
+namespace {
+// Formulas of several steps on 16-bit floats: float32 within, so that the result is rounded once.
+Dtype widened(Dtype dtype) { return issubdtype(dtype, floating) && dtype != float64 ? float32 : dtype; }
+}  // namespace
+
 array round(const array& a, int decimals, StreamOrDevice s) {
   if (decimals == 0) return issubdtype(a.dtype(), inexact) ? op<elementwise::Round>(a, s) : a;
-  const Dtype dtype = promote_to_float(a.dtype());
+  const Dtype dtype = widened(promote_to_float(a.dtype()));
   const array scale(std::pow(10.0, std::abs(decimals)), dtype);
   const array x = astype(a, dtype, s);
   array y = decimals > 0 ? divide(op<elementwise::Round>(multiply(x, scale, s), s), scale, s)
@@ -384,8 +390,8 @@ std::vector<array> divmod(const array& a, const array& b, StreamOrDevice s) {
 
 namespace {
 array times(const array& a, double factor, StreamOrDevice s) {
-  const Dtype dtype = promote_to_float(a.dtype());
-  return multiply(astype(a, dtype, s), array(factor, dtype), s);
+  const Dtype dtype = promote_to_float(a.dtype()), wide = widened(dtype);
+  return astype(multiply(astype(a, wide, s), array(factor, wide), s), dtype, s);
 }
 }  // namespace
 array degrees(const array& a, StreamOrDevice s) { return times(a, 180.0 / 3.14159265358979323846, s); }

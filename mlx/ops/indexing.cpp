@@ -187,8 +187,8 @@ array take_along_axis(const array& a, const array& indices, int axis, StreamOrDe
   const int ax = checked_axis("take_along_axis", axis, a.shape());
   check_index("take_along_axis", indices);
   if (indices.ndim() != a.ndim())
-    throw invalid("take_along_axis", "got indices of shape ", indices.shape(), " for an array of shape ",
-                  a.shape(), ", expected as many dimensions");
+    throw invalid("take_along_axis", "got indices with ", indices.ndim(), " dimensions for an array with ",
+                  a.ndim(), ", expected as many");
   Shape common;
   try {
     common = broadcast_shapes(with_axis(a.shape(), ax, 1), with_axis(indices.shape(), ax, 1));

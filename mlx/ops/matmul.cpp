@@ -297,6 +297,8 @@ array vecdot(const array& a, const array& b, int axis, StreamOrDevice s) {
   if (a.shape(x) != b.shape(y))
     throw invalid("vecdot", "a and b must have the same size along axis ", axis, ", got ", a.shape(x),
                   " and ", b.shape(y));
+  if (!issubdtype(promote_types(a.dtype(), b.dtype()), inexact))
+    return sum(multiply(moveaxis(a, x, -1, s), moveaxis(b, y, -1, s), s), -1, false, s);
   const array left = expand_dims(moveaxis(a.dtype() == complex64 ? conjugate(a, s) : a, x, -1, s), -2, s);
   const array right = expand_dims(moveaxis(b, y, -1, s), -1, s);
   return squeeze(matmul(left, right, s), {-2, -1}, s);

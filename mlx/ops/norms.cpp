@@ -13,7 +13,7 @@ Dtype compute_dtype(Dtype dtype) { return dtype == float64 ? float64 : float32; 
 
 // The formula in plain operations, in the compute dtype. Inputs as Norm has them, before the result is
 // rounded.
-array plain_norm(const Arrays& in, bool centre, float eps, bool weighted, bool biased, Dtype dtype,
+array plain_norm(const Arrays& in, bool centre, double eps, bool weighted, bool biased, Dtype dtype,
                  StreamOrDevice s) {
   const Dtype wide = compute_dtype(dtype);
   array x = astype(in[0], wide, s);
@@ -27,7 +27,7 @@ array plain_norm(const Arrays& in, bool centre, float eps, bool weighted, bool b
 
 // The gradients in plain operations: dx, dweight, dbias of inputs x, (weight,) g, the last two summed over
 // `rows`.
-Arrays plain_norm_vjp(const Arrays& in, bool centre, float eps, bool weighted, const Axes& rows,
+Arrays plain_norm_vjp(const Arrays& in, bool centre, double eps, bool weighted, const Axes& rows,
                       StreamOrDevice s) {
   const Dtype dtype = in[0].dtype(), wide = compute_dtype(dtype);
   array x = astype(in[0], wide, s);
@@ -69,7 +69,7 @@ Arrays jvp_of(const ArrayFunction& fun, const Arrays& primals, const Arrays& tan
 }
 
 array norm(const char* name, bool centre, const array& x, const std::optional<array>& weight,
-           const std::optional<array>& bias, float eps, StreamOrDevice s) {
+           const std::optional<array>& bias, double eps, StreamOrDevice s) {
   if (x.ndim() == 0) throw invalid(name, "got an array without dimensions, expected at least one");
   Dtype dtype = x.dtype();
   Arrays in;
@@ -168,10 +168,10 @@ bool NormVjp::is_equivalent(const Primitive& other) const {
 }
 
 array layer_norm(const array& x, const std::optional<array>& weight, const std::optional<array>& bias,
-                 float eps, StreamOrDevice s) {
+                 double eps, StreamOrDevice s) {
   return norm("layer_norm", true, x, weight, bias, eps, s);
 }
-array rms_norm(const array& x, const std::optional<array>& weight, float eps, StreamOrDevice s) {
+array rms_norm(const array& x, const std::optional<array>& weight, double eps, StreamOrDevice s) {
   return norm("rms_norm", false, x, weight, std::nullopt, eps, s);
 }
 

@@ -9,10 +9,10 @@ namespace mlx::core::fast {
 // in their own dtypes: the weights are converted to the type that the rows are computed in.
 class Norm final : public Primitive {
  public:
-  Norm(Stream s, bool centre, float eps, bool weighted, bool biased)
+  Norm(Stream s, bool centre, double eps, bool weighted, bool biased)
       : Primitive(s), centre(centre), eps(eps), weighted(weighted), biased(biased) {}
   const bool centre;
-  const float eps;
+  const double eps;
   const bool weighted, biased;
 
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
@@ -28,10 +28,10 @@ class Norm final : public Primitive {
 // (float64 for float64), the bias's always.
 class NormVjp final : public Primitive {
  public:
-  NormVjp(Stream s, bool centre, float eps, bool weighted)
+  NormVjp(Stream s, bool centre, double eps, bool weighted)
       : Primitive(s), centre(centre), eps(eps), weighted(weighted) {}
   const bool centre;
-  const float eps;
+  const double eps;
   const bool weighted;
 
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,

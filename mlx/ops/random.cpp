@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "mlx/linalg.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
 
@@ -162,8 +163,11 @@ array randint(const array& low, const array& high, const Shape& shape, Dtype dty
               StreamOrDevice s) {
   if (!issubdtype(dtype, integer) && dtype != bool_)
     throw invalid("randint", "got ", dtype, ", expected an integer dtype or bool");
-  const array u = uniform(low, high, shape, float32, key, s);
-  return astype(maximum(u, astype(low, float32, s), s), dtype, s);
+  const array x = astype(floor(uniform(low, high, shape, float32, key, s), s), dtype, s);
+  if (dtype == bool_) return x;
+  // float32 rounds wide ranges, to bounds outside of the integers asked for too.
+  const array last = subtract(astype(high, dtype, s), array(1, dtype), s);
+  return maximum(minimum(x, last, s), astype(low, dtype, s), s);
 }
 
 array bernoulli(const array& p, const Shape& shape, const std::optional<array>& key, StreamOrDevice s) {
@@ -234,6 +238,34 @@ array categorical(const array& logits, int axis_, int num_samples, const std::op
 array categorical(const array& logits, int axis_, const std::optional<array>& key, StreamOrDevice s) {
   const int axis = checked_axis("categorical", axis_, logits.shape());
   return categorical_of(logits, axis, logits.shape(), key, s);
+}
+
+// z S + mean for standard normal z, where S is the symmetric square root of cov.
+array multivariate_normal(const array& mean, const array& cov, const Shape& shape, Dtype dtype,
+                          const std::optional<array>& key, StreamOrDevice s) {
+  constexpr const char* kName = "multivariate_normal";
+  if (dtype != float32) throw invalid(kName, "got ", dtype, ", expected float32");
+  if (mean.ndim() < 1) throw invalid(kName, "got a mean without dimensions, expected at least one");
+  if (cov.ndim() < 2)
+    throw invalid(kName, "got a cov with ", cov.ndim(), " dimensions, expected at least two");
+  const int n = mean.shape(-1);
+  if (cov.shape(-1) != n || cov.shape(-2) != n)
+    throw invalid(kName, "got a mean of shape ", mean.shape(), " and a cov of shape ", cov.shape(),
+                  ", expected (..., n) and (..., n, n)");
+  const Shape means(mean.shape().begin(), mean.shape().end() - 1),
+      covs(cov.shape().begin(), cov.shape().end() - 2);
+  const Shape batch = broadcast_shapes(means, covs);
+  Shape out = shape.empty() ? batch : shape;
+  if (broadcast_shapes(batch, out) != out)
+    throw invalid(kName, "mean and cov have the leading axes ", batch, ", which do not broadcast to ", shape);
+  out.push_back(n);
+  const array z = normal(out, float32, std::nullopt, std::nullopt, key, s);
+  const auto [w, v] = linalg::eigh(astype(cov, float32, s), "L", s);
+  // Rounding may have left an eigenvalue of 0 below it.
+  const array roots = expand_dims(sqrt(maximum(w, zeros_like(w, s), s), s), -2, s);
+  const array root = matmul(multiply(v, roots, s), matrix_transpose(v, s), s);
+  const array x = covs.empty() ? matmul(z, root, s) : squeeze(matmul(expand_dims(z, -2, s), root, s), -2, s);
+  return add(x, astype(mean, float32, s), s);
 }
 
 array laplace(const Shape& shape, Dtype dtype, const float loc, const float scale, const std::optional<array>& key,

@@ -65,7 +65,8 @@ bool RoPE::is_equivalent(const Primitive& other) const {
 array rope(const array& x, int dims, bool traditional, std::optional<float> base, float scale,
            const array& offset, const std::optional<array>& freqs, StreamOrDevice s) {
   if (x.ndim() < 3)
-    throw invalid("rope", "got an array of shape ", x.shape(), ", expected (batch, ..., length, features)");
+    throw invalid("rope", "expected an array (batch, ..., length, features) with 3 dimensions or more, got ",
+                  x.ndim());
   if (!issubdtype(x.dtype(), floating))
     throw invalid("rope", "got ", x.dtype(), ", expected a real floating dtype");
   if (dims <= 0 || dims % 2 != 0)

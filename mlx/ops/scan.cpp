@@ -1,6 +1,8 @@
 // cumsum, cumprod, cummax, cummin, logcumsumexp; diff.
 #include "mlx/ops/scan.h"
 
+#include <limits>
+
 #include "mlx/ops.h"
 
 namespace mlx::core {
@@ -28,16 +30,17 @@ array scan(Accumulation kind, const array& a, int axis, bool reverse, bool inclu
   return make<Scan>(a.shape(), a.dtype(), s, {a}, kind, axis, reverse, inclusive);
 }
 
-// sum over the elements k that a scan lets see i, of g[k] * exp(x[i] - y[k]), for g of either sign: a
-// log-sum-exp of each sign's part. `from` and `to` are -y and x, or the other way round for jvp.
-array signed_exponentials(const array& g, const array& from, const array& to, int axis, bool reverse,
-                          bool inclusive, StreamOrDevice s) {
-  const auto part = [&](const array& positive) {
-    const array logs = add(log(maximum(positive, zeros_of(g), s), s), from, s);
-    return exp(add(logcumsumexp(logs, axis, reverse, inclusive, s), to, s), s);
-  };
-  return subtract(part(g), part(negative(g, s)), s);
-}
+// The weights of an inclusive y = logcumsumexp(x): of x[i] in y[i], exp(x[i] - y[i]), and of y[i-1] in y[i],
+// exp(y[i-1] - y[i]). None is above 1, so that sums along the line neither overflow nor cancel. Where y[i] is
+// -inf nothing has been seen yet: weights and derivatives are 0.
+struct LogWeights {
+  LogWeights(const array& x, const array& y, int axis, bool reverse, StreamOrDevice s)
+      : finite(where(isneginf(y, s), zeros_of(y), y, s)),
+        own(exp(subtract(x, finite, s), s)),
+        carried(exp(subtract(shift(y, axis, reverse, -std::numeric_limits<double>::infinity(), s), finite, s),
+                    s)) {}
+  array finite, own, carried;
+};
 
 // Where the running extreme that stands at each element was found: the last place up to there whose value is
 // it.
@@ -56,9 +59,8 @@ Arrays Scan::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, c
   const array& x = primals[0];
   const StreamOrDevice s = stream();
   // An exclusive scan is an inclusive one moved by a place: so is its gradient.
-  const array g = inclusive || kind == Accumulation::sum || kind == Accumulation::logaddexp
-                      ? cotangents[0]
-                      : shift(cotangents[0], axis, !reverse, 0, s);
+  const array g =
+      inclusive || kind == Accumulation::sum ? cotangents[0] : shift(cotangents[0], axis, !reverse, 0, s);
   switch (kind) {
     case Accumulation::sum:
       return {cumsum(g, axis, !reverse, inclusive, s)};
@@ -73,8 +75,11 @@ Arrays Scan::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, c
       const array y = inclusive ? outputs[0] : scan(kind, x, axis, reverse, true, s);
       return {scatter_add_axis(zeros_of(x), holder(x, y, axis, reverse, s), g, axis, s)};
     }
-    default:
-      return {signed_exponentials(g, negative(outputs[0], s), x, axis, !reverse, inclusive, s)};
+    default: {  // dx[i] = own[i] (g[i] + carried[i+1] (g[i+1] + ...))
+      const array y = inclusive ? outputs[0] : scan(kind, x, axis, reverse, true, s);
+      const LogWeights w(x, y, axis, reverse, s);
+      return {multiply(w.own, recurrence(shift(w.carried, axis, !reverse, 0, s), g, axis, !reverse, s), s)};
+    }
   }
 }
 
@@ -92,10 +97,9 @@ Arrays Scan::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) {
       const array y = scan(kind, x, axis, reverse, true, s);
       return {placed(take_along_axis(t, holder(x, y, axis, reverse, s), axis, s))};
     }
-    default: {
-      const array y = scan(kind, x, axis, reverse, inclusive, s);
-      const array dy = signed_exponentials(t, x, negative(y, s), axis, reverse, inclusive, s);
-      return {where(isneginf(y, s), zeros_of(dy), dy, s)};
+    default: {  // dy[i] = carried[i] dy[i-1] + own[i] t[i]
+      const LogWeights w(x, scan(kind, x, axis, reverse, true, s), axis, reverse, s);
+      return {placed(recurrence(w.carried, multiply(w.own, t, s), axis, reverse, s))};
     }
   }
 }

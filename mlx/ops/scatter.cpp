@@ -198,8 +198,8 @@ array scatter_along(const char* op, Reduce reduce, const array& a, const array& 
   if (!issubdtype(indices.dtype(), integer))
     throw invalid(op, "got indices of ", indices.dtype(), ", expected integers");
   if (indices.ndim() != a.ndim())
-    throw invalid(op, "got indices of shape ", indices.shape(), " for an array of shape ", a.shape(),
-                  ", expected as many dimensions");
+    throw invalid(op, "got indices with ", indices.ndim(), " dimensions for an array with ", a.ndim(),
+                  ", expected as many");
   Shape shape = a.shape();
   shape[static_cast<size_t>(ax)] = 1;
   Shape common;

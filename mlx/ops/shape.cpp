@@ -233,7 +233,7 @@ array diagonal(const array& a, int offset, int axis1, int axis2, StreamOrDevice 
 array diag(const array& a, int k, StreamOrDevice s) {
   if (a.ndim() == 2) return diagonal(a, k, 0, 1, s);
   if (a.ndim() != 1)
-    throw invalid("diag", "got an array of shape ", a.shape(), ", expected one or two dimensions");
+    throw invalid("diag", "got an array with ", a.ndim(), " dimensions, expected one or two");
   const int n = a.shape(0) + std::abs(k);
   // Row i holds a[i - above].
   const int above = std::max(0, -k);

@@ -247,8 +247,8 @@ std::vector<array> split(const array& a, int num_splits, int axis, StreamOrDevic
   if (num_splits <= 0) throw invalid("split", "got ", num_splits, " pieces, expected at least 1");
   const int size = a.shape(ax);
   if (size % num_splits != 0)
-    throw invalid("split", "axis ", axis, " of shape ", a.shape(), " has size ", size,
-                  ", expected a multiple of ", num_splits);
+    throw invalid("split", "no ", num_splits, " equal pieces along axis ", axis, " of an array of shape ",
+                  a.shape());
   Shape ends;
   for (int i = 1; i < num_splits; ++i) ends.push_back(i * (size / num_splits));
   return split(a, ends, ax, s);

@@ -35,8 +35,8 @@ Arrays placeholders(const Arrays& inputs, Axes& axes, int& size) {
     axes[i] = checked_axis("vmap", axes[i] < -1 ? axes[i] + 1 : axes[i], in.shape());
     const int n = in.shape(axes[i]);
     if (size >= 0 && n != size)
-      throw invalid("vmap", "argument ", i, " has size ", n, " along its mapped axis ", axes[i],
-                    ", expected ", size, " as the others have");
+      throw invalid("vmap", "got sizes ", size, " and ", n,
+                    " along the mapped axes, expected one size: argument ", i, " has shape ", in.shape());
     size = n;
     Shape shape = in.shape();
     shape.erase(shape.begin() + axes[i]);

@@ -10,6 +10,10 @@ void bad_type(Where where, const char* expected, nb::handle got) {
   std::string text = std::string(where.function) + "(): argument '" + where.argument + "'";
   if (where.position > 0) text += " (position " + std::to_string(where.position) + ")";
   text += std::string(" must be ") + expected + ", not " + Py_TYPE(got.ptr())->tp_name;
+  if (!PyType_Check(got.ptr()) && nb::hasattr(got, "dtype")) {
+    const nb::object dtype = got.attr("dtype");
+    text += std::string(" with dtype ") + nb::str(nb::handle(dtype)).c_str();
+  }
   throw nb::type_error(text.c_str());
 }
 
@@ -37,7 +41,9 @@ bool read_int64(PyObject* o, int64_t& out) {
 }
 
 bool is_int(nb::handle h) {
-  return PyLong_Check(h.ptr()) || (!is_array(h.ptr()) && !PyFloat_Check(h.ptr()) && PyIndex_Check(h.ptr()));
+  // Array types of other libraries have __index__ too, for what has one element; they are sequences besides.
+  PyObject* o = h.ptr();
+  return PyLong_Check(o) || (!is_array(o) && !PyFloat_Check(o) && PyIndex_Check(o) && !PySequence_Check(o));
 }
 
 namespace {

@@ -209,6 +209,10 @@ nb::object to_numpy(nb::handle self, nb::handle dtype, nb::handle copy) {
                                   "needs a copy");
     source = wrap(core::astype(*a, core::float32));
   }
+  // Not the array itself: NumPy swallows the error of a buffer that cannot be given and calls this function
+  // again.
+  source = nb::steal(PyMemoryView_FromObject(source.ptr()));
+  if (!source.is_valid()) throw nb::python_error();
   nb::module_ numpy = nb::module_::import_("numpy");
   nb::dict options;
   if (!dtype.is_none()) options["dtype"] = dtype;

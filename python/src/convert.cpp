@@ -154,7 +154,9 @@ std::optional<array> from_array_like(nb::handle h, bool keep_double) {
     nb::object bits = h.attr("view")("uint16");
     if (std::optional<array> a = from_buffer(bits, false, false)) return core::view(*a, core::bfloat16);
   }
-  if (nb::hasattr(h, "__dlpack__") && nb::hasattr(h, "__dlpack_device__")) {
+  // Who has a buffer with elements unknown here (text, dates) has no better tensor.
+  const bool has_buffer = PyObject_CheckBuffer(h.ptr());
+  if (!has_buffer && nb::hasattr(h, "__dlpack__") && nb::hasattr(h, "__dlpack_device__")) {
     array a = from_dlpack(h, true, "array");
     return !keep_double && a.dtype() == core::float64 ? core::astype(a, core::float32) : a;
   }

@@ -194,9 +194,11 @@ Returns:
 void init_printing(nb::module_& m) {
   core::get_global_formatter().capitalize_bool = true;
   nb::class_<core::PrintOptions>(m, "PrintOptions", "How arrays are printed.")
-      .def("__init__", [](core::PrintOptions* self, int precision) { new (self) core::PrintOptions{precision}; },
-           "precision"_a = -1)
-      .def_rw("precision", &core::PrintOptions::precision, "Significant digits of floats; -1 is the default.");
+      .def(
+          "__init__",
+          [](core::PrintOptions* self, int precision) { new (self) core::PrintOptions{precision}; },
+          "precision"_a = -1)
+      .def_rw("precision", &core::PrintOptions::precision, "Decimals of floats; -1: six significant digits.");
   nb::class_<PrintScope>(m, "_PrintOptionsContext", "Print options that hold inside a ``with`` block.")
       .def("__init__", [](PrintScope* self, const core::PrintOptions& o) { new (self) PrintScope{o, {}}; }, nb::arg(),
            nb::sig("def __init__(self, arg: PrintOptions, /) -> None"))
@@ -215,8 +217,9 @@ void init_printing(nb::module_& m) {
              self.saved.pop_back();
            },
            nb::sig("def __exit__(self, *args) -> None"));
-  m.def("set_printoptions", [](int precision) { core::set_printoptions({precision}); }, "precision"_a = -1,
-        "How many significant digits of floats are printed; -1 is the default.");
+  m.def(
+      "set_printoptions", [](int precision) { core::set_printoptions({precision}); }, "precision"_a = -1,
+      "How many decimals of floats are printed; -1 is the default, six significant digits.");
   m.def("get_printoptions", [] { return options(); }, nb::sig("def get_printoptions() -> PrintOptions"),
         "The options in force.");
   m.def("printoptions", [](int precision) { return PrintScope{{precision}, {}}; }, "precision"_a = -1,

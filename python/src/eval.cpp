@@ -36,9 +36,27 @@ void export_to_dot(nb::object file, nb::args args, nb::kwargs kwargs) {
   opened.attr("close")();
 }
 
+nb::object depends(nb::handle inputs, nb::handle dependencies) {
+  const auto several = [](nb::handle h, const char* name, int position) {
+    const array* one = as_array(h);
+    return one ? Arrays{*one} : to_arrays(h, {"depends", name, position});
+  };
+  const Arrays out = core::depends(several(inputs, "inputs", 1), several(dependencies, "dependencies", 2));
+  return is_array(inputs.ptr()) ? wrap(out[0]) : wrap_list(out);
+}
+
 }  // namespace
 
 void init_eval(nb::module_& m) {
+  m.def("depends", &depends, "inputs"_a, "dependencies"_a,
+        nb::sig("def depends(inputs: array | Sequence[array], dependencies: array | Sequence[array])"),
+        R"(The same arrays, but evaluated only after others are.
+
+Args:
+  inputs: an array or several.
+  dependencies: an array or several, which are evaluated first.
+Returns:
+  An array, or a list where ``inputs`` is a sequence.)");
   m.def("eval",
         [](nb::args args) {
           Arrays arrays = arrays_of(args);

@@ -16,8 +16,8 @@ array rope(nb::handle a, int dims, bool traditional, std::optional<float> base, 
   return core::fast::rope(x, dims, traditional, base, scale, to_array(offset, {"rope", "offset", 0}), f, s);
 }
 
-array attention(nb::handle q, nb::handle k, nb::handle v, float scale, nb::handle mask, nb::handle sinks, bool fused,
-                StreamOrDevice s) {
+array attention(nb::handle q, nb::handle k, nb::handle v, double scale, nb::handle mask, nb::handle sinks,
+                bool fused, StreamOrDevice s) {
   const char* f = "scaled_dot_product_attention";
   std::string mode;
   std::optional<array> mask_array;
@@ -36,14 +36,16 @@ array attention(nb::handle q, nb::handle k, nb::handle v, float scale, nb::handl
 
 void init_fast(nb::module_& parent) {
   nb::module_ m = parent.def_submodule("fast", "Operations of neural networks, each computed in one pass.");
-  m.def("rms_norm",
-        [](nb::handle x, nb::handle weight, float eps, StreamOrDevice s) {
-          return wrap(core::fast::rms_norm(to_array(x, {"rms_norm", "x", 1}),
-                                           to_optional_array(weight, {"rms_norm", "weight", 2}), eps, s));
-        },
-        "x"_a, "weight"_a.none(), "eps"_a, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def rms_norm(x: array, weight: array | None, eps: float, *, stream: StreamOrDevice = None) -> array"),
-        R"(Root mean square normalisation, ``x / sqrt(mean(x^2) + eps) * weight`` over the last axis.
+  m.def(
+      "rms_norm",
+      [](nb::handle x, nb::handle weight, double eps, StreamOrDevice s) {
+        return wrap(core::fast::rms_norm(to_array(x, {"rms_norm", "x", 1}),
+                                         to_optional_array(weight, {"rms_norm", "weight", 2}), eps, s));
+      },
+      "x"_a, "weight"_a.none(), "eps"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def rms_norm(x: array, weight: array | None, eps: float, *, stream: StreamOrDevice = None) -> "
+              "array"),
+      R"(Root mean square normalisation, ``x / sqrt(mean(x^2) + eps) * weight`` over the last axis.
 
 Args:
   x: at least one dimension. Sums are taken in float32.
@@ -55,16 +57,17 @@ Returns:
 Raises:
   ValueError: the weight's size is not that of the last axis.
 Source: Root Mean Square Layer Normalization, arXiv:1910.07467.)");
-  m.def("layer_norm",
-        [](nb::handle x, nb::handle weight, nb::handle bias, float eps, StreamOrDevice s) {
-          return wrap(core::fast::layer_norm(to_array(x, {"layer_norm", "x", 1}),
-                                             to_optional_array(weight, {"layer_norm", "weight", 2}),
-                                             to_optional_array(bias, {"layer_norm", "bias", 3}), eps, s));
-        },
-        "x"_a, "weight"_a.none(), "bias"_a.none(), "eps"_a, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def layer_norm(x: array, weight: array | None, bias: array | None, eps: float, *, "
-                "stream: StreamOrDevice = None) -> array"),
-        R"(Layer normalisation, ``(x - mean(x)) / sqrt(var(x) + eps) * weight + bias`` over the last axis.
+  m.def(
+      "layer_norm",
+      [](nb::handle x, nb::handle weight, nb::handle bias, double eps, StreamOrDevice s) {
+        return wrap(core::fast::layer_norm(to_array(x, {"layer_norm", "x", 1}),
+                                           to_optional_array(weight, {"layer_norm", "weight", 2}),
+                                           to_optional_array(bias, {"layer_norm", "bias", 3}), eps, s));
+      },
+      "x"_a, "weight"_a.none(), "bias"_a.none(), "eps"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def layer_norm(x: array, weight: array | None, bias: array | None, eps: float, *, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(Layer normalisation, ``(x - mean(x)) / sqrt(var(x) + eps) * weight + bias`` over the last axis.
 
 Args:
   x: at least one dimension. Sums are taken in float32.
@@ -115,15 +118,16 @@ Args:
 Raises:
   ValueError: both or neither of ``base`` and ``freqs`` are given, or the sizes do not fit.
 Source: RoFormer, arXiv:2104.09864.)");
-  m.def("scaled_dot_product_attention",
-        [](nb::handle q, nb::handle k, nb::handle v, float scale, nb::handle mask, nb::handle sinks, bool fused,
-           StreamOrDevice s) { return wrap(attention(q, k, v, scale, mask, sinks, fused, s)); },
-        "q"_a, "k"_a, "v"_a, nb::kw_only(), "scale"_a, "mask"_a = nb::none(), "sinks"_a = nb::none(),
-        "force_fused"_a = false, "stream"_a = nb::none(),
-        nb::sig("def scaled_dot_product_attention(q: array, k: array, v: array, *, scale: float, "
-                "mask: None | str | array = None, sinks: array | None = None, force_fused: bool = False, "
-                "stream: StreamOrDevice = None) -> array"),
-        R"(Attention, ``softmax(scale * q k^T + mask) v``, without storing the matrix of scores.
+  m.def(
+      "scaled_dot_product_attention",
+      [](nb::handle q, nb::handle k, nb::handle v, double scale, nb::handle mask, nb::handle sinks,
+         bool fused, StreamOrDevice s) { return wrap(attention(q, k, v, scale, mask, sinks, fused, s)); },
+      "q"_a, "k"_a, "v"_a, nb::kw_only(), "scale"_a, "mask"_a = nb::none(), "sinks"_a = nb::none(),
+      "force_fused"_a = false, "stream"_a = nb::none(),
+      nb::sig("def scaled_dot_product_attention(q: array, k: array, v: array, *, scale: float, "
+              "mask: None | str | array = None, sinks: array | None = None, force_fused: bool = False, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(Attention, ``softmax(scale * q k^T + mask) v``, without storing the matrix of scores.
 
 Args:
   q: shape (batch, heads, queries, features).

@@ -1,4 +1,4 @@
-// mlx.core.linalg: norms and products of vectors.
+// mlx.core.linalg: norms, products of vectors, factorizations.
 #include "mlx/linalg.h"
 
 #include <string>
@@ -56,6 +56,77 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: the axis has another size.)");
+  linalg.def(
+      "qr",
+      [](nb::handle a, StreamOrDevice s) {
+        auto [q, r] = core::linalg::qr(to_array(a, {"qr", "a", 1}), s);
+        return nb::make_tuple(wrap(q), wrap(r));
+      },
+      "a"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def qr(a: array, *, stream: StreamOrDevice = None) -> tuple[array, array]"),
+      R"(The factors of matrices ``a = Q R``: orthonormal columns and an upper triangle.
+
+Args:
+  a: matrices (..., m, n) in float32 or float64.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  Q (..., m, k) and R (..., k, n) with k = min(m, n).
+Raises:
+  ValueError: there are fewer than two dimensions, or another dtype.)");
+  const char* symmetric_arguments = R"(
+
+Args:
+  a: matrices (..., n, n) in float32 or float64.
+  UPLO: the triangle that is looked at, "L" or "U"; the other one is taken to be its mirror image.
+  stream: where to run; ``None`` is the default stream.
+)";
+  linalg.def(
+      "eigh",
+      [](nb::handle a, const std::string& uplo, StreamOrDevice s) {
+        auto [w, v] = core::linalg::eigh(to_array(a, {"eigh", "a", 1}), uplo, s);
+        return nb::make_tuple(wrap(w), wrap(v));
+      },
+      "a"_a, "UPLO"_a = "L", nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def eigh(a: array, UPLO: str = 'L', *, stream: StreamOrDevice = None) -> tuple[array, array]"),
+      (std::string("Eigenvalues and eigenvectors of symmetric matrices.") + symmetric_arguments +
+       R"(Returns:
+  The values (..., n), ascending, and the vectors (..., n, n), one a column.
+Raises:
+  ValueError: the matrices are not square, or have another dtype.)")
+          .c_str());
+  linalg.def(
+      "eigvalsh",
+      [](nb::handle a, const std::string& uplo, StreamOrDevice s) {
+        return wrap(core::linalg::eigvalsh(to_array(a, {"eigvalsh", "a", 1}), uplo, s));
+      },
+      "a"_a, "UPLO"_a = "L", nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def eigvalsh(a: array, UPLO: str = 'L', *, stream: StreamOrDevice = None) -> array"),
+      (std::string("Eigenvalues of symmetric matrices.") + symmetric_arguments + R"(Returns:
+  The values (..., n), ascending.
+Raises:
+  ValueError: the matrices are not square, or have another dtype.)")
+          .c_str());
+  linalg.def(
+      "solve_triangular",
+      [](nb::handle a, nb::handle b, bool upper, StreamOrDevice s) {
+        return wrap(core::linalg::solve_triangular(to_array(a, {"solve_triangular", "a", 1}),
+                                                   to_array(b, {"solve_triangular", "b", 2}), upper, s));
+      },
+      "a"_a, "b"_a, nb::kw_only(), "upper"_a = false, "stream"_a = nb::none(),
+      nb::sig(
+          "def solve_triangular(a: array, b: array, *, upper: bool = False, stream: StreamOrDevice = None) "
+          "-> array"),
+      R"(The solution ``x`` of ``a x = b`` with a triangular ``a``.
+
+Args:
+  a: matrices (..., n, n) in float32 or float64. The other triangle is not looked at.
+  b: (..., n, k), or one vector (n).
+  upper: whether ``a`` is an upper triangle.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The shape of ``b``, with the leading axes of both broadcast.
+Raises:
+  ValueError: shapes or dtypes do not go together, or, when evaluated, a diagonal has a zero.)");
   m.attr("matrix_norm") = linalg.attr("norm");
 }
 

@@ -141,6 +141,22 @@ Args:
   subscripts, *operands: as for einsum.
 Returns:
   A list of pairs of positions, and a text that describes the costs.)");
+  m.def(
+      "hadamard_transform",
+      [](nb::handle a, std::optional<float> scale, StreamOrDevice s) {
+        return wrap(core::hadamard_transform(to_array(a, {"hadamard_transform", "a", 1}), scale, s));
+      },
+      "a"_a, "scale"_a = nb::none(), "stream"_a = nb::none(),
+      nb::sig("def hadamard_transform(a: array, scale: float | None = None, stream: StreamOrDevice = None) "
+              "-> array"),
+      R"(The Walsh-Hadamard transform along the last axis: the product with a matrix of ones and minus ones.
+
+Args:
+  a: the last axis has size m * 2^k with m = 1, 12, 20 or 28. What is no real float becomes float32.
+  scale: what the product is multiplied by; ``None`` is ``1 / sqrt(size)``, which keeps lengths.
+  stream: where to run; ``None`` is the default stream.
+Raises:
+  ValueError: there is no such transform for the size.)");
 }
 
 }  // namespace mlx::python

@@ -46,7 +46,7 @@ NB_MODULE(core, m) {
   init_sort(m);
   init_matmul(m);
   init_conv(m);
-  // init_io(m);
+  init_io(m);
   init_random(m);
   init_fast(m);
   init_linalg(m);

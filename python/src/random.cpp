@@ -116,6 +116,27 @@ void define_continuous(nb::module_& m) {
   shape: the shape.
   loc: the mean; ``None`` is 0.
   scale: the standard deviation; ``None`` is 1.)", "").c_str());
+  m.def(
+      "multivariate_normal",
+      [](nb::handle mean, nb::handle cov, nb::handle shape, std::optional<Dtype> dtype, nb::handle key,
+         StreamOrDevice s) {
+        return wrap(random::multivariate_normal(
+            to_array(mean, {"multivariate_normal", "mean", 1}),
+            to_array(cov, {"multivariate_normal", "cov", 2}), shape_argument(shape, "multivariate_normal"),
+            or_float32(dtype), key_argument(key, "multivariate_normal"), s));
+      },
+      "mean"_a, "cov"_a, "shape"_a = nb::list(), "dtype"_a.sig("float32") = core::float32,
+      "key"_a = nb::none(), "stream"_a = nb::none(),
+      nb::sig(
+          "def multivariate_normal(mean: array, cov: array, shape: Sequence[int] = [], "
+          "dtype: Dtype | None = float32, key: array | None = None, stream: StreamOrDevice = None) -> array"),
+      doc("Vectors with jointly normal elements.", R"(
+  mean: the mean (..., n).
+  cov: the covariance (..., n, n), symmetric and positive semi-definite.
+  shape: the shape of the result without its last axis; where it is empty, that to which the leading axes of
+    ``mean`` and ``cov`` broadcast.)",
+          "\nReturns:\n  Shape (*shape, n).")
+          .c_str());
   m.def("truncated_normal",
         [](nb::handle low, nb::handle high, nb::handle shape, std::optional<Dtype> dtype, nb::handle key, StreamOrDevice s) {
           const array a = to_array(low, {"truncated_normal", "lower", 1});

@@ -182,7 +182,9 @@ def test_softmax_of_a_long_row():
     y = np.array(mx.softmax(mx.array(x)), np.float64)
     assert abs(y.sum() - 1) <= 1e-6
     e = np.exp(x.astype(np.float64) - x.max())
-    assert np.max(np.abs(y - e / e.sum()) / (e / e.sum())) <= 2e-6
+    # half an ulp of x - max, which is not exact in float32, and a few of the exponential and scaling
+    allowed = (np.abs(x.astype(np.float64) - x.max()) + 5) * 2**-24
+    assert np.max(np.abs(y - e / e.sum()) / (e / e.sum()) / allowed) <= 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])

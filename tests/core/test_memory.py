@@ -140,8 +140,8 @@ class TestExhaustion:
                 try:
                     mx.eval(mx.zeros(shape) + 1)
                 except (MemoryError, OverflowError, RuntimeError, ValueError) as e:
-                    assert isinstance(e, MemoryError) or 'size' in str(e).lower() or 'shape' in
-                    str(e).lower() or 'memory' in str(e).lower(), repr(e)
+                    said = any(w in str(e).lower() for w in ('size', 'shape', 'memory'))
+                    assert isinstance(e, MemoryError) or said, repr(e)
                 else:
                     raise AssertionError('no error')
                 assert a.sum().item() == 45.0
@@ -183,15 +183,15 @@ class TestExhaustion:
             a = mx.ones((1000,)) * 2
             big = mx.broadcast_to(a, (1 << 20, 1000)) + 1
             total = (a + 1).sum() + big.sum(axis=0)[0] * 0
-            resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+            soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (2 << 30, hard))
             try:
                 mx.eval(mx.contiguous(big))
             except MemoryError:
                 pass
             else:
                 raise AssertionError('no error')
-            resource.setrlimit(resource.RLIMIT_AS, (-1, -1)) if
-            resource.getrlimit(resource.RLIMIT_AS)[1] == -1 else None
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
             assert (a + 1).sum().item() == 3000.0
             assert mx.grad(lambda x: (x * x).sum())(a)[0].item() == 4.0
             """

@@ -4,7 +4,12 @@ import math
 
 import mlx.core as mx
 import numpy as np
+import pytest
 from mlx.utils import tree_flatten, tree_unflatten
+
+quantization = pytest.mark.skipif(
+    not hasattr(mx, "quantize"), reason="this build has no quantized operations"
+)
 
 
 def wave(*shape, seed=0):

@@ -9,7 +9,7 @@ import mlx.optimizers as optim
 import pytest
 from hypothesis import given, settings
 from mlx.utils import tree_flatten
-from nn_samples import arr, names
+from nn_samples import arr, names, quantization
 
 
 def test_freeze_is_idempotent_and_returns_the_module():
@@ -90,6 +90,7 @@ def test_a_parent_does_not_thaw_running_averages():
     assert names(m.trainable_parameters()) == ["layers.1.running_var"]
 
 
+@quantization
 def test_a_parent_does_not_thaw_packed_weights():
     m = nn.Sequential(nn.Linear(64, 32), nn.Embedding(4, 64), nn.Linear(32, 64, bias=False))
     nn.quantize(m, group_size=32)

@@ -5,7 +5,9 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
-from nn_samples import arr, close, names
+from nn_samples import arr, close, names, quantization
+
+pytestmark = quantization
 
 MODES = [("affine", 64, 4), ("mxfp4", 32, 4), ("mxfp8", 32, 8), ("nvfp4", 16, 4)]
 

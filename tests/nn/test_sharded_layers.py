@@ -5,7 +5,9 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 from mlx.nn.layers.distributed import shard_inplace, shard_linear
-from nn_samples import arr, close, names
+from nn_samples import arr, close, names, quantization
+
+QUANTIZED = [False, pytest.param(True, marks=quantization)]
 
 
 class Group:
@@ -22,6 +24,7 @@ class Group:
 GROUPS = [Group(0), Group(1)]
 
 
+@quantization
 def test_alone_they_are_linear_layers():
     linear, x = nn.Linear(64, 32), arr(3, 64)
     for how in ("all-to-sharded", "sharded-to-all"):
@@ -37,7 +40,7 @@ def test_alone_they_are_linear_layers():
             m(mx.zeros((2, 5)))
 
 
-@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("quantized", QUANTIZED)
 @pytest.mark.parametrize("segments", [1, 2, [16]])
 def test_all_to_sharded(quantized, segments):
     linear, x = nn.Linear(64, 32), arr(3, 64)
@@ -53,7 +56,7 @@ def test_all_to_sharded(quantized, segments):
     assert "output_dims=32" in repr(shards[0])
 
 
-@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("quantized", QUANTIZED)
 def test_sharded_to_all(quantized, monkeypatch):
     linear, x = nn.Linear(128, 32), arr(3, 128)
     source = linear.to_quantized() if quantized else linear
@@ -65,7 +68,7 @@ def test_sharded_to_all(quantized, monkeypatch):
     assert all(m.bias.shape == (32,) for m in shards) and "input_dims=128" in repr(shards[1])
 
 
-@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("quantized", QUANTIZED)
 def test_segments_of_inputs(quantized, monkeypatch):
     linear, x = nn.Linear(192, 32, bias=False), arr(3, 192)
     source = linear.to_quantized(group_size=32) if quantized else linear
@@ -85,6 +88,7 @@ def test_gradients_are_summed(monkeypatch):
     close(gx, 10 * np.tile(np.array(m.weight).sum(0), (2, 1)))
 
 
+@quantization
 def test_frozen_state_is_carried_over():
     linear = nn.Linear(128, 32).freeze(keys="bias")
     m = nn.AllToShardedLinear.from_linear(linear, group=GROUPS[1])
@@ -96,6 +100,7 @@ def test_frozen_state_is_carried_over():
     assert names(q.unfreeze().trainable_parameters()) == ["bias"]
 
 
+@quantization
 def test_new_layers():
     for g in GROUPS:
         assert nn.AllToShardedLinear(6, 4, group=g).weight.shape == (2, 6)

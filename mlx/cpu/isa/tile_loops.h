@@ -10,6 +10,7 @@
 #include "mlx/cpu/isa/values_complex.h"
 #include "mlx/cpu/isa/values_int.h"
 #include "mlx/cpu/isa/values_real.h"
+#include "mlx/cpu/isa/vector_values.h"
 
 #if defined(__clang__)
 // Calls of the C library stay scalar: no need to say so for each.
@@ -58,19 +59,34 @@ inline constexpr bool calls_library =
 template <class R, class T>
 inline constexpr bool per_element = one_of<R, row::Lgamma, row::Digamma, row::Polygamma>;
 template <class R>
-inline constexpr bool per_element<R, double> = calls_library<R> ||
-                                               (MLX_ISA_LEVEL == 2 && one_of<R, row::Sin, row::Cos>);
+inline constexpr bool per_element<R, double> =
+    calls_library<R> || (MLX_ISA_LEVEL == 2 && one_of<R, row::Sin, row::Cos>);
 template <class R>
 inline constexpr bool per_element<R, c64> =
     calls_library<R> || one_of<R, row::Exp, row::Log, row::Sin, row::Cos, row::Tanh, row::Sqrt, row::Rsqrt>;
 template <class R, Int T>
-inline constexpr bool per_element<R, T> = one_of<R, row::Power> ||
-                                          (sizeof(T) == 8 && one_of<R, row::FloorDivide, row::Remainder>);
+inline constexpr bool per_element<R, T> =
+    one_of<R, row::Power> || (sizeof(T) == 8 && one_of<R, row::FloorDivide, row::Remainder>);
+
+#if MLX_ISA_LEVEL >= 4
+template <class R, class... T>
+inline constexpr bool has_vector_value = false;
+template <class R>
+inline constexpr bool has_vector_value<R, float, float> = requires(__m512 x) { vector_value(R{}, x); };
+#endif
 
 // n is a multiple of lanes, or anything where rows are computed per element.
 template <class R, int64_t Lanes, class O, class... In>
 MLX_OUTLINED void whole_vectors(O* out, int64_t n, const In*... in) {
   n &= -Lanes;
+#if MLX_ISA_LEVEL >= 4
+  if constexpr (has_vector_value<R, O, In...>) {
+    static_assert(Lanes % 16 == 0);
+    for (int64_t i = 0; i < n; i += 16)
+      _mm512_storeu_ps(out + i, vector_value(R{}, _mm512_loadu_ps(in + i)...));
+    return;
+  }
+#endif
   MLX_INDEPENDENT
   for (int64_t i = 0; i < n; ++i) out[i] = stored<O>(value(R{}, in[i]...));
 }
@@ -99,6 +115,9 @@ void run(O* out, int64_t n, const In*... in) {
   }
 }
 
+template <class R>
+inline constexpr bool slow_in_vectors = one_of<R, row::LogAddExp>;
+
 // Rows with `is_slow` and `slow_value` for rare arguments that the vector code leaves out.
 template <class R, class O, class T, class... In>
 void run_with_care(O* out, int64_t n, const In*... in) {
@@ -114,6 +133,15 @@ void run_with_care(O* out, int64_t n, const In*... in) {
     // The copies are for tiles computed in place.
     [&](const Padded<In, piece>&... copy) {
       run<R, O, T>(out + begin, m, copy.item...);
+      if constexpr (slow_in_vectors<R>) {
+        // Branch-free slow code costs less for all of them than for many of them one by one.
+        alignas(64) O careful[piece];
+        MLX_INDEPENDENT
+        for (int64_t i = 0; i < piece; ++i) careful[i] = slow_value(R{}, copy.item[i]...);
+        for (int64_t i = 0; i < m; ++i)
+          out[begin + i] = is_slow(R{}, copy.item[i]...) ? careful[i] : out[begin + i];
+        return;
+      }
       for (int64_t i = 0; i < m; ++i)
         if (is_slow(R{}, copy.item[i]...)) out[begin + i] = stored<O>(slow_value(R{}, copy.item[i]...));
     }(Padded<In, piece>(in + begin, m)...);

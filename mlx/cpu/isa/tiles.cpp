@@ -1,5 +1,4 @@
-// The table of this instruction set, and the functions that only move items: select, fill, gather, scatter,
-// transpose.
+// The table of this instruction set, and the functions that only move items: select, fill, gather, scatter.
 #include "mlx/cpu/isa/tiles.h"
 
 #include "mlx/cpu/isa/tile_loops.h"
@@ -42,28 +41,11 @@ void scatter_items(void* out, int64_t stride, const void* in, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i * stride] = x[i];
 }
 
-// Squares of one cache line a side: every line of both matrices is then used up while it is in L1.
-template <class U>
-void transpose_items(void* out, const void* in, int64_t rows, int64_t columns, int64_t stride) {
-  constexpr int64_t side = 64 / sizeof(U);
-  U* y = static_cast<U*>(out);
-  const U* x = static_cast<const U*>(in);
-  for (int64_t r0 = 0; r0 < rows; r0 += side) {
-    const int64_t height = rows - r0 < side ? rows - r0 : side;
-    for (int64_t c0 = 0; c0 < columns; c0 += side) {
-      const int64_t width = columns - c0 < side ? columns - c0 : side;
-      for (int64_t r = r0; r < r0 + height; ++r)
-        for (int64_t c = c0; c < c0 + width; ++c) y[r * columns + c] = x[r + c * stride];
-    }
-  }
-}
-
 template <class U>
 void enter_copies_of(Tiles& tiles, int size) {
   tiles.fill[size] = fill_items<U>;
   tiles.gather[size] = gather_items<U>;
   tiles.scatter[size] = scatter_items<U>;
-  tiles.transpose[size] = transpose_items<U>;
 }
 
 // Selecting looks at no value: dtypes of one size share a function.

@@ -26,9 +26,6 @@ struct Tiles {
   // n items at in[0], in[stride], in[2 * stride] ... to consecutive places, or back. The stride counts items.
   using GatherFn = void (*)(void* out, const void* in, int64_t stride, int64_t n);
   using ScatterFn = void (*)(void* out, int64_t stride, const void* in, int64_t n);
-  // out[r * columns + c] = in[r + c * stride]: rows x columns items out of a matrix that lies the other way
-  // round.
-  using TransposeFn = void (*)(void* out, const void* in, int64_t rows, int64_t columns, int64_t stride);
 
   // By the dtype of the value operands (for select: the second and third). Null where the row does not accept
   // it.
@@ -38,11 +35,14 @@ struct Tiles {
   // int32. From complex: the real part (to bool: either part). from == to copies.
   CastFn cast[kDtypes][kDtypes];
 
+  // Two steps of float32 arithmetic in one pass: (a f b) g c, rounded twice. f: add, subtract, multiply; g: the same, or
+  // c - (a f b).
+  Fn pair[3][4];
+
   // By the logarithm of the item size: 1, 2, 4, 8 bytes.
   void (*fill[4])(void* out, const void* value, int64_t n);
   GatherFn gather[4];
   ScatterFn scatter[4];
-  TransposeFn transpose[4];
 };
 
 MLX_DECLARE_ISA_TABLE(Tiles, tiles)

@@ -118,7 +118,9 @@ inline float value(row::Erfinv, float x) { return static_cast<float>(wide::erfin
 inline float value(row::Lgamma, float x) { return static_cast<float>(special::log_gamma(x)); }
 inline float value(row::Digamma, float x) { return static_cast<float>(special::digamma(x)); }
 inline float value(row::Power, float a, float b) { return static_cast<float>(wide::power(a, b)); }
-inline float value(row::LogAddExp, float a, float b) { return static_cast<float>(wide::logaddexp(a, b)); }
+inline float value(row::LogAddExp, float a, float b) { return logaddexp(a, b); }
+inline bool is_slow(row::LogAddExp, float a, float b) { return may_cancel(a, b); }
+inline float slow_value(row::LogAddExp, float a, float b) { return static_cast<float>(wide::logaddexp(a, b)); }
 inline float value(row::Arctan2, float a, float b) { return static_cast<float>(wide::arctan2(a, b)); }
 inline float value(row::Hypot, float a, float b) { return static_cast<float>(wide::hypot(a, b)); }
 inline float value(row::Polygamma, float n, float x) { return static_cast<float>(special::polygamma(n, x)); }

@@ -104,6 +104,28 @@ inline float erf(float x) {
   return copysign(a >= 0.926f ? large : small, x);  // this way round a nan stays one
 }
 
+// log(exp(a) + exp(b)) = larger + log(1 + z), z = exp(-|a - b|).
+inline float logaddexp(float a, float b) {
+  const bool a_is_larger = a > b;
+  const float larger = a_is_larger ? a : b, smaller = a_is_larger ? b : a;
+  const float d = a == b ? 0.0f : larger - smaller;  // of infinities too
+  // What d lost in rounding counts where the result is as small as z.
+  const float back = d - larger;
+  const float gained = (smaller + back) - (larger - (d - back));
+  const float finite = d < 104.0f ? gained : 0.0f;
+  const float z0 = exp(-d);
+  const float z = fma(z0, a == b ? 0.0f : finite, z0);
+  // z + z^2 p(z) for 0 <= z <= 1: 2^-26.3
+  const float p = poly(z, -0.49999985f, 0.33332616f, -0.24987608f, 0.19891626f, -0.16105947f, 0.12414407f,
+                       -0.082338922f, 0.041361649f, -0.013342115f, 0.0020154917f);
+  return larger + fma(z * z, p, z);
+}
+// Where the two terms may cancel: the function of the same name in vmath_wide.h is asked there.
+inline bool may_cancel(float a, float b) {
+  const float larger = a > b ? a : b;
+  return (larger > -1.4f) & (larger < 0.0f);
+}
+
 // --- sin and cos. Arguments of magnitude above kTrigLimit are left to the slow functions of the same name
 // ---
 

@@ -5,12 +5,14 @@
 #include <cmath>
 #include <cstring>
 
+#include "mlx/cpu/isa/copy.h"
 #include "mlx/types/half_types.h"
 #include "tiles_test.h"
 
 namespace el = mlx::core::elementwise;
 using namespace tiles_test;
 using mlx::core::kDtypes;
+using mlx::core::cpu::CopyTable;
 
 namespace {
 
@@ -186,7 +188,7 @@ void check_half(const char* isa, const Tiles& tiles, int dtype) {
   for (int64_t i = 0; i < n; ++i) {
     const float a = x[i], b = y[i], r = z[i];
     const bool toward = std::isnan(a) || std::isnan(b) ? std::isnan(r)
-                        : a == b                       ? r == b
+                        : a == b ? r == b
                                  : (a < b) == (r > a) && r != a && (a < b ? r <= b : r >= b);
     const int distance = std::abs((x[i].bits & 0x7fff) - (z[i].bits & 0x7fff));
     if (!toward || (!std::isnan(r) && distance > 1))
@@ -195,7 +197,7 @@ void check_half(const char* isa, const Tiles& tiles, int dtype) {
 }
 
 template <class U>
-void check_moves(const char* isa, const Tiles& tiles, int size) {
+void check_moves(const char* isa, const Tiles& tiles, const CopyTable& copies, int size) {
   Random random(9);
   std::vector<U> in(4000), out(4000), expected(4000);
   for (auto& v : in) v = static_cast<U>(random.bits());
@@ -219,7 +221,7 @@ void check_moves(const char* isa, const Tiles& tiles, int size) {
       out.assign(out.size(), 0), expected = out;
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < columns; ++c) expected[r * columns + c] = in[r + c * stride];
-      tiles.transpose[size](out.data(), in.data(), rows, columns, stride);
+      copies.transpose[size](in.data(), stride, out.data(), columns, rows, columns, false);
       if (out != expected) fail("%s transpose of size %d", isa, size);
     }
   for (int64_t n : {0, 1, 7, 64, 1000}) {
@@ -236,15 +238,16 @@ int main() {
   for (Isa isa : isas_here()) {
     const char* name = mlx::core::cpu::isa_name(isa);
     const Tiles& tiles = mlx::core::cpu::tiles_for(isa);
+    const CopyTable& copies = mlx::core::cpu::copy_kernels_for(isa);
     check_complete(name, tiles);
     check_positions(name, tiles);
     check_cast_positions(name, tiles);
     check_half<mlx::core::float16_t>(name, tiles, index_of(Dtype::Val::float16));
     check_half<mlx::core::bfloat16_t>(name, tiles, index_of(Dtype::Val::bfloat16));
-    check_moves<uint8_t>(name, tiles, 0);
-    check_moves<uint16_t>(name, tiles, 1);
-    check_moves<uint32_t>(name, tiles, 2);
-    check_moves<uint64_t>(name, tiles, 3);
+    check_moves<uint8_t>(name, tiles, copies, 0);
+    check_moves<uint16_t>(name, tiles, copies, 1);
+    check_moves<uint32_t>(name, tiles, copies, 2);
+    check_moves<uint64_t>(name, tiles, copies, 3);
   }
   return finish("tiles_layout");
 }

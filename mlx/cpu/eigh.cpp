@@ -1,0 +1,205 @@
+// Eigenvalues and vectors of symmetric matrices, in double: reflections to a tridiagonal matrix, then QL
+// steps with implicit shifts (Bowdler, Martin, Reinsch, Wilkinson, "The QR and QL algorithms for symmetric
+// matrices", 1968).
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "mlx/cpu/copy.h"
+#include "mlx/cpu/isa/householder.h"
+#include "mlx/cpu/parallel.h"
+#include "mlx/graph/kernels.h"
+#include "mlx/ops/linalg.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+class Decomposition {
+ public:
+  // The matrix is n x n and finite; `a` is used up.
+  Decomposition(std::vector<double>& a, int64_t n, bool vectors) : n_(n), a_(a), d_(n), e_(n), tau_(n) {
+    tridiagonalize();
+    if (vectors) accumulate();
+    for (int64_t l = 0; l < n; ++l) solve(l);
+  }
+  const std::vector<double>& values() const { return d_; }
+  // Vector j is n elements from j * n on.
+  const std::vector<double>& vectors() const { return z_; }
+
+ private:
+  // Reflection k clears column k below the subdiagonal; its vector is kept in row k, which is done with.
+  void tridiagonalize() {
+    std::vector<double> p(n_);
+    for (int64_t k = 0; k < n_; ++k) {
+      const int64_t below = n_ - k - 1;
+      d_[k] = a_[k * n_ + k];
+      if (below == 0) break;
+      double* v = &a_[k * n_ + k + 1];
+      double squares = 0;
+      for (int64_t i = 1; i < below; ++i) squares += v[i] * v[i];
+      const double alpha = v[0];
+      if (squares == 0) {
+        e_[k] = alpha;
+        continue;
+      }
+      const double beta = -std::copysign(std::sqrt(alpha * alpha + squares), alpha);
+      e_[k] = beta;
+      tau_[k] = (beta - alpha) / beta;
+      for (int64_t i = 1; i < below; ++i) v[i] /= alpha - beta;
+      v[0] = 1;
+      // A <- A - v w^T - w v^T with w = p - (tau / 2) (p . v) v and p = tau A v.
+      rows(below, [&](int64_t i) {
+        const double* row = &a_[(k + 1 + i) * n_ + k + 1];
+        double sums[8] = {};
+        int64_t j = 0;
+        for (; j + 8 <= below; j += 8)
+          for (int64_t t = 0; t < 8; ++t) sums[t] += row[j + t] * v[j + t];
+        for (; j < below; ++j) sums[0] += row[j] * v[j];
+        p[i] = tau_[k] *
+               (((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7])));
+      });
+      const double half = 0.5 * tau_[k] * std::inner_product(v, v + below, p.begin(), 0.0);
+      for (int64_t i = 0; i < below; ++i) p[i] -= half * v[i];
+      rows(below, [&](int64_t i) {
+        double* row = &a_[(k + 1 + i) * n_ + k + 1];
+        for (int64_t j = 0; j < below; ++j) row[j] -= v[i] * p[j] + p[i] * v[j];
+      });
+    }
+  }
+
+  void accumulate() {
+    z_.assign(n_ * n_, 0.0);
+    for (int64_t i = 0; i < n_; ++i) z_[i * n_ + i] = 1;
+    parallel_ranges(n_, std::max<int64_t>(8, (1 << 14) / n_), [&](int64_t begin, int64_t end) {
+      for (int64_t j = begin; j < end; j += 8)
+        for (int64_t k = n_ - 2; k >= 0; --k)
+          if (tau_[k] != 0)
+            reflect(&a_[k * n_ + k + 1], n_ - k - 1, tau_[k], &z_[j * n_ + k + 1], n_,
+                    std::min<int64_t>(8, end - j));
+    });
+  }
+
+  // QL steps until the subdiagonal element beside eigenvalue l is negligible.
+  void solve(int64_t l) {
+    constexpr double eps = std::numeric_limits<double>::epsilon();
+    for (int step = 0;; ++step) {
+      int64_t m = l;
+      while (m + 1 < n_ && std::abs(e_[m]) > eps * (std::abs(d_[m]) + std::abs(d_[m + 1]))) ++m;
+      if (m == l) return;
+      if (step == 100) throw std::runtime_error("[linalg.eigh] the iteration did not converge");
+      double g = (d_[l + 1] - d_[l]) / (2 * e_[l]);
+      g = d_[m] - d_[l] + e_[l] / (g + std::copysign(std::hypot(g, 1.0), g));
+      double s = 1, c = 1, p = 0;
+      rotations_.clear();
+      bool cut = false;
+      for (int64_t i = m - 1; i >= l; --i) {
+        const double f = s * e_[i], b = c * e_[i], r = std::hypot(f, g);
+        e_[i + 1] = r;
+        if (r == 0) {  // the matrix falls into two parts here
+          d_[i + 1] -= p;
+          e_[m] = 0;
+          cut = true;
+          break;
+        }
+        s = f / r;
+        c = g / r;
+        g = d_[i + 1] - p;
+        const double t = (d_[i] - g) * s + 2 * c * b;
+        p = s * t;
+        d_[i + 1] = g + p;
+        g = c * t - b;
+        rotations_.push_back({c, s});
+      }
+      rotate(m - 1);
+      if (cut) continue;
+      d_[l] -= p;
+      e_[l] = g;
+      e_[m] = 0;
+    }
+  }
+
+  // The rotations of a step, of vectors i and i + 1 from i = first downwards, on parts of all vectors.
+  void rotate(int64_t first) {
+    if (z_.empty()) return;
+    constexpr int64_t kPart = 128;
+    const auto part = [&](int64_t begin, int64_t end) {
+      int64_t i = first;
+      for (const Rotation& r : rotations_) {
+        double *x = &z_[i * n_], *y = x + n_;
+        for (int64_t k = begin; k < end; ++k) {
+          const double f = y[k];
+          y[k] = r.s * x[k] + r.c * f;
+          x[k] = r.c * x[k] - r.s * f;
+        }
+        --i;
+      }
+    };
+    if (n_ <= kPart) return part(0, n_);
+    parallel_ranges(n_, kPart, part);
+  }
+
+  template <class F>
+  void rows(int64_t n, F&& f) const {
+    parallel_ranges(n, std::max<int64_t>(1, (1 << 16) / n), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) f(i);
+    });
+  }
+
+  struct Rotation {
+    double c, s;
+  };
+  int64_t n_;
+  std::vector<double>& a_;
+  std::vector<double> d_, e_, tau_, z_;
+  std::vector<Rotation> rotations_;
+};
+
+template <class T>
+void decompose(const T* in, int64_t n, T* values, T* vectors) {
+  std::vector<double> a(in, in + n * n);
+  // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
+  double largest = 0;
+  bool finite = true;
+  for (double x : a) {
+    largest = std::max(largest, std::abs(x));
+    finite = finite && std::isfinite(x);
+  }
+  if (!finite) {
+    std::fill(values, values + n, std::numeric_limits<T>::quiet_NaN());
+    if (vectors) std::fill(vectors, vectors + n * n, std::numeric_limits<T>::quiet_NaN());
+    return;
+  }
+  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  for (double& x : a) x = std::ldexp(x, -exponent);
+  const Decomposition result(a, n, vectors != nullptr);
+  std::vector<int64_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  const auto& w = result.values();
+  std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return w[i] < w[j]; });
+  for (int64_t j = 0; j < n; ++j) {
+    values[j] = static_cast<T>(std::ldexp(w[order[j]], exponent));
+    if (!vectors) continue;
+    const double* v = &result.vectors()[order[j] * n];
+    for (int64_t i = 0; i < n; ++i) vectors[i * n + j] = static_cast<T>(v[i]);
+  }
+}
+
+void eigh(const linalg::Eigh& p, const Arrays& inputs, Arrays& outputs) {
+  for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
+  const array a = row_contiguous(inputs[0]);
+  const int64_t n = a.shape(-1);
+  if (a.size() == 0) return;
+  parallel_for(static_cast<int64_t>(a.size()) / (n * n), [&](int64_t i) {
+    const auto one = [&]<class T>(T) {
+      decompose(a.data<T>() + i * n * n, n, outputs[0].data<T>() + i * n,
+                p.vectors ? outputs[1].data<T>() + i * n * n : nullptr);
+    };
+    a.dtype() == float64 ? one(double{}) : one(float{});
+  });
+}
+
+const bool registered = kernels(Device::cpu).add<linalg::Eigh>(eigh);
+
+}  // namespace
+}  // namespace mlx::core::cpu

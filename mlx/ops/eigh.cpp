@@ -1,0 +1,83 @@
+// linalg::eigh, linalg::eigvalsh. Derivatives: M. Seeger et al., "Auto-differentiating linear algebra",
+// arXiv:1710.08717.
+#include "mlx/linalg.h"
+#include "mlx/ops.h"
+#include "mlx/ops/linalg.h"
+
+namespace mlx::core::linalg {
+namespace {
+
+array flipped(const array& a, StreamOrDevice s) { return matrix_transpose(a, s); }
+
+// 1 / (w[j] - w[i]) at (i, j). Between equal eigenvalues vectors can turn freely: what depends on the
+// direction has no derivative, and for the rest it does not matter what stands here.
+array inverse_gaps(const array& w, StreamOrDevice s) {
+  const array gap = subtract(expand_dims(w, -2, s), expand_dims(w, -1, s), s);
+  const array none = equal(gap, zeros_of(gap), s);
+  return where(none, zeros_of(gap), reciprocal(where(none, ones_of(gap), gap, s), s), s);
+}
+
+Arrays decomposed(const array& a, StreamOrDevice s) {
+  auto primitive = std::make_shared<Eigh>(to_stream(s), true);
+  const auto shapes = primitive->output_shapes({a});
+  return array::make_arrays(shapes, {a.dtype(), a.dtype()}, primitive, {a});
+}
+array values_of(const array& a, StreamOrDevice s) {
+  Shape shape = a.shape();
+  shape.pop_back();
+  return make<Eigh>(std::move(shape), a.dtype(), s, {a}, false);
+}
+
+// The whole of a symmetric matrix of which one triangle is given.
+array symmetric(const char* op, const array& a, const std::string& triangle, StreamOrDevice s) {
+  check_square(op, a);
+  if (triangle != "L" && triangle != "U" && triangle != "l" && triangle != "u")
+    throw invalid(op, "UPLO must be \"L\" or \"U\", got \"", triangle, "\"");
+  const bool upper = triangle == "U" || triangle == "u";
+  return upper ? add(triu(a, 0, s), flipped(triu(a, 1, s), s), s)
+               : add(tril(a, 0, s), flipped(tril(a, -1, s), s), s);
+}
+
+}  // namespace
+
+Arrays Eigh::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays& outputs) {
+  const StreamOrDevice s = stream();
+  const Arrays parts = vectors ? outputs : decomposed(primals[0], s);
+  const array &w = parts[0], &v = parts[1], vt = flipped(v, s);
+  array middle = multiply(eye(w.shape(-1), w.dtype(), s), expand_dims(cotangents[0], -1, s), s);
+  if (vectors) middle = add(middle, multiply(inverse_gaps(w, s), matmul(vt, cotangents[1], s), s), s);
+  return {matmul(v, matmul(middle, vt, s), s)};
+}
+Arrays Eigh::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) {
+  const StreamOrDevice s = stream();
+  const Arrays parts = decomposed(primals[0], s);
+  const array &w = parts[0], &v = parts[1];
+  const array turned = matmul(flipped(v, s), matmul(tangents[0], v, s), s);
+  Arrays out{diagonal(turned, 0, -2, -1, s)};
+  if (vectors) out.push_back(matmul(v, multiply(inverse_gaps(w, s), turned, s), s));
+  return out;
+}
+Batched Eigh::vmap(const Arrays& inputs, const Axes& at) {
+  return batch_leading(inputs, at, [&](const Arrays& in) {
+    return vectors ? decomposed(in[0], stream()) : Arrays{values_of(in[0], stream())};
+  });
+}
+bool Eigh::is_equivalent(const Primitive& other) const {
+  const auto* o = same_kind(*this, other);
+  return o && o->vectors == vectors;
+}
+std::vector<Shape> Eigh::output_shapes(const Arrays& inputs) {
+  Shape values = inputs[0].shape();
+  values.pop_back();
+  return vectors ? std::vector<Shape>{values, inputs[0].shape()} : std::vector<Shape>{values};
+}
+
+std::pair<array, array> eigh(const array& a, std::string UPLO, StreamOrDevice s) {
+  const Arrays out = decomposed(symmetric("linalg.eigh", a, UPLO, s), s);
+  return {out[0], out[1]};
+}
+array eigvalsh(const array& a, std::string UPLO, StreamOrDevice s) {
+  return values_of(symmetric("linalg.eigvalsh", a, UPLO, s), s);
+}
+
+}  // namespace mlx::core::linalg

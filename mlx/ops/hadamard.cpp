@@ -1,0 +1,51 @@
+#include "mlx/ops/hadamard.h"
+
+#include <cmath>
+
+#include "mlx/ops.h"
+
+namespace mlx::core {
+
+int Hadamard::m(int64_t n) {
+  if (n <= 0) return 0;
+  int64_t odd = n;
+  while (odd % 2 == 0) odd /= 2;
+  if (odd == 1) return 1;
+  const bool known = (odd == 3 || odd == 5 || odd == 7) && n % 4 == 0;
+  return known ? static_cast<int>(4 * odd) : 0;
+}
+
+namespace {
+array transform(const array& x, double scale, bool inverse, StreamOrDevice s) {
+  return make<Hadamard>(x.shape(), x.dtype(), s, {x}, scale, inverse);
+}
+}  // namespace
+
+Arrays Hadamard::vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Arrays&) {
+  return {transform(cotangents[0], scale, !inverse, stream())};
+}
+Arrays Hadamard::jvp(const Arrays&, const Arrays& tangents, const Axes&) {
+  return {transform(tangents[0], scale, inverse, stream())};
+}
+Batched Hadamard::vmap(const Arrays& inputs, const Axes& at) {
+  return batch_leading(inputs, at,
+                       [&](const Arrays& in) { return Arrays{transform(in[0], scale, inverse, stream())}; });
+}
+bool Hadamard::is_equivalent(const Primitive& other) const {
+  const auto* p = same_kind(*this, other);
+  return p && p->scale == scale && p->inverse == inverse;
+}
+
+array hadamard_transform(const array& a, std::optional<float> scale, StreamOrDevice s) {
+  if (a.ndim() == 0)
+    throw invalid("hadamard_transform", "got an array without dimensions, expected at least one");
+  const Dtype dtype = issubdtype(a.dtype(), floating) ? a.dtype() : float32;
+  const int n = a.shape(-1);
+  if (Hadamard::m(n) == 0)
+    throw invalid("hadamard_transform", "the last axis has size ", n,
+                  ", expected m * 2^k with m = 1, 12, 20 or 28");
+  const array x = astype(a, dtype, s);
+  return transform(x, scale ? static_cast<double>(*scale) : 1 / std::sqrt(static_cast<double>(n)), false, s);
+}
+
+}  // namespace mlx::core

@@ -1,0 +1,46 @@
+"""Chains that the evaluator runs as one program: the same bits as numpy's float32, one operation at a time."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SIZES = [1, 7, 1000, 5000]
+
+
+def chain(steps: list[tuple[str, int, bool]], leaves: list, values: list):
+    """Each step combines the newest value with an earlier one or a leaf."""
+    for name, other, exchanged in steps:
+        pool = leaves + values
+        a, b = (values or leaves)[-1], pool[other % len(pool)]
+        if exchanged:
+            a, b = b, a
+        values.append(a + b if name == "+" else a - b if name == "-" else a * b)
+    return values[-1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.sampled_from("+-*"), st.integers(0, 100), st.booleans()), min_size=1, max_size=30),
+    size=st.sampled_from(SIZES),
+    seed=st.integers(0, 100),
+)
+def test_arithmetic_has_the_bits_of_single_operations(steps, size, seed):
+    rng = np.random.default_rng(seed)
+    leaves = [rng.normal(size=size).astype(np.float32), rng.normal(size=size).astype(np.float32), np.float32(0.7)]
+    with np.errstate(all="ignore"):
+        expected = chain(steps, leaves, [])
+    got = chain(steps, [mx.array(leaf) for leaf in leaves], [])
+    assert np.array_equal(np.array(got), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_a_value_used_twice_is_kept(strided):
+    x = np.random.default_rng(0).normal(size=(64, 128)).astype(np.float32)
+    a = mx.array(x).T if strided else mx.array(x)
+    n = x.T if strided else x
+    p, q = a * a, n * n
+    assert np.array_equal(np.array((p - a) * p + (a - p)), (q - n) * q + (n - q))
