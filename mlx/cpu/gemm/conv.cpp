@@ -273,7 +273,9 @@ void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, co
   }
   const bool pairs = e == kBf16 && t.gemm.bf16.tile && s.in_channels / s.groups % 2 == 0;
   if (s.groups == s.in_channels && s.out_channels == s.in_channels && s.groups > 1) {
-    for (const Phase& phase : phases(s)) depthwise(t, s, phase, e, input, weight, output);
+    for (const Phase& phase : phases(s))
+      (e == kF64 ? depthwise(t, s, phase, e, input, weight, output)
+                 : conv_channelwise(t, s, phase, input, weight, output));
   } else if (few_channels(s) && (e == kF64 || pairs)) {
     const Padded padded(s, input, kElemSize[e]);
     for (const Phase& phase : phases(padded.shape))

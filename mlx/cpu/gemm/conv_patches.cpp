@@ -55,7 +55,7 @@ PatchSpace::PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, c
       t_(t),
       input_(static_cast<const char*>(input)),
       channels_(s.in_channels / s.groups),
-      in_place_(e_ == kF32 && slack == 0) {
+      in_place_((e_ == kF32 && slack == 0) || p.taps.empty()) {
   if (p.taps.empty()) return;
   for (size_t i = 0; i < 3; ++i) {
     int64_t low = p.taps[0].offset[i], high = low;

@@ -81,7 +81,7 @@ class PatchSpace {
   const int64_t channels_;
   Dims low_ = {0, 0, 0}, reach_ = {0, 0, 0};  // smallest offset of a tap, and largest less smallest
   bool in_place_;
-  int64_t pixel_, row_, plane_, image_, floats_ = 0;
+  int64_t pixel_ = 0, row_ = 0, plane_ = 0, image_ = 0, floats_ = 0;
 };
 
 }  // namespace mlx::core::cpu::gemm_detail

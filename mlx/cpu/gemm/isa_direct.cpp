@@ -177,6 +177,40 @@ void turned(const DirectTile& t) {
   write<M, NV>(t, acc);
 }
 
+template <int M, bool Whole>
+MLX_INLINE void channels(const DirectTile& t, int64_t j, int n) {
+  const auto at = [&](const float* p) { return Whole ? load(p) : load_first(p, n); };
+  vf acc[M] = {};
+  for (int64_t r = 0; r < t.count; ++r) {
+    const float* a = t.a + t.runs[r].a + j;
+    const vf w = at(t.b + t.runs[r].b + j);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) acc[i] = fma(at(a + i * t.a_stride), w, acc[i]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < M; ++i) {
+    if constexpr (Whole) {
+      store(t.c + i * t.ldc + j, acc[i]);
+    } else {
+      store_first(t.c + i * t.ldc + j, acc[i], n);
+    }
+  }
+}
+template <int M>
+void channelwise(const DirectTile& t) {
+  int64_t j = 0;
+  for (; j + kL <= t.cols; j += kL) channels<M, true>(t, j, kL);
+  if (j < t.cols) channels<M, false>(t, j, static_cast<int>(t.cols - j));
+}
+template <int... M>
+void any_channelwise(const DirectTile& t, std::integer_sequence<int, M...>) {
+  static constexpr DirectFn of[] = {nullptr, channelwise<M + 1>...};
+  of[t.rows](t);
+}
+void any_channelwise(const DirectTile& t) {
+  any_channelwise(t, std::make_integer_sequence<int, gemm_detail::kChannelwiseRows>{});
+}
+
 // The kernels of NV vectors, by their number of rows.
 template <int NV, class>
 struct Kernels;
@@ -212,8 +246,10 @@ void any_turned(const DirectTile& t) {
 }  // namespace
 
 const gemm_detail::DirectTable& direct_kernels_table() {
-  static constexpr gemm_detail::DirectTable table = {
-      kL, {0, kRows1, kRows2, kRows4, kRows4}, any_patches, any_split<2>, any_split<4>, any_turned};
+  static constexpr gemm_detail::DirectTable table = {kL,           {0, kRows1, kRows2, kRows4, kRows4},
+                                                     any_patches,  any_split<2>,
+                                                     any_split<4>, any_channelwise,
+                                                     any_turned};
   return table;
 }
 
