@@ -6,6 +6,7 @@
 #include "mlx/allocator.h"
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/gemm/quantized.h"
+#include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/isa/quantize.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/cpu/quantized.h"
@@ -21,26 +22,58 @@ QuantizedSource source_of(Dtype t) {
   return t == float16 ? kSourceF16 : t == bfloat16 ? kSourceBf16 : kSourceF32;
 }
 
+// The groups of a dense array to words, scales and biases.
+void quantize_groups(const QuantizedLayout& layout, const array& w, float global_scale, uint32_t* words,
+                     void* scales, void* biases) {
+  const QuantizedSource source = source_of(w.dtype());
+  const QuantizeTable& t = quantize_kernels();
+  const auto kernel = layout.affine()                          ? t.affine[source]
+                      : layout.mode == QuantizationMode::nvfp4 ? t.nvfp4[source]
+                                                               : t.mx[source];
+  const int64_t size = layout.group_size, groups = static_cast<int64_t>(w.size()) / size;
+  const int64_t item = static_cast<int64_t>(w.itemsize()), scale_item = layout.affine() ? item : 1;
+  const auto at = [&](void* p, int64_t i) { return p ? static_cast<char*>(p) + i * scale_item : nullptr; };
+  parallel_ranges(groups, kQuantizeItem / size, [&](int64_t begin, int64_t end) {
+    kernel({w.data<char>() + begin * size * item, end - begin, layout.group_size, layout.bits,
+            words + begin * layout.words(size), at(scales, begin), at(biases, begin), global_scale});
+  });
+}
+
+// An optional scale of everything: codes are chosen for numbers times `to_codes`, and give them times `back`.
+struct GlobalScale {
+  float to_codes = 1, back = 1;
+};
+GlobalScale global_scale(const Arrays& inputs, size_t i) {
+  if (inputs.size() <= i) return {};
+  const float largest = inputs[i].data<float>()[0];
+  return {kE2m1Max * kE4m3Max / largest, largest / (kE2m1Max * kE4m3Max)};
+}
+
 void quantize(const Quantize& p, const Arrays& inputs, Arrays& outputs) {
   for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
   if (inputs[0].size() == 0) return;
-  const array w = row_contiguous(inputs[0]);
-  const QuantizedSource source = source_of(w.dtype());
-  const QuantizeTable& t = quantize_kernels();
-  const auto kernel = p.layout.affine()                          ? t.affine[source]
-                      : p.layout.mode == QuantizationMode::nvfp4 ? t.nvfp4[source]
-                                                                 : t.mx[source];
-  const float global = inputs.size() == 2 ? 2688.0f / inputs[1].data<float>()[0] : 1.0f;
-  const int64_t size = p.layout.group_size, groups = static_cast<int64_t>(w.size()) / size;
-  const auto at = [](array& a, int64_t element) {
-    return a.data<char>() + element * static_cast<int64_t>(a.itemsize());
-  };
-  parallel_ranges(groups, kQuantizeItem / size, [&](int64_t begin, int64_t end) {
-    const char* from = w.data<char>() + begin * size * static_cast<int64_t>(w.itemsize());
-    kernel({from, end - begin, p.layout.group_size, p.layout.bits,
-            outputs[0].data<uint32_t>() + begin * p.layout.words(size), at(outputs[1], begin),
-            p.layout.affine() ? at(outputs[2], begin) : nullptr, global});
-  });
+  quantize_groups(p.layout, row_contiguous(inputs[0]), global_scale(inputs, 1).to_codes,
+                  outputs[0].data<uint32_t>(), outputs[1].data<void>(),
+                  p.layout.affine() ? outputs[2].data<void>() : nullptr);
+}
+
+void quantized_rounding(const QuantizedRounding& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  if (out.size() == 0) return;
+  const array x = row_contiguous(inputs[0]);
+  const int64_t size = static_cast<int64_t>(x.size()), groups = p.layout.groups(size);
+  const int64_t scale_bytes = groups * (p.layout.affine() ? static_cast<int64_t>(x.itemsize()) : 1);
+  Workspace words(p.layout.words(size) * 4), scales(scale_bytes), biases(p.layout.affine() ? scale_bytes : 0);
+  const GlobalScale global = global_scale(inputs, 1);
+  QuantizedMatrix m{p.layout};
+  m.columns = x.shape(-1), m.rows = size / m.columns;
+  m.words = words.as<uint32_t>(), m.scales = scales.data();
+  m.biases = p.layout.affine() ? biases.data() : nullptr;
+  m.scale_type = scale_type_of(p.layout, x.dtype());
+  quantize_groups(p.layout, x, global.to_codes, words.as<uint32_t>(), scales.data(),
+                  p.layout.affine() ? biases.data() : nullptr);
+  dequantize_matrix(m, out.dtype(), global.back, out.data<void>());
 }
 
 void dequantize(const Dequantize& p, const Arrays& inputs, Arrays& outputs) {
@@ -54,8 +87,8 @@ void dequantize(const Dequantize& p, const Arrays& inputs, Arrays& outputs) {
   m.words = w.data<uint32_t>(), m.scales = scales.data<void>();
   m.biases = p.layout.affine() ? biases.data<void>() : nullptr;
   m.scale_type = scale_type_of(p.layout, scales.dtype());
-  const bool global = !p.layout.affine() && inputs.size() == 3;
-  dequantize_matrix(m, out.dtype(), global ? inputs[2].data<float>()[0] / 2688.0f : 1.0f, out.data<void>());
+  const float factor = p.layout.affine() ? 1.0f : global_scale(inputs, 2).back;
+  dequantize_matrix(m, out.dtype(), factor, out.data<void>());
 }
 
 void to_fp8(const ToFp8&, const Arrays& inputs, Arrays& outputs) {
@@ -127,7 +160,8 @@ void quantized_matmul(const QuantizedMatmul& p, const Arrays& inputs, Arrays& ou
 const bool registered =
     kernels(Device::cpu).add<Quantize>(quantize) && kernels(Device::cpu).add<Dequantize>(dequantize) &&
     kernels(Device::cpu).add<ToFp8>(to_fp8) && kernels(Device::cpu).add<FromFp8>(from_fp8) &&
-    kernels(Device::cpu).add<QuantizedMatmul>(quantized_matmul);
+    kernels(Device::cpu).add<QuantizedMatmul>(quantized_matmul) &&
+    kernels(Device::cpu).add<QuantizedRounding>(quantized_rounding);
 
 }  // namespace
 

@@ -82,6 +82,22 @@ class FromFp8 final : public Primitive {
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
+// x as quantizing and dequantizing leave it. Gradients pass as if nothing had been rounded.
+class QuantizedRounding final : public Quantized {
+ public:
+  using Quantized::Quantized;
+  const char* name() const override { return "QuantizedRounding"; }
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& axes) override;
+  bool is_equivalent(const Primitive& other) const override {
+    const QuantizedRounding* o = same_kind(*this, other);
+    return o && o->layout == layout;
+  }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
+};
+
 // x (..., M, K) times a quantized matrix; leading dimensions broadcast in the kernel. Inputs x, w, scales
 // and, if affine, biases. `transpose`: the matrix is (..., N, K), else (..., K, N).
 class QuantizedMatmul final : public Quantized {

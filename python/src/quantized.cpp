@@ -133,11 +133,180 @@ Raises:
   ValueError: the arrays do not belong together, or their sizes do not suit ``x``.)");
 }
 
+void define_gathers(nb::module_& m) {
+  m.def(
+      "gather_mm",
+      [](nb::handle a, nb::handle b, nb::handle lhs, nb::handle rhs, bool sorted, StreamOrDevice s) {
+        constexpr const char* name = "gather_mm";
+        return wrap(core::gather_mm(required(a, {name, "a", 1}), required(b, {name, "b", 2}),
+                                    to_optional_array(lhs, {name, "lhs_indices", 3}),
+                                    to_optional_array(rhs, {name, "rhs_indices", 4}), sorted, s));
+      },
+      nb::arg(), nb::arg(), "lhs_indices"_a = nb::none(), "rhs_indices"_a = nb::none(), nb::kw_only(),
+      "sorted_indices"_a = false, "stream"_a = nb::none(),
+      nb::sig("def gather_mm(a: array, b: array, /, lhs_indices: array | None = None, rhs_indices: array | None = None, "
+              "*, sorted_indices: bool = False, stream: StreamOrDevice = None) -> array"),
+      R"(Products of matrices that indices choose, ``out[i] = a[lhs_indices[i]] @ b[rhs_indices[i]]``.
+
+Args:
+  a: (..., M, K); its leading axes are counted as one.
+  b: (..., K, N), likewise.
+  lhs_indices, rhs_indices: integers that broadcast against each other; ``None`` takes every matrix in order.
+  sorted_indices: whether both are sorted; the result is the same.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The shape of the indices with (M, N) behind it, in the promoted dtype, a real float.
+Raises:
+  ValueError: the inner sizes differ, or a dtype is none of these.   IndexError: an index is out of range.)");
+  m.def(
+      "gather_qmm",
+      [](nb::handle x, nb::handle w, nb::handle scales, nb::handle biases, nb::handle lhs, nb::handle rhs,
+         bool transpose, Bits group_size, Bits bits, const std::string& mode, nb::handle global_scale, bool sorted,
+         StreamOrDevice s) {
+        constexpr const char* name = "gather_qmm";
+        return wrap(core::gather_qmm(
+            to_array(x, {name, "x", 1}), to_array(w, {name, "w", 2}), to_array(scales, {name, "scales", 3}),
+            to_optional_array(biases, {name, "biases", 4}), to_optional_array(lhs, {name, "lhs_indices", 5}),
+            to_optional_array(rhs, {name, "rhs_indices", 6}), transpose, group_size, bits, mode,
+            to_optional_array(global_scale, {name, "global_scale", 11}), sorted, s));
+      },
+      nb::arg(), nb::arg(), "scales"_a, "biases"_a = nb::none(), "lhs_indices"_a = nb::none(),
+      "rhs_indices"_a = nb::none(), "transpose"_a = true, "group_size"_a = nb::none(), "bits"_a = nb::none(),
+      "mode"_a = "affine", "global_scale"_a = nb::none(), nb::kw_only(), "sorted_indices"_a = false,
+      "stream"_a = nb::none(),
+      nb::sig("def gather_qmm(x: array, w: array, /, scales: array, biases: array | None = None, "
+              "lhs_indices: array | None = None, rhs_indices: array | None = None, transpose: bool = True, "
+              "group_size: int | None = None, bits: int | None = None, mode: str = 'affine', "
+              "global_scale: array | None = None, *, sorted_indices: bool = False, stream: StreamOrDevice = None) "
+              "-> array"),
+      R"(quantized_matmul of operands that indices choose, as mixtures of experts have them.
+
+Args:
+  x: (..., M, K).
+  w, scales, biases: quantized matrices, (..., N, K) before they were packed, or (..., K, N) with ``transpose=False``.
+  lhs_indices, rhs_indices: which of ``x`` and which of the matrices, as for gather_mm.
+  transpose, group_size, bits, mode: as for quantized_matmul.
+  global_scale: for ``"nvfp4"``: float32, one for each matrix.
+  sorted_indices: whether both are sorted; products of one matrix that follow each other are computed as one.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The shape of the indices with (M, N) behind it.
+Raises:
+  ValueError: as for quantized_matmul.   IndexError: an index is out of range.)");
+  m.def(
+      "segmented_mm",
+      [](nb::handle a, nb::handle b, nb::handle segments, StreamOrDevice s) {
+        constexpr const char* name = "segmented_mm";
+        return wrap(core::segmented_mm(required(a, {name, "a", 1}), required(b, {name, "b", 2}),
+                                       required(segments, {name, "segments", 3}), s));
+      },
+      nb::arg(), nb::arg(), "segments"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def segmented_mm(a: array, b: array, /, segments: array, *, stream: StreamOrDevice = None) -> array"),
+      R"(Products over parts of the inner axis, ``out[i] = a[:, begin:end] @ b[begin:end, :]``.
+
+Args:
+  a, b: matrices (M, K) and (K, N), real floats.
+  segments: (..., 2), integers: begins and ends in ``0 ... K``. An empty segment gives zeros.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  (..., M, N).
+Raises:
+  ValueError: a shape or dtype is none of these.   IndexError: a segment leaves the inner axis.)");
+  m.def(
+      "block_masked_mm",
+      [](nb::handle a, nb::handle b, int block_size, nb::handle out, nb::handle lhs, nb::handle rhs, StreamOrDevice s) {
+        constexpr const char* name = "block_masked_mm";
+        return wrap(core::block_masked_mm(required(a, {name, "a", 1}), required(b, {name, "b", 2}), block_size,
+                                          to_optional_array(out, {name, "mask_out", 4}),
+                                          to_optional_array(lhs, {name, "mask_lhs", 5}),
+                                          to_optional_array(rhs, {name, "mask_rhs", 6}), s));
+      },
+      nb::arg(), nb::arg(), "block_size"_a = 64, "mask_out"_a = nb::none(), "mask_lhs"_a = nb::none(),
+      "mask_rhs"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def block_masked_mm(a: array, b: array, /, block_size: int = 64, mask_out: array | None = None, "
+              "mask_lhs: array | None = None, mask_rhs: array | None = None, *, stream: StreamOrDevice = None) "
+              "-> array"),
+      R"(The product of matrices whose blocks are masked: ``mask_out * ((mask_lhs * a) @ (mask_rhs * b))``.
+
+Args:
+  a, b: (..., M, K) and (..., K, N), real floats.
+  block_size: rows and columns of a block, as a rule 32 or 64.
+  mask_out, mask_lhs, mask_rhs: an element for every block of the result, of ``a`` and of ``b``: a bool says whether the
+    block counts, a number is a factor.
+  stream: where to run; ``None`` is the default stream.
+Raises:
+  ValueError: a shape, dtype or the block size is none of these.)");
+}
+
+void define_quantized_inputs(nb::module_& m) {
+  m.def(
+      "qqmm",
+      [](nb::handle x, nb::handle w, nb::handle scales, Bits group_size, Bits bits, const std::string& mode,
+         nb::handle global_x, nb::handle global_w, StreamOrDevice s) {
+        constexpr const char* name = "qqmm";
+        return wrap(core::qqmm(to_array(x, {name, "x", 1}), to_array(w, {name, "w", 2}),
+                               to_optional_array(scales, {name, "scales", 3}), group_size, bits, mode,
+                               to_optional_array(global_x, {name, "global_scale_x", 7}),
+                               to_optional_array(global_w, {name, "global_scale_w", 8}), s));
+      },
+      "x"_a, "w"_a, "scales"_a = nb::none(), "group_size"_a = nb::none(), "bits"_a = nb::none(), "mode"_a = "nvfp4",
+      "global_scale_x"_a = nb::none(), "global_scale_w"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def qqmm(x: array, w: array, scales: array | None = None, group_size: int | None = None, "
+              "bits: int | None = None, mode: str = 'nvfp4', global_scale_x: array | None = None, "
+              "global_scale_w: array | None = None, *, stream: StreamOrDevice = None) -> array"),
+      R"(The product of two quantized operands, ``q(x) @ q(w).T`` where ``q`` quantizes and dequantizes.
+
+Args:
+  x: (..., K), float32, float16 or bfloat16; it is quantized here.
+  w: (N, K): floats, which are quantized here, or the words that quantize returned.
+  scales: of a quantized ``w``.
+  group_size, bits, mode: as for quantize; not ``"affine"``.
+  global_scale_x, global_scale_w: for ``"nvfp4"``: both or neither, as for quantize.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  (..., N) in the dtype of ``x``. Gradients for ``x`` and for floats ``w`` are those without rounding.
+Raises:
+  ValueError: the arrays do not belong together.)");
+  m.def(
+      "gather_qqmm",
+      [](nb::handle x, nb::handle w, nb::handle scales, nb::handle lhs, nb::handle rhs, Bits group_size, Bits bits,
+         const std::string& mode, nb::handle global_x, nb::handle global_w, bool sorted, StreamOrDevice s) {
+        constexpr const char* name = "gather_qqmm";
+        return wrap(core::gather_qqmm(
+            to_array(x, {name, "x", 1}), to_array(w, {name, "w", 2}), to_optional_array(scales, {name, "scales", 3}),
+            to_optional_array(lhs, {name, "lhs_indices", 4}), to_optional_array(rhs, {name, "rhs_indices", 5}),
+            group_size, bits, mode, to_optional_array(global_x, {name, "global_scale_x", 9}),
+            to_optional_array(global_w, {name, "global_scale_w", 10}), sorted, s));
+      },
+      nb::arg(), nb::arg(), "scales"_a = nb::none(), "lhs_indices"_a = nb::none(), "rhs_indices"_a = nb::none(),
+      "group_size"_a = nb::none(), "bits"_a = nb::none(), "mode"_a = "nvfp4", "global_scale_x"_a = nb::none(),
+      "global_scale_w"_a = nb::none(), nb::kw_only(), "sorted_indices"_a = false, "stream"_a = nb::none(),
+      nb::sig("def gather_qqmm(x: array, w: array, /, scales: array | None = None, lhs_indices: array | None = None, "
+              "rhs_indices: array | None = None, group_size: int | None = None, bits: int | None = None, "
+              "mode: str = 'nvfp4', global_scale_x: array | None = None, global_scale_w: array | None = None, *, "
+              "sorted_indices: bool = False, stream: StreamOrDevice = None) -> array"),
+      R"(qqmm of operands that indices choose.
+
+Args:
+  x: (..., M, K), quantized here.
+  w, scales: (..., N, K): floats, or what quantize returned.
+  lhs_indices, rhs_indices, sorted_indices: as for gather_mm.
+  group_size, bits, mode: as for quantize; not ``"affine"``.
+  global_scale_x, global_scale_w: for ``"nvfp4"``: one float32 for ``x`` and one for each matrix, or neither.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The shape of the indices with (M, N) behind it, in the dtype of ``x``.
+Raises:
+  ValueError: the arrays do not belong together.   IndexError: an index is out of range.)");
+}
+
 }  // namespace
 
 void init_quantized(nb::module_& m) {
   define_packing(m);
   define_products(m);
+  define_gathers(m);
+  define_quantized_inputs(m);
 }
 
 }  // namespace mlx::python

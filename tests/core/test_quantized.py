@@ -255,6 +255,186 @@ def test_compile():
     assert mx.array_equal(f(x), mx.quantized_matmul(x, *q) + 1)
 
 
+# ---- indices
+
+
+@pytest.mark.parametrize("mode, group", [("affine", 64), ("nvfp4", 16), ("mxfp8", 32)])
+@pytest.mark.parametrize("transpose", [True, False])
+def test_gather_qmm(mode, group, transpose):
+    q = mx.quantize(normal(5, 64, 128), mode=mode)
+    d = f8(mx.dequantize(*q, mode=mode, dtype=mx.float32))
+    d = np.swapaxes(d, 1, 2) if transpose else d
+    for m in (1, 3, 9):
+        x = normal(6, m, 128 if transpose else 64)
+        lhs, rhs = np.array([[0], [5], [2]]), np.array([4, 1, 1, 0])
+        y = mx.gather_qmm(x, *q, lhs_indices=mx.array(lhs), rhs_indices=mx.array(rhs), transpose=transpose, mode=mode)
+        close(y, f8(x)[lhs] @ d[rhs], 1e-5)
+        rhs = np.array([1, 1, 1, 2, 4, 4])
+        y = mx.gather_qmm(x, *q, rhs_indices=mx.array(rhs), transpose=transpose, mode=mode, sorted_indices=True)
+        close(y, f8(x) @ d[rhs], 1e-5)
+
+
+def test_gather_qmm_global_scale():
+    w = normal(3, 8, 64)
+    largest = mx.abs(w).max(axis=(1, 2))
+    packed = [mx.quantize(w[i], mode="nvfp4", global_scale=largest[i]) for i in range(3)]
+    q = [mx.stack(a) for a in zip(*packed, strict=True)]
+    d = [f8(mx.dequantize(*p, mode="nvfp4", global_scale=largest[i], dtype=mx.float32)) for i, p in enumerate(packed)]
+    x, rhs = normal(2, 1, 64), [2, 0]
+    y = mx.gather_qmm(x, *q, rhs_indices=mx.array(rhs), mode="nvfp4", global_scale=largest)
+    close(y, f8(x) @ np.swapaxes(np.array(d)[rhs], 1, 2), 1e-5)
+
+
+def test_gather_qmm_gradients():
+    x, w = normal(4, 2, 64), normal(3, 7, 64)
+    q, scales, biases = mx.quantize(w, group_size=32)
+    lhs, rhs = mx.array([[0, 3], [3, 1]]), mx.array([2, 0])
+
+    def unpacked(x, s, b):
+        d = mx.dequantize(q, s, b, group_size=32)
+        return mx.sin(x[lhs] @ mx.swapaxes(d, 1, 2)[rhs]).sum()
+
+    def packed(x, s, b):
+        y = mx.gather_qmm(x, q, s, b, lhs_indices=lhs, rhs_indices=rhs, group_size=32)
+        return mx.sin(y).sum()
+
+    got = mx.grad(packed, argnums=(0, 1, 2))(x, scales, biases)
+    for a, b in zip(got, mx.grad(unpacked, argnums=(0, 1, 2))(x, scales, biases), strict=True):
+        close(a, f8(b), 1e-4)
+    tangents = [normal(*a.shape, seed=3) for a in (x, scales, biases)]
+    (a,) = mx.jvp(packed, [x, scales, biases], tangents)[1]
+    (b,) = mx.jvp(unpacked, [x, scales, biases], tangents)[1]
+    assert abs(a.item() - b.item()) < 1e-3 * abs(b.item()) + 1e-3
+
+
+def test_gather_mm():
+    a, b = normal(2, 3, 4, 5), normal(7, 5, 6)
+    lhs, rhs = np.array([[0], [5], [-1]]), np.array([4, 1])
+    y = mx.gather_mm(a, b, lhs_indices=mx.array(lhs), rhs_indices=mx.array(rhs))
+    close(y, f8(a).reshape(6, 4, 5)[lhs] @ f8(b)[rhs], 1e-6)
+    close(mx.gather_mm(a[0, 0, 0], b, rhs_indices=mx.array(rhs)), f8(a)[0, 0, 0] @ f8(b)[rhs], 1e-6)
+    close(mx.gather_mm(a[0], b[:, :, 0][0], lhs_indices=mx.array([1, 2])), f8(a)[0, 1:] @ f8(b)[0, :, 0], 1e-6)
+    close(mx.gather_mm(a[0], b[:3]), f8(a)[0] @ f8(b)[:3], 1e-6)
+    half = mx.gather_mm(a.astype(mx.float16), b, rhs_indices=mx.array([0]), lhs_indices=mx.array([0]))
+    assert half.dtype == mx.float32
+    with pytest.raises(IndexError, match=r"\[gather_mm\]"):
+        mx.eval(mx.gather_mm(a, b, rhs_indices=mx.array([7]), lhs_indices=mx.array([0])))
+
+
+def test_gather_mm_gradients_and_vmap():
+    a, b = normal(4, 2, 5), normal(3, 5, 6)
+    lhs, rhs = mx.array([[0, 3], [3, 1]]), mx.array([2, 0])
+
+    def plain(a, b):
+        return a[lhs] @ b[rhs]
+
+    def gathered(a, b):
+        return mx.gather_mm(a, b, lhs_indices=lhs, rhs_indices=rhs)
+
+    got = mx.grad(lambda *z: mx.sin(gathered(*z)).sum(), argnums=(0, 1))(a, b)
+    expected = mx.grad(lambda *z: mx.sin(plain(*z)).sum(), argnums=(0, 1))(a, b)
+    for x, y in zip(got, expected, strict=True):
+        close(x, f8(y), 1e-5)
+    batch = mx.stack([a, a * 2, a + 1])
+    for axes in ((0, None), (None, 0), (0, 0)):
+        args = [batch if axes[0] == 0 else a, mx.stack([b, -b, b + 1]) if axes[1] == 0 else b]
+        close(mx.vmap(gathered, in_axes=axes)(*args), f8(mx.vmap(plain, in_axes=axes)(*args)), 1e-5)
+    indices = mx.array([[1, -1], [0, 2]])
+    f = mx.vmap(lambda a, i: mx.gather_mm(a, b, lhs_indices=i, rhs_indices=rhs), in_axes=(0, 0))
+    close(f(batch[:2], indices), f8(mx.stack([batch[j][indices[j]] @ b[rhs] for j in range(2)])), 1e-5)
+    q = mx.quantize(normal(3, 6, 64))
+    x = normal(2, 4, 1, 64)
+    f = mx.vmap(lambda x: mx.gather_qmm(x, *q, lhs_indices=lhs, rhs_indices=rhs))
+    close(f(x), f8(mx.stack([mx.gather_qmm(x[j], *q, lhs_indices=lhs, rhs_indices=rhs) for j in range(2)])), 1e-5)
+
+
+def test_block_masked_mm():
+    a, b = normal(100, 70), normal(2, 70, 90)
+    rng = np.random.default_rng(1)
+    masks = [rng.integers(0, 2, s).astype(bool) for s in ((2, 2), (2, 2), (1, 2, 2))]
+
+    def full(mask, rows, cols):
+        return np.repeat(np.repeat(mask, 64, -2), 64, -1)[..., :rows, :cols]
+
+    def expected(out, lhs, rhs):
+        return full(out, 100, 90) * ((full(lhs, 100, 70) * f8(a)) @ (full(rhs, 70, 90) * f8(b)))
+
+    close(mx.block_masked_mm(a, b, 64, *[mx.array(m) for m in masks]), expected(*masks), 1e-5)
+    factors = [rng.standard_normal(m.shape).astype(np.float32) for m in masks]
+    mixed = [mx.array(factors[0]), mx.array(masks[1]), mx.array(factors[2])]
+    close(mx.block_masked_mm(a, b, 64, *mixed), expected(factors[0], masks[1], factors[2]), 1e-5)
+    close(mx.block_masked_mm(a, b), f8(a) @ f8(b), 1e-5)
+    nans = mx.where(mx.arange(70) < 64, a, float("nan"))
+    lhs = mx.array([[True, False], [True, False]])
+    assert not mx.any(mx.isnan(mx.block_masked_mm(nans, b, 64, None, lhs)))
+    g = mx.grad(lambda a, m: mx.block_masked_mm(a, b, 64, mx.array(masks[0]), m).sum(), argnums=(0, 1))
+    ga, gm = g(a, mx.array(factors[1]))
+    assert ga.shape == a.shape and gm.shape == (2, 2) and mx.any(ga != 0) and mx.any(gm != 0)
+
+
+def test_segmented_mm():
+    a, b = normal(7, 40), normal(40, 9)
+    segments = [[[0, 10], [10, 40]], [[5, 5], [39, 40]]]
+    expected = [[f8(a)[:, s:e] @ f8(b)[s:e] for s, e in row] for row in segments]
+    y = mx.segmented_mm(a, b, mx.array(segments, mx.uint32))
+    close(y, np.array(expected), 1e-5)
+    half = mx.segmented_mm(a.astype(mx.float16), b.T.astype(mx.float16).T, mx.array(segments))
+    assert half.dtype == mx.float16
+    close(half, np.array(expected), 2e-3)
+    with pytest.raises(IndexError, match=r"\[segmented_mm\].*41"):
+        mx.eval(mx.segmented_mm(a, b, mx.array([[0, 41]])))
+
+
+# ---- both operands quantized
+
+
+@pytest.mark.parametrize("mode", ["mxfp4", "mxfp8", "nvfp4"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_qqmm(mode, dtype):
+    x, w = normal(3, 64, dtype=dtype), normal(5, 64, dtype=dtype, seed=1)
+    rounded = [f8(mx.dequantize(*mx.quantize(a, mode=mode), mode=mode, dtype=mx.float32)) for a in (x, w)]
+    expected = rounded[0] @ rounded[1].T
+    tolerance = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
+    q = mx.quantize(w, mode=mode)
+    for y in (mx.qqmm(x, w, mode=mode), mx.qqmm(x, *q, mode=mode)):
+        assert y.dtype == x.dtype
+        close(y, expected, tolerance)
+    close(mx.qqmm(x[0], w, mode=mode), expected[0], tolerance)
+    y = mx.gather_qqmm(x[None], *[a[None] for a in q], rhs_indices=mx.array([0, 0]), mode=mode)
+    close(y, np.stack([expected] * 2), tolerance)
+    y = mx.gather_qqmm(x[None], w[None], rhs_indices=mx.array([0, 0]), mode=mode)
+    close(y, np.stack([expected] * 2), tolerance)
+
+
+def test_qqmm_global_scales():
+    x, w = normal(3, 64), normal(5, 64, seed=1)
+    scales = [mx.abs(a).max() for a in (x, w)]
+    packed = [mx.quantize(a, mode="nvfp4", global_scale=g) for a, g in zip((x, w), scales, strict=True)]
+    rounded = [
+        f8(mx.dequantize(*q, mode="nvfp4", global_scale=g, dtype=mx.float32))
+        for q, g in zip(packed, scales, strict=True)
+    ]
+    o = {"global_scale_x": scales[0], "global_scale_w": scales[1]}
+    close(mx.qqmm(x, w, **o), rounded[0] @ rounded[1].T, 1e-5)
+    close(mx.qqmm(x, *packed[1], **o), rounded[0] @ rounded[1].T, 1e-5)
+    o["global_scale_w"] = scales[1][None]
+    for operands in ([w[None]], [a[None] for a in packed[1]]):
+        y = mx.gather_qqmm(x, *operands, rhs_indices=mx.array([0]), **o)
+        close(y, (rounded[0] @ rounded[1].T)[None], 1e-5)
+    with pytest.raises(ValueError, match=r"\[qqmm\].*neither"):
+        mx.qqmm(x, w, global_scale_x=scales[0])
+
+
+def test_qqmm_gradients():
+    x, w = normal(3, 64), normal(5, 64, seed=1)
+    gx, gw = mx.grad(lambda x, w: mx.qqmm(x, w).sum(), argnums=(0, 1))(x, w)
+    rounded = [f8(mx.dequantize(*mx.quantize(a, mode="nvfp4"), mode="nvfp4")) for a in (x, w)]
+    close(gx, np.tile(rounded[1].sum(0), (3, 1)), 1e-5)
+    close(gw, np.tile(rounded[0].sum(0), (5, 1)), 1e-5)
+    q = mx.quantize(w, mode="nvfp4")
+    close(mx.grad(lambda x: mx.qqmm(x, *q).sum())(x), np.tile(rounded[1].sum(0), (3, 1)), 1e-5)
+
+
 # ---- misuse
 
 W = mx.zeros((4, 64))
@@ -290,6 +470,22 @@ BAD = [
     (lambda: mx.quantized_matmul(mx.array(1.0), *Q), r"\[quantized_matmul\].*dimensions"),
     (lambda: mx.quantized_matmul(X.astype(mx.complex64), *Q), r"\[quantized_matmul\].*complex64"),
     (lambda: mx.quantized_matmul(mx.zeros((3, 2, 64)), *mx.quantize(mx.zeros((2, 4, 64)))), "roadcast"),
+    (lambda: mx.gather_qmm(X, *Q, rhs_indices=mx.array([0.5])), r"\[gather_qmm\].*float32"),
+    (lambda: mx.gather_qmm(X[:, :32], *Q, rhs_indices=mx.array([0])), r"\[gather_qmm\].*\(2,32\)"),
+    (lambda: mx.gather_mm(X, X, rhs_indices=mx.array([0])), r"\[gather_mm\].*\(2,64\)"),
+    (lambda: mx.gather_mm(X, X.T, rhs_indices=mx.array([0.5])), r"\[gather_mm\].*float32"),
+    (lambda: mx.gather_mm(mx.array([[1]]), mx.array([[1]]), mx.array([0])), r"\[gather_mm\].*int32"),
+    (lambda: mx.block_masked_mm(X, X.T, 0), r"\[block_masked_mm\].*block size 0"),
+    (lambda: mx.block_masked_mm(X, X), r"\[block_masked_mm\].*\(2,64\)"),
+    (lambda: mx.block_masked_mm(X, X.T, 32, mx.zeros((2, 2))), r"\[block_masked_mm\].*mask_out.*\(1,1\)"),
+    (lambda: mx.segmented_mm(X, X, mx.array([[0, 1]])), r"\[segmented_mm\].*\(2,64\)"),
+    (lambda: mx.segmented_mm(X, X.T, mx.array([[0, 1, 2]])), r"\[segmented_mm\].*\(1,3\)"),
+    (lambda: mx.segmented_mm(X, X.T, mx.array([[0.0, 1]])), r"\[segmented_mm\].*float32"),
+    (lambda: mx.qqmm(X, W, mode="affine"), r"\[qqmm\].*'affine'"),
+    (lambda: mx.qqmm(X.astype(mx.int32), W), r"\[qqmm\].*int32"),
+    (lambda: mx.qqmm(X[:, :32], W), r"\[qqmm\].*\(2,32\)"),
+    (lambda: mx.qqmm(X, Q[0]), r"\[qqmm\].*scales"),
+    (lambda: mx.qqmm(X, W[None]), r"\[qqmm\].*two dimensions"),
     (lambda: mx.to_fp8(mx.array(1)), r"\[to_fp8\].*int32"),
     (lambda: mx.from_fp8(mx.array(1.0)), r"\[from_fp8\].*float32"),
     (lambda: mx.from_fp8(mx.array([1], mx.uint8), mx.int32), r"\[from_fp8\].*int32"),
