@@ -79,6 +79,7 @@ void init_gathering(nb::module_& m);
 void init_reduce(nb::module_& m);
 void init_sort(nb::module_& m);
 void init_matmul(nb::module_& m);
+void init_quantized(nb::module_& m);
 void init_conv(nb::module_& m);
 void init_io(nb::module_& m);
 void init_random(nb::module_& m);

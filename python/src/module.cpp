@@ -45,6 +45,7 @@ NB_MODULE(core, m) {
   init_reduce(m);
   init_sort(m);
   init_matmul(m);
+  init_quantized(m);
   init_conv(m);
   init_io(m);
   init_random(m);

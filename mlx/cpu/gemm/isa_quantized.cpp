@@ -1,0 +1,236 @@
+// Quantized matrices, for one instruction set: rows to floats, and dot products with rows as they are.
+//
+// A dot product reads the packed words once and never stores a weight: x times codes is summed per group, the
+// sum is scaled once, and the biases meet the sums of x per group.
+#include "mlx/cpu/gemm/codes.h"
+
+namespace mlx::core::cpu::MLX_ISA {
+namespace {
+
+using namespace gemm_detail;
+
+template <class T>
+MLX_INLINE vf rounded_to(vf x) {
+  if constexpr (sizeof(T) == 2) return widen(narrow(x, T{}), T{});
+  return x;
+}
+
+// --- rows to floats ---
+
+// `Between` is the type that the product is rounded to before the bias is added.
+template <Code C, class Between, int V, class T>
+MLX_INLINE void dequantize_vector(const uint8_t* p, vf scale, vf bias, bool biased, T* out) {
+  vf v = rounded_to<Between>(run_values<C, V>(p) * scale);
+  if (biased) v = v + bias;
+  store(out + V * kLanesF, v);
+}
+template <Code C, class Between, class T, int... V>
+MLX_INLINE void dequantize_run(const uint8_t* p, const float* scales, const float* biases, int64_t column,
+                               int group_size, T* out, std::integer_sequence<int, V...>) {
+  const auto group = [&](int v) { return (column + v * kLanesF) / group_size; };
+  (dequantize_vector<C, Between, V>(p, splat(scales[group(V)]), splat(biases ? biases[group(V)] : 0.0f),
+                                    biases != nullptr, out),
+   ...);
+}
+
+template <Code C, class T, class Between = T>
+void dequantize(const uint32_t* codes, const float* scales, const float* biases, int group_size,
+                int64_t column, int64_t n, void* output) {
+  const uint8_t* p = reinterpret_cast<const uint8_t*>(codes);
+  T* out = static_cast<T*>(output);
+  constexpr int bytes = 4 * code_bits(C);
+  using All = std::make_integer_sequence<int, kRunVectors>;
+  int64_t j = 0;
+  for (; j + 32 <= n; j += 32, p += bytes)
+    dequantize_run<C, Between>(p, scales, biases, column + j, group_size, out + j, All{});
+  if (j < n) {  // half a run: groups of 16
+    uint8_t run[32] = {};
+    __builtin_memcpy(run, p, bytes / 2);
+    dequantize_run<C, Between>(run, scales, biases, column + j, group_size, out + j,
+                               std::make_integer_sequence<int, kRunVectors / 2>{});
+  }
+}
+
+// --- dot products ---
+
+template <Code C, int... V>
+MLX_INLINE vf dot_vectors(const uint8_t* p, const float* x, vf acc, std::integer_sequence<int, V...>) {
+  ((acc = fma(run_values<C, V>(p), load(x + V * kLanesF), acc)), ...);
+  return acc;
+}
+template <int Begin, class S>
+struct Shifted;
+template <int Begin, int... V>
+struct Shifted<Begin, std::integer_sequence<int, V...>> {
+  using type = std::integer_sequence<int, Begin + V...>;
+};
+using FirstHalf = std::make_integer_sequence<int, kRunVectors / 2>;
+using SecondHalf = typename Shifted<kRunVectors / 2, FirstHalf>::type;
+
+// Columns [j, k), in the order of x: any code.
+template <Code C>
+MLX_INLINE vf dot_runs(int64_t j, int64_t k, int group_size, const uint32_t* codes, const float* scales,
+                       const float* x, vf total) {
+  constexpr int bytes = 4 * code_bits(C);
+  const uint8_t* p = reinterpret_cast<const uint8_t*>(codes) + j / 32 * bytes;
+  if (group_size == 16) {
+    for (; j + 32 <= k; j += 32, p += bytes) {
+      total = fma(dot_vectors<C>(p, x + j, vf{}, FirstHalf{}), splat(scales[j / 16]), total);
+      total = fma(dot_vectors<C>(p, x + j, vf{}, SecondHalf{}), splat(scales[j / 16 + 1]), total);
+    }
+    if (j < k) {
+      uint8_t run[32] = {};
+      __builtin_memcpy(run, p, bytes / 2);
+      total = fma(dot_vectors<C>(run, x + j, vf{}, FirstHalf{}), splat(scales[j / 16]), total);
+    }
+    return total;
+  }
+  while (j < k) {
+    const int64_t end = (j / group_size + 1) * group_size;  // a block of words may end within a group
+    const vf scale = splat(scales[j / group_size]);
+    vf a = {}, b = {};
+    for (; j < end && j < k; j += 32, p += bytes) {
+      a = dot_vectors<C>(p, x + j, a, FirstHalf{});
+      b = dot_vectors<C>(p, x + j, b, SecondHalf{});
+    }
+    total = fma(a + b, scale, total);
+  }
+  return total;
+}
+
+// The scales of the groups that a block of words lies in, each in the lanes of its words.
+template <int Columns>
+MLX_INLINE vf block_scales(const float* scales, int group_size) {
+  const int groups = Columns / group_size;
+  if (groups <= 1) return splat(scales[0]);
+#if MLX_ISA_LEVEL >= 4
+  const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i group = _mm512_srli_epi32(lane, 4 - static_cast<unsigned>(__builtin_ctz(groups)));
+  return _mm512_permutexvar_ps(group, load_first(scales, groups));
+#else
+  vf v;
+  for (int l = 0; l < kLanesF; ++l) v[l] = scales[l * groups / kLanesF];
+  return v;
+#endif
+}
+
+template <Code C>
+inline constexpr int kBlockColumns = kLanesF * 32 / code_bits(C);
+
+// Blocks of a register of words, against x in their order.
+template <Code C>
+MLX_INLINE vf dot_blocks(int64_t columns, int group_size, const uint32_t* codes, const float* scales,
+                         const float* x, vf total) {
+  constexpr int bits = code_bits(C), shifts = 32 / bits, block = kBlockColumns<C>;
+  const vf table = load_table<C>();
+  for (int64_t j = 0; j < columns; j += block, codes += kLanesF, x += block) {
+    vu words;
+    __builtin_memcpy(&words, codes, sizeof words);
+    vf acc[2] = {};
+#pragma GCC unroll 32
+    for (int i = 0; i < shifts; ++i)
+      acc[i % 2] = fma(low_values<C>(words >> (i * bits), table), load(x + i * kLanesF), acc[i % 2]);
+    total = fma(acc[0] + acc[1], block_scales<block>(scales + j / group_size, group_size), total);
+  }
+  return total;
+}
+
+template <Code C>
+void dot(int64_t rows, int64_t k, int group_size, const uint32_t* codes, const float* scales,
+         const float* biases, const QuantizedOperand& x, float* y) {
+  const int64_t words = k * code_bits(C) / 32, groups = k / group_size;
+  for (int64_t j = 0; j < rows; ++j, codes += words, scales += groups) {
+    vf total = {};
+    int64_t done = 0;
+    if constexpr (kByShifts<C>) {
+      done = k / kBlockColumns<C> * kBlockColumns<C>;
+      total = dot_blocks<C>(done, group_size, codes, scales, x.shuffled, total);
+    }
+    if (done < k) total = dot_runs<C>(done, k, group_size, codes, scales, x.x, total);
+    if (biases) {
+      int64_t g = 0;
+      for (; g + kLanesF <= groups; g += kLanesF) total = fma(load(biases + g), load(x.sums + g), total);
+      if (g < groups) {
+        const int rest = static_cast<int>(groups - g);
+        total = fma(load_first(biases + g, rest), load_first(x.sums + g, rest), total);
+      }
+      biases += groups;
+    }
+    y[j] = lane_sum(total);
+  }
+}
+
+template <Code C>
+void shuffle(const float* x, int64_t k, float* out) {
+  if constexpr (kByShifts<C>) {
+    constexpr int shifts = 32 / code_bits(C), block = kBlockColumns<C>;
+    for (int64_t j = 0; j + block <= k; j += block)
+      for (int i = 0; i < shifts; ++i)
+        for (int l = 0; l < kLanesF; ++l) out[j + i * kLanesF + l] = x[j + l * shifts + i];
+  }
+}
+
+void group_sums(const float* x, int64_t groups, int group_size, float* out) {
+  for (int64_t g = 0; g < groups; ++g, x += group_size) {
+    vf sum = {};
+    for (int j = 0; j < group_size; j += kLanesF) sum = sum + load(x + j);
+    out[g] = lane_sum(sum);
+  }
+}
+
+// --- scales ---
+
+template <class T>
+void to_float(const void* src, int64_t n, float* out) {
+  const T* s = static_cast<const T*>(src);
+  int64_t i = 0;
+  for (; i + kLanesF <= n; i += kLanesF) store(out + i, load(s + i));
+  if (i < n) store_first(out + i, load_first(s + i, static_cast<int>(n - i)), static_cast<int>(n - i));
+}
+void e8m0_to_float(const void* src, int64_t n, float* out) {
+  const uint8_t* s = static_cast<const uint8_t*>(src);
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t bits = s[i] ? static_cast<uint32_t>(s[i]) << 23 : 0x400000u;  // 2^-127 is a denormal
+    __builtin_memcpy(out + i, &bits, 4);
+  }
+}
+void e4m3_to_float(const void* src, int64_t n, float* out) {
+  const uint8_t* s = static_cast<const uint8_t*>(src);
+  for (int64_t i = 0; i < n; i += kLanesF) {
+    const int count = static_cast<int>(n - i < kLanesF ? n - i : kLanesF);
+    vu codes = {};
+    for (int l = 0; l < count; ++l) codes[l] = s[i + l];
+    store_first(out + i, code_value<kE4m3>(codes), count);
+  }
+}
+
+template <Code C>
+constexpr void add_code(QuantizedTable& t) {
+  t.dequantize[C][kFloat32] = dequantize<C, float>;
+  t.dequantize[C][kFloat16] = dequantize<C, f16>;
+  t.dequantize[C][kBfloat16] = dequantize<C, bf16>;
+  t.dequantize[C][kBfloat16Once] = dequantize<C, bf16, float>;
+  t.dot[C] = dot<C>;
+  t.shuffle[C] = kByShifts<C> ? shuffle<C> : nullptr;
+}
+template <int... C>
+constexpr QuantizedTable make_table(std::integer_sequence<int, C...>) {
+  QuantizedTable t{};
+  (add_code<static_cast<Code>(C)>(t), ...);
+  t.to_float[kScaleF32] = to_float<float>;
+  t.to_float[kScaleF16] = to_float<f16>;
+  t.to_float[kScaleBf16] = to_float<bf16>;
+  t.to_float[kScaleE8m0] = e8m0_to_float;
+  t.to_float[kScaleE4m3] = e4m3_to_float;
+  t.group_sums = group_sums;
+  return t;
+}
+
+}  // namespace
+
+const QuantizedTable& quantized_kernels_table() {
+  static constexpr QuantizedTable table = make_table(std::make_integer_sequence<int, kCodes>{});
+  return table;
+}
+
+}  // namespace mlx::core::cpu::MLX_ISA

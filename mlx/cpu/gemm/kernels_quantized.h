@@ -1,0 +1,48 @@
+// What is compiled once per instruction set for quantized matrices (mlx/quantized_layout.h), as a table of
+// plain functions.
+#pragma once
+
+#include <cstdint>
+
+#include "mlx/cpu/isa.h"
+
+namespace mlx::core::cpu::gemm_detail {
+
+// Codes: unsigned integers of a few bits, and the two small floats.
+enum Code : int { kCode1, kCode2, kCode3, kCode4, kCode5, kCode6, kCode8, kE2m1, kE4m3, kCodes };
+enum ScaleType : int { kScaleF32, kScaleF16, kScaleBf16, kScaleE8m0, kScaleE4m3, kScaleTypes };
+enum FloatType : int { kFloat32, kFloat16, kBfloat16, kFloatTypes };
+// One more way to write rows: bfloat16, rounded once at the end.
+inline constexpr int kBfloat16Once = kFloatTypes;
+
+// n columns of one row, n a multiple of 16: code * scale, rounded to the output's type, + bias, rounded
+// again. The codes begin at a multiple of 32 columns, which is `column` columns behind the beginning of the
+// group of scales[0] and biases[0] (biases null: none).
+using DequantizeFn = void (*)(const uint32_t* codes, const float* scales, const float* biases, int group_size,
+                              int64_t column, int64_t n, void* out);
+
+// x as the dot products read it: `shuffled` is x in the order in which shifts take codes out of words.
+struct QuantizedOperand {
+  const float* x;
+  const float* shuffled;
+  const float* sums;  // of x, per group; null where there are no biases
+};
+// y[j] = sum_p x[p] w(j, p), rows j of k columns; scales and biases have k / group_size columns.
+using QuantizedDotFn = void (*)(int64_t rows, int64_t k, int group_size, const uint32_t* codes,
+                                const float* scales, const float* biases, const QuantizedOperand& x,
+                                float* y);
+
+struct QuantizedTable {
+  void (*to_float[kScaleTypes])(const void* src, int64_t n, float* out);
+  DequantizeFn dequantize[kCodes][kFloatTypes + 1];
+  QuantizedDotFn dot[kCodes];
+  void (*shuffle[kCodes])(const float* x, int64_t k, float* out);
+  void (*group_sums)(const float* x, int64_t groups, int group_size, float* out);
+};
+
+}  // namespace mlx::core::cpu::gemm_detail
+
+namespace mlx::core::cpu {
+using QuantizedTable = gemm_detail::QuantizedTable;
+MLX_DECLARE_ISA_TABLE(QuantizedTable, quantized_kernels)
+}  // namespace mlx::core::cpu

@@ -1,0 +1,283 @@
+#include "mlx/cpu/gemm/quantized.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "mlx/cpu/gemm/kernels.h"
+#include "mlx/cpu/gemm/nest.h"
+#include "mlx/cpu/gemm/workspace.h"
+#include "mlx/cpu/parallel.h"
+
+namespace mlx::core::cpu {
+
+using namespace gemm_detail;
+
+namespace {
+
+constexpr int64_t kScaleSize[kScaleTypes] = {4, 2, 2, 1, 1};
+constexpr int64_t kFloatSize[kFloatTypes + 1] = {4, 2, 2, 2};
+constexpr Elem kElem[kFloatTypes] = {kF32, kF16, kBf16};
+constexpr int64_t kItemWords = 24 << 10;       // of a dot product's item: about 10 us of one core
+constexpr int64_t kStagedFloats = 64 << 10;    // dequantized rows that stay in the second-level cache
+constexpr int64_t kDequantizeItem = 32 << 10;  // elements
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The scales (or biases) of some rows as float32: the memory itself where it is that.
+class Scales {
+ public:
+  Scales(const QuantizedTable& t, const QuantizedMatrix& w, const void* source, int64_t first, int64_t count)
+      : space_(source && w.scale_type != kScaleF32 ? count * 4 : 0) {
+    if (!source) return;
+    const char* from = static_cast<const char*>(source) + first * kScaleSize[w.scale_type];
+    if (w.scale_type == kScaleF32) {
+      data_ = reinterpret_cast<const float*>(from);
+    } else {
+      t.to_float[w.scale_type](from, count, space_.as<float>());
+      data_ = space_.as<float>();
+    }
+  }
+  const float* data() const { return data_; }
+  const float* at(int64_t i) const { return data_ ? data_ + i : nullptr; }
+
+ private:
+  Workspace space_;
+  const float* data_ = nullptr;
+};
+
+// Columns [c0, c0 + n) of any row as floats. Codes are read from a multiple of 32 columns on, so what was
+// asked for begins where the returned pointer says, up to 31 elements behind `out`.
+class RowReader {
+ public:
+  RowReader(const QuantizedTable& t, const QuantizedMatrix& w, int type)
+      : t_(t),
+        w_(w),
+        type_(type),
+        code_(code_of(w.layout)),
+        words_(w.layout.words(w.columns)),
+        groups_(w.layout.groups(w.columns)) {}
+  static int64_t room(int64_t n) { return n + 48; }
+
+  const char* read(int64_t row, int64_t c0, int64_t n, float* scratch, char* out) const {
+    const int group = w_.layout.group_size;
+    const int64_t begin = c0 / 32 * 32, end = std::min(w_.columns, ceil_div(c0 + n, 16) * 16);
+    const int64_t g0 = begin / group, count = ceil_div(end, group) - g0;
+    const float* scales = floats(w_.scales, row * groups_ + g0, count, scratch);
+    const float* biases = w_.biases ? floats(w_.biases, row * groups_ + g0, count, scratch + count) : nullptr;
+    t_.dequantize[code_][type_](w_.words + row * words_ + w_.layout.words(begin), scales, biases, group,
+                                begin % group, end - begin, out);
+    return out + (c0 - begin) * kFloatSize[type_];
+  }
+
+ private:
+  const float* floats(const void* source, int64_t first, int64_t count, float* scratch) const {
+    const char* from = static_cast<const char*>(source) + first * kScaleSize[w_.scale_type];
+    if (w_.scale_type == kScaleF32) return reinterpret_cast<const float*>(from);
+    t_.to_float[w_.scale_type](from, count, scratch);
+    return scratch;
+  }
+
+  const QuantizedTable& t_;
+  const QuantizedMatrix& w_;
+  int type_;
+  Code code_;
+  int64_t words_, groups_;
+};
+
+// A quantized matrix as the B operand of the nest: dequantized while it is packed.
+class QuantizedSource final : public PanelSource {
+ public:
+  QuantizedSource(const QuantizedTable& t, const QuantizedMatrix& w, int type, PackFn pack, int r,
+                  bool transpose)
+      : reader_(t, w, type), w_(w), size_(kFloatSize[type]), pack_(pack), r_(r), transpose_(transpose) {}
+  void pack(int64_t r0, int rows, int64_t k0, int64_t kn, void* panel) const override {
+    const int64_t along = transpose_ ? kn : r_, across = transpose_ ? r_ : kn;
+    const int64_t row_room = RowReader::room(along);
+    const int64_t scale_room = ceil_div(2 * (row_room / w_.layout.group_size + 2), 16) * 16;
+    Workspace space(scale_room * 4 + across * row_room * size_);
+    float* scratch = space.as<float>();
+    char* out = space.as<char>() + scale_room * 4;
+    const int64_t count = transpose_ ? rows : kn, first = transpose_ ? r0 : k0;
+    const char* begin = nullptr;
+    for (int64_t i = 0; i < count; ++i) {
+      const char* row = reader_.read(first + i, transpose_ ? k0 : r0, transpose_ ? kn : rows, scratch,
+                                     out + i * row_room * size_);
+      if (i == 0) begin = row;
+    }
+    pack_(begin, transpose_ ? row_room : 1, transpose_ ? 1 : row_room, rows, kn, panel);
+  }
+
+ private:
+  RowReader reader_;
+  const QuantizedMatrix& w_;
+  int64_t size_;
+  PackFn pack_;
+  int r_;
+  bool transpose_;
+};
+
+class OutputSink final : public TileSink {
+ public:
+  OutputSink(FinishFn finish, void* out, int64_t ld, int64_t size)
+      : finish_(finish), out_(static_cast<char*>(out)), ld_(ld), size_(size) {}
+  void take(int64_t i0, int64_t rows, int64_t j0, int64_t cols, const void* acc, int64_t ld) const override {
+    finish_(rows, cols, acc, ld, out_ + (i0 * ld_ + j0) * size_, ld_, 1, 0, nullptr, 0, 0);
+  }
+
+ private:
+  FinishFn finish_;
+  char* out_;
+  int64_t ld_, size_;
+};
+
+void blocked(const QuantizedProduct& p) {
+  const GemmTable& g = gemm_kernels();
+  const FloatType type = float_type_of(p.dtype);
+  const bool pairs = type == kBfloat16 && g.bf16.tile;
+  const Family& f = pairs ? g.bf16 : g.f32;
+  const int weights = pairs ? kBfloat16Once : int{kFloat32};
+  const StridedSource a(f.pack_a[kElem[type]], p.x, kFloatSize[type], p.k, 1);
+  const QuantizedSource b(quantized_kernels(), p.w, weights, f.pack_b[pairs ? kBf16 : kF32], f.nr,
+                          p.transpose);
+  const OutputSink sink(g.finish[kElem[type]], p.out, p.n, kFloatSize[type]);
+  Nest nest;
+  nest.family = &f;
+  nest.m = p.m, nest.n = p.n, nest.k = p.k;
+  nest.a = &a, nest.b = &b;
+  if (type == kFloat32) {
+    nest.direct = p.out, nest.ld = p.n;
+  } else {
+    nest.sink = &sink;
+  }
+  run_nest(nest);
+}
+
+// One row of x: every row of w is a dot product, and its words are read once.
+void one_row(const QuantizedProduct& p) {
+  const QuantizedTable& t = quantized_kernels();
+  const Code code = code_of(p.w.layout);
+  const int group = p.w.layout.group_size;
+  const int64_t words = p.w.layout.words(p.k), groups = p.w.layout.groups(p.k);
+  const FloatType type = float_type_of(p.dtype);
+  Workspace space((2 * p.k + groups + 64) * 4), sums(p.n * 4);
+  float* x = space.as<float>();
+  t.to_float[type](p.x, p.k, x);  // the types of floats are the first types of scales
+  QuantizedOperand operand{x, x + p.k, nullptr};
+  if (t.shuffle[code]) t.shuffle[code](x, p.k, x + p.k);
+  if (p.w.biases) {
+    t.group_sums(x, groups, group, x + 2 * p.k);
+    operand.sums = x + 2 * p.k;
+  }
+  const int64_t rows = std::clamp<int64_t>(kItemWords / std::max<int64_t>(1, words), 1, p.n);
+  const auto item = [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * groups, count = (end - begin) * groups;
+    const Scales scales(t, p.w, p.w.scales, first, count), biases(t, p.w, p.w.biases, first, count);
+    float* y = sums.as<float>() + begin;
+    t.dot[code](end - begin, p.k, group, p.w.words + begin * words, scales.data(), biases.data(), operand, y);
+    gemm_kernels().finish[kElem[type]](1, end - begin, y, p.n,
+                                       static_cast<char*>(p.out) + begin * kFloatSize[type], p.n, 1, 0,
+                                       nullptr, 0, 0);
+  };
+  if (p.n * words <= 2 * kItemWords) {
+    for (int64_t j = 0; j < p.n; j += rows) item(j, std::min(p.n, j + rows));
+  } else {
+    parallel_ranges(p.n, rows, item);
+  }
+}
+
+// A few rows of x: some rows of w at a time become floats in the cache, where all rows of x meet them.
+void few_rows(const QuantizedProduct& p) {
+  const QuantizedTable& t = quantized_kernels();
+  const GemmTable& g = gemm_kernels();
+  const FloatType type = float_type_of(p.dtype);
+  const Skinny& dot = g.dot[kF32];
+  const int64_t groups = p.w.layout.groups(p.k), words = p.w.layout.words(p.k);
+  const int64_t ldx = ceil_div(p.k, 32) * 32 + 16;
+  Workspace x_space(p.m * ldx * 4);
+  float* x = x_space.as<float>();
+  for (int64_t i = 0; i < p.m; ++i) {
+    t.to_float[type](static_cast<const char*>(p.x) + i * p.k * kFloatSize[type], p.k, x + i * ldx);
+    std::fill(x + i * ldx + p.k, x + (i + 1) * ldx, 0.0f);
+  }
+  const int64_t staged = std::clamp<int64_t>(kStagedFloats / std::max<int64_t>(1, p.k) / 16 * 16, 16, 256);
+  const int64_t ldw = p.k + 16;
+  const DequantizeFn dequantize = t.dequantize[code_of(p.w.layout)][kFloat32];
+  const auto item = [&](int64_t begin, int64_t end) {
+    const int64_t rows = end - begin, first = begin * groups;
+    const Scales scales(t, p.w, p.w.scales, first, rows * groups),
+        biases(t, p.w, p.w.biases, first, rows * groups);
+    Workspace space((rows * ldw + p.m * rows + 64) * 4);
+    float* w = space.as<float>();
+    float* y = w + rows * ldw;
+    for (int64_t j = 0; j < rows; ++j)
+      dequantize(p.w.words + (begin + j) * words, scales.at(j * groups), biases.at(j * groups),
+                 p.w.layout.group_size, 0, p.k, w + j * ldw);
+    dot.run(static_cast<int>(p.m), p.k, rows, x, ldx, w, ldw, y, rows);
+    g.finish[kElem[type]](p.m, rows, y, rows, static_cast<char*>(p.out) + begin * kFloatSize[type], p.n, 1, 0,
+                          nullptr, 0, 0);
+  };
+  if (p.n * p.k * p.m < (1 << 19)) {
+    for (int64_t j = 0; j < p.n; j += staged) item(j, std::min(p.n, j + staged));
+  } else {
+    parallel_ranges(p.n, staged, item);
+  }
+}
+
+}  // namespace
+
+Code code_of(const QuantizedLayout& layout) {
+  if (layout.mode == QuantizationMode::mxfp8) return kE4m3;
+  if (!layout.affine()) return kE2m1;
+  return static_cast<Code>(std::find(std::begin(kAffineBits), std::end(kAffineBits), layout.bits) -
+                           std::begin(kAffineBits));
+}
+
+ScaleType scale_type_of(const QuantizedLayout& layout, Dtype scales) {
+  if (layout.mode == QuantizationMode::nvfp4) return kScaleE4m3;
+  if (!layout.affine()) return kScaleE8m0;
+  return static_cast<ScaleType>(float_type_of(scales));
+}
+
+FloatType float_type_of(Dtype dtype) {
+  return dtype == float16 ? kFloat16 : dtype == bfloat16 ? kBfloat16 : kFloat32;
+}
+static_assert(int{kScaleF32} == int{kFloat32} && int{kScaleF16} == int{kFloat16} &&
+              int{kScaleBf16} == int{kBfloat16});
+
+void quantized_product(const QuantizedProduct& p) {
+  if (p.m <= 0 || p.n <= 0) return;
+  if (p.k == 0) {
+    std::fill_n(static_cast<char*>(p.out), p.m * p.n * kFloatSize[float_type_of(p.dtype)], char{0});
+  } else if (p.transpose && p.m == 1) {
+    one_row(p);
+  } else if (p.transpose && p.m <= kMaxSkinny) {
+    few_rows(p);
+  } else {
+    blocked(p);
+  }
+}
+
+void dequantize_matrix(const QuantizedMatrix& w, Dtype dtype, float factor, void* out) {
+  const QuantizedTable& t = quantized_kernels();
+  const FloatType type = float_type_of(dtype);
+  const DequantizeFn dequantize = t.dequantize[code_of(w.layout)][type];
+  const int64_t groups = w.layout.groups(w.columns), words = w.layout.words(w.columns);
+  const int64_t rows = std::max<int64_t>(1, kDequantizeItem / std::max<int64_t>(1, w.columns));
+  parallel_ranges(w.rows, rows, [&](int64_t begin, int64_t end) {
+    const Scales scales(t, w, w.scales, begin * groups, (end - begin) * groups);
+    const Scales biases(t, w, w.biases, begin * groups, (end - begin) * groups);
+    std::vector<float> scaled;
+    if (factor != 1) {
+      scaled.assign(scales.data(), scales.data() + (end - begin) * groups);
+      for (float& s : scaled) s *= factor;
+    }
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t at = (r - begin) * groups;
+      dequantize(w.words + r * words, factor != 1 ? scaled.data() + at : scales.at(at), biases.at(at),
+                 w.layout.group_size, 0, w.columns,
+                 static_cast<char*>(out) + r * w.columns * kFloatSize[type]);
+    }
+  });
+}
+
+}  // namespace mlx::core::cpu
