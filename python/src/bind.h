@@ -84,6 +84,7 @@ void init_conv(nb::module_& m);
 void init_io(nb::module_& m);
 void init_random(nb::module_& m);
 void init_fast(nb::module_& m);
+void init_fft(nb::module_& m);
 void init_linalg(nb::module_& m);
 void init_transforms(nb::module_& m);
 void init_custom_function(nb::module_& m);

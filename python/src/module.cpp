@@ -50,6 +50,7 @@ NB_MODULE(core, m) {
   init_io(m);
   init_random(m);
   init_fast(m);
+  init_fft(m);
   init_linalg(m);
   init_eval(m);
   init_transforms(m);
