@@ -120,7 +120,8 @@ def test_array_h_stays_light():
 
 
 def test_mlx_h_is_everything_public():
-    public = {name for name in CODE if layer(name) == "public"} - {"mlx/mlx.h"}
+    # quantized_layout.h describes bits in memory, for kernels of every backend: no function of the API.
+    public = {name for name in CODE if layer(name) == "public"} - {"mlx/mlx.h", "mlx/quantized_layout.h"}
     assert reachable("mlx/mlx.h") >= public, sorted(public - reachable("mlx/mlx.h"))
 
 
