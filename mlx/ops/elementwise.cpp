@@ -184,7 +184,9 @@ Arrays Elementwise::vjp(const Arrays& primals, const Arrays& cotangents, const A
       grads.push_back(zeros_of(x));
       continue;
     }
-    const array& g = cotangents[0];
+    // The sum of -g is minus the sum, of fewer elements.
+    const bool sum_first = info().name == elementwise::Subtract::name && x.dtype() != complex64;
+    const array g = sum_first ? sum_to_shape(cotangents[0], x.shape()) : cotangents[0];
     const Tangent tangent = rule.tangent[static_cast<size_t>(arg)];
     array grad = rule.vjp                 ? rule.vjp(g, primals, outputs[0])
                  : g.dtype() == complex64 ? conjugate(tangent(conjugate(g), primals, outputs[0]))

@@ -21,22 +21,22 @@ constexpr int64_t kFloat = sizeof(float);
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Where (tap, channel) of a phase is contiguous in the weights as well.
+// Where (tap, channel) of a phase is contiguous in the weights as well, in pieces of limited length.
 struct Stretch {
   int64_t k, weight, length;  // `weight` counts from the output channel's first weight
 };
-std::vector<Stretch> stretches(const Phase& p, int64_t channels) {
+std::vector<Stretch> stretches(const Phase& p, int64_t channels, int64_t at_most) {
   std::vector<Stretch> out;
   int64_t k = 0;
-  for (const Tap& tap : p.taps) {
-    const int64_t at = tap.weight * channels;
-    if (!out.empty() && out.back().weight + out.back().length == at) {
-      out.back().length += channels;
-    } else {
-      out.push_back({k, at, channels});
+  for (const Tap& tap : p.taps)
+    for (int64_t c = 0; c < channels;) {
+      const int64_t at = tap.weight * channels + c;
+      if (out.empty() || out.back().weight + out.back().length != at || out.back().length == at_most)
+        out.push_back({k, at, 0});
+      const int64_t length = std::min(channels - c, at_most - out.back().length);
+      out.back().length += length;
+      c += length, k += length;
     }
-    k += channels;
-  }
   return out;
 }
 
@@ -94,9 +94,11 @@ class Gradient {
       for (int64_t b = 0; b < pieces.length(piece); ++b)
         add_box(boxes_[pieces.begin(piece) + b], group, parts.begin(part), parts.length(part), b > 0, to);
     });
-    const std::vector<Stretch> all = stretches(p_, channels_);
-    for_each(s_.groups, [&](int64_t group) {
-      finish(all, sums.as<float>() + group * pieces_ * rows_ * ld_, group, static_cast<char*>(dw));
+    const std::vector<Stretch> all = stretches(p_, channels_, 2 * t_.gemm.f32.nr);
+    const auto count = static_cast<int64_t>(all.size());
+    for_each(s_.groups * count, [&](int64_t i) {
+      float* from = sums.as<float>() + i / count * pieces_ * rows_ * ld_;
+      finish(all[static_cast<size_t>(i % count)], from, i / count, static_cast<char*>(dw));
     });
   }
 
@@ -177,30 +179,27 @@ class Gradient {
     }
   }
 
-  // Adds the pieces up and puts (output, tap, channel) where it belongs.
-  void finish(const std::vector<Stretch>& all, float* sums, int64_t group, char* dw) const {
-    for (int64_t piece = 1; piece < pieces_; ++piece) {
-      const float* more = sums + piece * rows_ * ld_;
-      for (int64_t i = 0; i < rows_ * ld_; ++i) sums[i] += more[i];
-    }
-    const int64_t row = product(s_.kernel) * channels_, size = kElemSize[e_];
-    dw += group * outputs_ * row * size;
-    const auto put = [&](const float* from, int64_t ld, int64_t weight, int64_t length) {
-      t_.gemm.finish[e_](outputs_, length, from, ld, dw + weight * size, row, 1, 0, nullptr, 0, 0);
+  // Adds up the pieces' sums for a stretch and puts them where they belong.
+  void finish(const Stretch& s, float* sums, int64_t group, char* dw) const {
+    const auto add = [&](float* to, int64_t n) {
+      for (int64_t piece = 1; piece < pieces_; ++piece)
+        for (int64_t i = 0; i < n; ++i) to[i] += to[piece * rows_ * ld_ + i];
     };
+    const int64_t row = product(s_.kernel) * channels_, size = kElemSize[e_];
+    dw += (group * outputs_ * row + s.weight) * size;
+    if (across_) {
+      for (int64_t o = 0; o < outputs_; ++o) add(sums + o * ld_ + s.k, s.length);
+      t_.gemm.finish[e_](outputs_, s.length, sums + s.k, ld_, dw, row, 1, 0, nullptr, 0, 0);
+      return;
+    }
+    add(sums + s.k * ld_, s.length * ld_);
     const int64_t nr = t_.gemm.f32.nr;
-    Workspace turned(across_ ? 0 : outputs_ * nr * kFloat);
-    for (const Stretch& s : all) {
-      if (across_) {
-        put(sums + s.k, ld_, s.weight, s.length);
-        continue;
-      }
-      for (int64_t k = 0; k < s.length; k += nr) {
-        const int64_t len = std::min(nr, s.length - k);
-        t_.gemm.f32.pack_b[kF32](sums + (s.k + k) * ld_, ld_, 1, static_cast<int>(len), outputs_,
-                                 turned.data());
-        put(turned.as<float>(), nr, s.weight + k, len);
-      }
+    Workspace turned(outputs_ * nr * kFloat);
+    for (int64_t k = 0; k < s.length; k += nr) {
+      const int64_t len = std::min(nr, s.length - k);
+      t_.gemm.f32.pack_b[kF32](sums + (s.k + k) * ld_, ld_, 1, static_cast<int>(len), outputs_,
+                               turned.data());
+      t_.gemm.finish[e_](outputs_, len, turned.as<float>(), nr, dw + k * size, row, 1, 0, nullptr, 0, 0);
     }
   }
 

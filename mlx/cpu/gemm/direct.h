@@ -45,8 +45,8 @@ struct DirectTable {
   // each column, so b_step is the step from one such group to the next. Runs are completed by zeros in B; A
   // is read up to three elements behind them, and what it holds there does not matter.
   DirectFn patches_by_2, patches_by_4;
-  // c[i, j] = the sum over runs of a[run.a + i * a_stride + j] * b[run.b + j]: a channel is its own group. Any
-  // number of columns, up to kChannelwiseRows rows; `accumulate` and `steps` do not count.
+  // c[i, j] = the sum over runs of a[run.a + i * a_stride + j] * b[run.b + j]: a channel is its own group.
+  // Any number of columns, up to kChannelwiseRows rows; `accumulate` and `steps` do not count.
   DirectFn channelwise;
   DirectFn turned;  // A(i, s) = a[run.a + s * a_stride + i]: k strided, rows contiguous
 };
