@@ -9,6 +9,9 @@ namespace {
 
 using namespace gemm_detail;
 
+// Group sizes are powers of two: a division would cost more than the columns of a group.
+MLX_INLINE int shift_of(int group_size) { return __builtin_ctz(static_cast<unsigned>(group_size)); }
+
 template <class T>
 MLX_INLINE vf rounded_to(vf x) {
   if constexpr (sizeof(T) == 2) return widen(narrow(x, T{}), T{});
@@ -26,8 +29,8 @@ MLX_INLINE void dequantize_vector(const uint8_t* p, vf scale, vf bias, bool bias
 }
 template <Code C, class Between, class T, int... V>
 MLX_INLINE void dequantize_run(const uint8_t* p, const float* scales, const float* biases, int64_t column,
-                               int group_size, T* out, std::integer_sequence<int, V...>) {
-  const auto group = [&](int v) { return (column + v * kLanesF) / group_size; };
+                               int shift, T* out, std::integer_sequence<int, V...>) {
+  const auto group = [&](int v) { return (column + v * kLanesF) >> shift; };
   (dequantize_vector<C, Between, V>(p, splat(scales[group(V)]), splat(biases ? biases[group(V)] : 0.0f),
                                     biases != nullptr, out),
    ...);
@@ -38,15 +41,16 @@ void dequantize(const uint32_t* codes, const float* scales, const float* biases,
                 int64_t column, int64_t n, void* output) {
   const uint8_t* p = reinterpret_cast<const uint8_t*>(codes);
   T* out = static_cast<T*>(output);
+  const int shift = shift_of(group_size);
   constexpr int bytes = 4 * code_bits(C);
   using All = std::make_integer_sequence<int, kRunVectors>;
   int64_t j = 0;
   for (; j + 32 <= n; j += 32, p += bytes)
-    dequantize_run<C, Between>(p, scales, biases, column + j, group_size, out + j, All{});
+    dequantize_run<C, Between>(p, scales, biases, column + j, shift, out + j, All{});
   if (j < n) {  // half a run: groups of 16
     uint8_t run[32] = {};
     __builtin_memcpy(run, p, bytes / 2);
-    dequantize_run<C, Between>(run, scales, biases, column + j, group_size, out + j,
+    dequantize_run<C, Between>(run, scales, biases, column + j, shift, out + j,
                                std::make_integer_sequence<int, kRunVectors / 2>{});
   }
 }
@@ -94,9 +98,10 @@ MLX_INLINE void dot_runs(int64_t j, int64_t k, int group_size, const uint32_t* c
     }
     return;
   }
+  const int shift = shift_of(group_size);
   while (j < k) {
-    const int64_t end = (j / group_size + 1) * group_size;  // a block of words may end within a group
-    const vf scale = splat(scales[j / group_size]);
+    const int64_t group = j >> shift, end = (group + 1) << shift;  // a block of words may end within a group
+    const vf scale = splat(scales[group]);
     vf acc[S] = {};
     for (; j < end && j < k; j += 32, p += bytes) {
       dot_vectors<C, S, 0>(p, x + j, ldx, acc, HalfRun{});
@@ -108,8 +113,8 @@ MLX_INLINE void dot_runs(int64_t j, int64_t k, int group_size, const uint32_t* c
 
 // The scales of the groups that a block of words lies in, each in the lanes of its words.
 template <int Columns>
-MLX_INLINE vf block_scales(const float* scales, int group_size) {
-  const int groups = Columns / group_size;
+MLX_INLINE vf block_scales(const float* scales, int shift) {
+  const int groups = Columns >> shift;
   if (groups <= 1) return splat(scales[0]);
 #if MLX_ISA_LEVEL >= 4
   const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
@@ -131,6 +136,7 @@ MLX_INLINE void dot_blocks(int64_t columns, int group_size, const uint32_t* code
                            const float* x, int64_t ldx, vf* total) {
   constexpr int bits = code_bits(C), shifts = 32 / bits, block = kBlockColumns<C>;
   const vf table = load_table<C>();
+  const int shift = shift_of(group_size);
   for (int64_t j = 0; j < columns; j += block, codes += kLanesF, x += block) {
     vu words;
     __builtin_memcpy(&words, codes, sizeof words);
@@ -141,7 +147,7 @@ MLX_INLINE void dot_blocks(int64_t columns, int group_size, const uint32_t* code
 #pragma GCC unroll 8
       for (int s = 0; s < S; ++s) acc[s] = fma(value, load(x + s * ldx + i * kLanesF), acc[s]);
     }
-    add_scaled<S>(acc, block_scales<block>(scales + j / group_size, group_size), total);
+    add_scaled<S>(acc, block_scales<block>(scales + (j >> shift), shift), total);
   }
 }
 
