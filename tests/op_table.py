@@ -16,6 +16,7 @@ FAMILIES = (
     "op_table_index",
     "op_table_linear",
     "op_table_linalg",
+    "op_table_quantized",
     "op_table_fast",
 )
 
