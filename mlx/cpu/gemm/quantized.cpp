@@ -214,7 +214,7 @@ void quantized_product(const QuantizedProduct& p) {
     std::fill_n(static_cast<char*>(p.out), p.m * p.n * kFloatSize[float_type_of(p.dtype)], char{0});
   } else if (p.transpose && p.m <= kMaxSkinny) {
     few_rows(p);
-  } else {
+  } else if (!prefill_product(p)) {
     blocked(p);
   }
 }
