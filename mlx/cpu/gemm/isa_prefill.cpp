@@ -12,6 +12,7 @@ using namespace gemm_detail;
 #if MLX_ISA_LEVEL >= 5
 
 constexpr float kMost = 32767.0f;
+constexpr float kLeast = 1e-25f;       // below, scales would be denormal
 constexpr float kLowSteps = 65000.0f;  // of a rounding error, which is half a unit at most
 
 // 16 integers as 8 pairs, `rows` apart.
@@ -37,7 +38,8 @@ bool pack_x(const float* x, int64_t ldx, int64_t k, int group_size, const Prefil
         strange = strange + a * 0.0f;  // nan from inf and nan
       }
       const float largest = _mm512_reduce_max_ps(most);
-      const float scale = largest > 1e-30f ? largest / kMost : 0, inverse = scale > 0 ? kMost / largest : 0;
+      if (largest > 0 && largest < kLeast) return false;
+      const float scale = largest / kMost, inverse = largest > 0 ? kMost / largest : 0;
       const int64_t at = g * steps * rows + i;
       __m512i sum = _mm512_setzero_si512(), low_sum = _mm512_setzero_si512();
       for (int j = 0; j < group_size; j += 16) {

@@ -242,12 +242,12 @@ void e8m0_to_float(const void* src, int64_t n, float* out) {
 }
 void e4m3_to_float(const void* src, int64_t n, float* out) {
   const uint8_t* s = static_cast<const uint8_t*>(src);
-  for (int64_t i = 0; i < n; i += kLanesF) {
-    const int count = static_cast<int>(n - i < kLanesF ? n - i : kLanesF);
-    vu codes = {};
-    for (int l = 0; l < count; ++l) codes[l] = s[i + l];
-    store_first(out + i, code_value<kE4m3>(codes), count);
-  }
+  int64_t i = 0;
+  for (; i + kLanesF <= n; i += kLanesF) store(out + i, run_values<kE4m3, 0>(s + i));
+  if (i == n) return;
+  uint8_t rest[32] = {};
+  __builtin_memcpy(rest, s + i, static_cast<size_t>(n - i));
+  store_first(out + i, run_values<kE4m3, 0>(rest), static_cast<int>(n - i));
 }
 
 template <Code C>

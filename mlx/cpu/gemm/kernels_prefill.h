@@ -21,8 +21,8 @@ struct PrefillRows {
 inline constexpr int kPrefillRows = 12, kPrefillColumns = 32;
 
 struct PrefillTable {
-  // False where a number is not finite: those are no integers. Null where the set has no such instructions.
-  // `low` (null: none) gets what rounding leaves; the sums of `out` are those of both.
+  // False where a number is not finite or a group too small: those are no integers. Null where the set has no
+  // such instructions. `low` (null: none) gets what rounding leaves; the sums of `out` are those of both.
   bool (*pack_x)(const float* x, int64_t ldx, int64_t k, int group_size, const PrefillRows& out,
                  const PrefillRows* low);
   // `count` <= kPrefillColumns rows of w, `words` apart, k columns (a multiple of 32) of each; others are

@@ -94,7 +94,7 @@ bool prefill_product(const QuantizedProduct& p) {
   const PrefillTable& t = prefill_kernels();
   const Code code = code_of(p.w.layout);
   const int group = p.w.layout.group_size;
-  if (!p.transpose || !t.pack_x || !t.pack_w[code] || group < 32) return false;
+  if (!p.transpose || !t.pack_x || !t.pack_w[code] || p.k % 32 != 0) return false;
   const PackedX x(p);
   if (!x.finite()) return false;
   const FloatType type = float_type_of(p.dtype);
