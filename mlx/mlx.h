@@ -13,6 +13,7 @@
 #include "mlx/memory.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
+#include "mlx/quantized_layout.h"
 #include "mlx/random.h"
 #include "mlx/stream.h"
 #include "mlx/transforms.h"

@@ -17,6 +17,7 @@ FAMILIES = (
     "op_table_linear",
     "op_table_linalg",
     "op_table_fft",
+    "op_table_quantized",
     "op_table_fast",
 )
 

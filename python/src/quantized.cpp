@@ -27,8 +27,10 @@ void define_packing(nb::module_& m) {
       },
       nb::arg(), "group_size"_a = nb::none(), "bits"_a = nb::none(), "mode"_a = "affine", nb::kw_only(),
       "global_scale"_a = nb::none(), "stream"_a = nb::none(),
-      nb::sig("def quantize(w: array, /, group_size: int | None = None, bits: int | None = None, mode: str = 'affine', "
-              "*, global_scale: array | None = None, stream: StreamOrDevice = None) -> tuple[array, array, array]"),
+      nb::sig("def quantize(w: array, /, group_size: int | None = None, bits: int | None = None, mode: str = "
+              "'affine', "
+              "*, global_scale: array | None = None, stream: StreamOrDevice = None) -> tuple[array, array, "
+              "array]"),
       R"(Packs a matrix into codes of a few bits; neighbours in a row share a scale.
 
 Modes, and what ``None`` stands for:
@@ -51,16 +53,18 @@ Raises:
   ValueError: the mode, group size, bits, dtype or shape is none of these.)");
   m.def(
       "dequantize",
-      [](nb::handle w, nb::handle scales, nb::handle biases, Bits group_size, Bits bits, const std::string& mode,
-         nb::handle global_scale, std::optional<Dtype> dtype, StreamOrDevice s) {
-        return wrap(core::dequantize(to_array(w, {"dequantize", "w", 1}), to_array(scales, {"dequantize", "scales", 2}),
-                                     to_optional_array(biases, {"dequantize", "biases", 3}), group_size, bits, mode,
-                                     to_optional_array(global_scale, {"dequantize", "global_scale", 7}), dtype, s));
+      [](nb::handle w, nb::handle scales, nb::handle biases, Bits group_size, Bits bits,
+         const std::string& mode, nb::handle global_scale, std::optional<Dtype> dtype, StreamOrDevice s) {
+        return wrap(core::dequantize(
+            to_array(w, {"dequantize", "w", 1}), to_array(scales, {"dequantize", "scales", 2}),
+            to_optional_array(biases, {"dequantize", "biases", 3}), group_size, bits, mode,
+            to_optional_array(global_scale, {"dequantize", "global_scale", 7}), dtype, s));
       },
       nb::arg(), "scales"_a, "biases"_a = nb::none(), "group_size"_a = nb::none(), "bits"_a = nb::none(),
       "mode"_a = "affine", "global_scale"_a = nb::none(), "dtype"_a = nb::none(), nb::kw_only(),
       "stream"_a = nb::none(),
-      nb::sig("def dequantize(w: array, /, scales: array, biases: array | None = None, group_size: int | None = None, "
+      nb::sig("def dequantize(w: array, /, scales: array, biases: array | None = None, group_size: int | "
+              "None = None, "
               "bits: int | None = None, mode: str = 'affine', global_scale: array | None = None, "
               "dtype: Dtype | None = None, *, stream: StreamOrDevice = None) -> array"),
       R"(The matrix that quantize packed, as closely as its codes say: ``code * scale + bias``.
@@ -73,7 +77,8 @@ Args:
 Raises:
   ValueError: the arrays do not belong together, or the dtype is no real float.)");
   m.def(
-      "to_fp8", [](nb::handle x, StreamOrDevice s) { return wrap(core::to_fp8(required(x, {"to_fp8", "x", 1}), s)); },
+      "to_fp8",
+      [](nb::handle x, StreamOrDevice s) { return wrap(core::to_fp8(required(x, {"to_fp8", "x", 1}), s)); },
       "x"_a, nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def to_fp8(x: array, *, stream: StreamOrDevice = None) -> array"),
       R"(The nearest 8-bit floats (e4m3): sign, four bits of exponent, three of mantissa.
@@ -105,18 +110,19 @@ Raises:
 void define_products(nb::module_& m) {
   m.def(
       "quantized_matmul",
-      [](nb::handle x, nb::handle w, nb::handle scales, nb::handle biases, bool transpose, Bits group_size, Bits bits,
-         const std::string& mode, StreamOrDevice s) {
+      [](nb::handle x, nb::handle w, nb::handle scales, nb::handle biases, bool transpose, Bits group_size,
+         Bits bits, const std::string& mode, StreamOrDevice s) {
         constexpr const char* name = "quantized_matmul";
-        return wrap(core::quantized_matmul(to_array(x, {name, "x", 1}), to_array(w, {name, "w", 2}),
-                                           to_array(scales, {name, "scales", 3}),
-                                           to_optional_array(biases, {name, "biases", 4}), transpose, group_size, bits,
-                                           mode, s));
+        return wrap(core::quantized_matmul(
+            to_array(x, {name, "x", 1}), to_array(w, {name, "w", 2}), to_array(scales, {name, "scales", 3}),
+            to_optional_array(biases, {name, "biases", 4}), transpose, group_size, bits, mode, s));
       },
-      nb::arg(), nb::arg(), "scales"_a, "biases"_a = nb::none(), "transpose"_a = true, "group_size"_a = nb::none(),
-      "bits"_a = nb::none(), "mode"_a = "affine", nb::kw_only(), "stream"_a = nb::none(),
+      nb::arg(), nb::arg(), "scales"_a, "biases"_a = nb::none(), "transpose"_a = true,
+      "group_size"_a = nb::none(), "bits"_a = nb::none(), "mode"_a = "affine", nb::kw_only(),
+      "stream"_a = nb::none(),
       nb::sig("def quantized_matmul(x: array, w: array, /, scales: array, biases: array | None = None, "
-              "transpose: bool = True, group_size: int | None = None, bits: int | None = None, mode: str = 'affine', "
+              "transpose: bool = True, group_size: int | None = None, bits: int | None = None, mode: str = "
+              "'affine', "
               "*, stream: StreamOrDevice = None) -> array"),
       R"(The product with a quantized matrix, ``x @ dequantize(w, ...).T``, without unpacking it in memory.
 
@@ -144,7 +150,8 @@ void define_gathers(nb::module_& m) {
       },
       nb::arg(), nb::arg(), "lhs_indices"_a = nb::none(), "rhs_indices"_a = nb::none(), nb::kw_only(),
       "sorted_indices"_a = false, "stream"_a = nb::none(),
-      nb::sig("def gather_mm(a: array, b: array, /, lhs_indices: array | None = None, rhs_indices: array | None = None, "
+      nb::sig("def gather_mm(a: array, b: array, /, lhs_indices: array | None = None, rhs_indices: array | "
+              "None = None, "
               "*, sorted_indices: bool = False, stream: StreamOrDevice = None) -> array"),
       R"(Products of matrices that indices choose, ``out[i] = a[lhs_indices[i]] @ b[rhs_indices[i]]``.
 
@@ -161,8 +168,8 @@ Raises:
   m.def(
       "gather_qmm",
       [](nb::handle x, nb::handle w, nb::handle scales, nb::handle biases, nb::handle lhs, nb::handle rhs,
-         bool transpose, Bits group_size, Bits bits, const std::string& mode, nb::handle global_scale, bool sorted,
-         StreamOrDevice s) {
+         bool transpose, Bits group_size, Bits bits, const std::string& mode, nb::handle global_scale,
+         bool sorted, StreamOrDevice s) {
         constexpr const char* name = "gather_qmm";
         return wrap(core::gather_qmm(
             to_array(x, {name, "x", 1}), to_array(w, {name, "w", 2}), to_array(scales, {name, "scales", 3}),
@@ -177,7 +184,8 @@ Raises:
       nb::sig("def gather_qmm(x: array, w: array, /, scales: array, biases: array | None = None, "
               "lhs_indices: array | None = None, rhs_indices: array | None = None, transpose: bool = True, "
               "group_size: int | None = None, bits: int | None = None, mode: str = 'affine', "
-              "global_scale: array | None = None, *, sorted_indices: bool = False, stream: StreamOrDevice = None) "
+              "global_scale: array | None = None, *, sorted_indices: bool = False, stream: StreamOrDevice = "
+              "None) "
               "-> array"),
       R"(quantized_matmul of operands that indices choose, as mixtures of experts have them.
 
@@ -201,7 +209,8 @@ Raises:
                                        required(segments, {name, "segments", 3}), s));
       },
       nb::arg(), nb::arg(), "segments"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def segmented_mm(a: array, b: array, /, segments: array, *, stream: StreamOrDevice = None) -> array"),
+      nb::sig("def segmented_mm(a: array, b: array, /, segments: array, *, stream: StreamOrDevice = None) -> "
+              "array"),
       R"(Products over parts of the inner axis, ``out[i] = a[:, begin:end] @ b[begin:end, :]``.
 
 Args:
@@ -214,18 +223,20 @@ Raises:
   ValueError: a shape or dtype is none of these.   IndexError: a segment leaves the inner axis.)");
   m.def(
       "block_masked_mm",
-      [](nb::handle a, nb::handle b, int block_size, nb::handle out, nb::handle lhs, nb::handle rhs, StreamOrDevice s) {
+      [](nb::handle a, nb::handle b, int block_size, nb::handle out, nb::handle lhs, nb::handle rhs,
+         StreamOrDevice s) {
         constexpr const char* name = "block_masked_mm";
-        return wrap(core::block_masked_mm(required(a, {name, "a", 1}), required(b, {name, "b", 2}), block_size,
-                                          to_optional_array(out, {name, "mask_out", 4}),
+        return wrap(core::block_masked_mm(required(a, {name, "a", 1}), required(b, {name, "b", 2}),
+                                          block_size, to_optional_array(out, {name, "mask_out", 4}),
                                           to_optional_array(lhs, {name, "mask_lhs", 5}),
                                           to_optional_array(rhs, {name, "mask_rhs", 6}), s));
       },
       nb::arg(), nb::arg(), "block_size"_a = 64, "mask_out"_a = nb::none(), "mask_lhs"_a = nb::none(),
       "mask_rhs"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def block_masked_mm(a: array, b: array, /, block_size: int = 64, mask_out: array | None = None, "
-              "mask_lhs: array | None = None, mask_rhs: array | None = None, *, stream: StreamOrDevice = None) "
-              "-> array"),
+      nb::sig(
+          "def block_masked_mm(a: array, b: array, /, block_size: int = 64, mask_out: array | None = None, "
+          "mask_lhs: array | None = None, mask_rhs: array | None = None, *, stream: StreamOrDevice = None) "
+          "-> array"),
       R"(The product of matrices whose blocks are masked: ``mask_out * ((mask_lhs * a) @ (mask_rhs * b))``.
 
 Args:
@@ -249,8 +260,9 @@ void define_quantized_inputs(nb::module_& m) {
                                to_optional_array(global_x, {name, "global_scale_x", 7}),
                                to_optional_array(global_w, {name, "global_scale_w", 8}), s));
       },
-      "x"_a, "w"_a, "scales"_a = nb::none(), "group_size"_a = nb::none(), "bits"_a = nb::none(), "mode"_a = "nvfp4",
-      "global_scale_x"_a = nb::none(), "global_scale_w"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
+      "x"_a, "w"_a, "scales"_a = nb::none(), "group_size"_a = nb::none(), "bits"_a = nb::none(),
+      "mode"_a = "nvfp4", "global_scale_x"_a = nb::none(), "global_scale_w"_a = nb::none(), nb::kw_only(),
+      "stream"_a = nb::none(),
       nb::sig("def qqmm(x: array, w: array, scales: array | None = None, group_size: int | None = None, "
               "bits: int | None = None, mode: str = 'nvfp4', global_scale_x: array | None = None, "
               "global_scale_w: array | None = None, *, stream: StreamOrDevice = None) -> array"),
@@ -269,22 +281,27 @@ Raises:
   ValueError: the arrays do not belong together.)");
   m.def(
       "gather_qqmm",
-      [](nb::handle x, nb::handle w, nb::handle scales, nb::handle lhs, nb::handle rhs, Bits group_size, Bits bits,
-         const std::string& mode, nb::handle global_x, nb::handle global_w, bool sorted, StreamOrDevice s) {
+      [](nb::handle x, nb::handle w, nb::handle scales, nb::handle lhs, nb::handle rhs, Bits group_size,
+         Bits bits, const std::string& mode, nb::handle global_x, nb::handle global_w, bool sorted,
+         StreamOrDevice s) {
         constexpr const char* name = "gather_qqmm";
-        return wrap(core::gather_qqmm(
-            to_array(x, {name, "x", 1}), to_array(w, {name, "w", 2}), to_optional_array(scales, {name, "scales", 3}),
-            to_optional_array(lhs, {name, "lhs_indices", 4}), to_optional_array(rhs, {name, "rhs_indices", 5}),
-            group_size, bits, mode, to_optional_array(global_x, {name, "global_scale_x", 9}),
-            to_optional_array(global_w, {name, "global_scale_w", 10}), sorted, s));
+        return wrap(core::gather_qqmm(to_array(x, {name, "x", 1}), to_array(w, {name, "w", 2}),
+                                      to_optional_array(scales, {name, "scales", 3}),
+                                      to_optional_array(lhs, {name, "lhs_indices", 4}),
+                                      to_optional_array(rhs, {name, "rhs_indices", 5}), group_size, bits,
+                                      mode, to_optional_array(global_x, {name, "global_scale_x", 9}),
+                                      to_optional_array(global_w, {name, "global_scale_w", 10}), sorted, s));
       },
-      nb::arg(), nb::arg(), "scales"_a = nb::none(), "lhs_indices"_a = nb::none(), "rhs_indices"_a = nb::none(),
-      "group_size"_a = nb::none(), "bits"_a = nb::none(), "mode"_a = "nvfp4", "global_scale_x"_a = nb::none(),
-      "global_scale_w"_a = nb::none(), nb::kw_only(), "sorted_indices"_a = false, "stream"_a = nb::none(),
-      nb::sig("def gather_qqmm(x: array, w: array, /, scales: array | None = None, lhs_indices: array | None = None, "
-              "rhs_indices: array | None = None, group_size: int | None = None, bits: int | None = None, "
-              "mode: str = 'nvfp4', global_scale_x: array | None = None, global_scale_w: array | None = None, *, "
-              "sorted_indices: bool = False, stream: StreamOrDevice = None) -> array"),
+      nb::arg(), nb::arg(), "scales"_a = nb::none(), "lhs_indices"_a = nb::none(),
+      "rhs_indices"_a = nb::none(), "group_size"_a = nb::none(), "bits"_a = nb::none(), "mode"_a = "nvfp4",
+      "global_scale_x"_a = nb::none(), "global_scale_w"_a = nb::none(), nb::kw_only(),
+      "sorted_indices"_a = false, "stream"_a = nb::none(),
+      nb::sig(
+          "def gather_qqmm(x: array, w: array, /, scales: array | None = None, lhs_indices: array | None = "
+          "None, "
+          "rhs_indices: array | None = None, group_size: int | None = None, bits: int | None = None, "
+          "mode: str = 'nvfp4', global_scale_x: array | None = None, global_scale_w: array | None = None, *, "
+          "sorted_indices: bool = False, stream: StreamOrDevice = None) -> array"),
       R"(qqmm of operands that indices choose.
 
 Args:

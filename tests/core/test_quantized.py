@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -172,6 +174,70 @@ def test_layouts_of_operands():
     assert mx.array_equal(mx.quantized_matmul(x.T, *q), mx.quantized_matmul(mx.contiguous(x.T), *q))
     doubled = [mx.concatenate([a, a], axis=0)[::2] for a in q]
     close(mx.quantized_matmul(x.T, *doubled), f8(x.T) @ f8(mx.dequantize(*doubled)).T, 1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", ["affine", "mxfp4", "nvfp4"])
+def test_many_rows(mode, dtype):
+    """Sizes that leave parts of every block, and numbers of very different size in a row."""
+    q = mx.quantize(normal(301, 1088, dtype=dtype), mode=mode)
+    w = f8(unrounded(q, {"mode": mode}))
+    x = normal(205, 1088, dtype="float32") * mx.exp(2 * normal(205, 1088, seed=1))
+    x = mx.where(mx.arange(205)[:, None] == 7, 0, x).astype(getattr(mx, dtype))
+    y, expected = mx.quantized_matmul(x, *q, mode=mode), f8(x) @ w.T
+    # codes and biases are summed apart: what cancels between them counts
+    parts = np.abs(w) if mode != "affine" else np.abs(w) + np.repeat(np.abs(f8(q[2])), 64, -1)
+    scale = np.abs(f8(x)) @ parts.T
+    tolerance = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
+    assert (np.abs(f8(y) - expected) <= tolerance * scale).all()
+
+
+@pytest.mark.parametrize("rows", [1, 5, 20])
+def test_numbers_that_are_not_finite(rows):
+    q = mx.quantize(normal(40, 128))
+    d = f8(mx.dequantize(*q))
+    x = np.array(normal(rows, 128))
+    x[0, 3] = np.inf
+    x[-1, 100] = np.nan
+    y = np.array(mx.quantized_matmul(mx.array(x), *q))
+    with np.errstate(invalid="ignore"):
+        expected = x.astype(np.float64) @ d.T
+    finite = np.isfinite(expected)
+    np.testing.assert_allclose(y[finite], expected[finite], atol=1e-4)
+    assert np.array_equal(np.isnan(y[-1]), np.isnan(expected[-1]))
+    assert not np.isfinite(y[~finite]).any()
+
+
+def test_large_numbers():
+    """Towards the ends of float32, where scales of x overflow or vanish."""
+    q = mx.quantize(normal(40, 64))
+    d = f8(mx.dequantize(*q))
+    for size in (1e35, 1e-25, 1e-33):
+        x = normal(20, 64) * size
+        y = f8(mx.quantized_matmul(x, *q))
+        assert np.abs(y - f8(x) @ d.T).max() <= 1e-5 * np.abs(f8(x) @ d.T).max()
+
+
+def test_same_bits_for_any_number_of_threads():
+    code = """
+import mlx.core as mx, numpy as np, hashlib
+rng = np.random.default_rng(0)
+digest = hashlib.sha256()
+q = mx.quantize(mx.array(rng.standard_normal((1000, 1024)).astype(np.float32)))
+for m in (1, 3, 8, 40):
+    x = mx.array(rng.standard_normal((m, 1024)).astype(np.float32))
+    digest.update(np.array(mx.quantized_matmul(x, *q)).tobytes())
+    x = mx.array(rng.standard_normal((m, 1000)).astype(np.float32))
+    digest.update(np.array(mx.quantized_matmul(x, *q, transpose=False)).tobytes())
+print(digest.hexdigest())
+"""
+    seen = set()
+    for threads in ("1", "2", "5"):
+        env = {**os.environ, "MLX_NUM_THREADS": threads}
+        run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        seen.add(run.stdout)
+    assert len(seen) == 1
 
 
 def test_empty():

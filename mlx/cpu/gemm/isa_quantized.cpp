@@ -9,6 +9,9 @@ namespace {
 
 using namespace gemm_detail;
 
+// Group sizes are powers of two: a division would cost more than the columns of a group.
+MLX_INLINE int shift_of(int group_size) { return __builtin_ctz(static_cast<unsigned>(group_size)); }
+
 template <class T>
 MLX_INLINE vf rounded_to(vf x) {
   if constexpr (sizeof(T) == 2) return widen(narrow(x, T{}), T{});
@@ -26,8 +29,8 @@ MLX_INLINE void dequantize_vector(const uint8_t* p, vf scale, vf bias, bool bias
 }
 template <Code C, class Between, class T, int... V>
 MLX_INLINE void dequantize_run(const uint8_t* p, const float* scales, const float* biases, int64_t column,
-                               int group_size, T* out, std::integer_sequence<int, V...>) {
-  const auto group = [&](int v) { return (column + v * kLanesF) / group_size; };
+                               int shift, T* out, std::integer_sequence<int, V...>) {
+  const auto group = [&](int v) { return (column + v * kLanesF) >> shift; };
   (dequantize_vector<C, Between, V>(p, splat(scales[group(V)]), splat(biases ? biases[group(V)] : 0.0f),
                                     biases != nullptr, out),
    ...);
@@ -38,70 +41,80 @@ void dequantize(const uint32_t* codes, const float* scales, const float* biases,
                 int64_t column, int64_t n, void* output) {
   const uint8_t* p = reinterpret_cast<const uint8_t*>(codes);
   T* out = static_cast<T*>(output);
+  const int shift = shift_of(group_size);
   constexpr int bytes = 4 * code_bits(C);
   using All = std::make_integer_sequence<int, kRunVectors>;
   int64_t j = 0;
   for (; j + 32 <= n; j += 32, p += bytes)
-    dequantize_run<C, Between>(p, scales, biases, column + j, group_size, out + j, All{});
+    dequantize_run<C, Between>(p, scales, biases, column + j, shift, out + j, All{});
   if (j < n) {  // half a run: groups of 16
     uint8_t run[32] = {};
     __builtin_memcpy(run, p, bytes / 2);
-    dequantize_run<C, Between>(run, scales, biases, column + j, group_size, out + j,
+    dequantize_run<C, Between>(run, scales, biases, column + j, shift, out + j,
                                std::make_integer_sequence<int, kRunVectors / 2>{});
   }
 }
 
-// --- dot products ---
+// --- dot products: S rows of x, a register of sums for each ---
 
-template <Code C, int... V>
-MLX_INLINE vf dot_vectors(const uint8_t* p, const float* x, vf acc, std::integer_sequence<int, V...>) {
-  ((acc = fma(run_values<C, V>(p), load(x + V * kLanesF), acc)), ...);
-  return acc;
+template <Code C, int S, int V>
+MLX_INLINE void dot_vector(const uint8_t* p, const float* x, int64_t ldx, vf* acc) {
+  const vf value = run_values<C, V>(p);
+#pragma GCC unroll 8
+  for (int s = 0; s < S; ++s) acc[s] = fma(value, load(x + s * ldx + V * kLanesF), acc[s]);
 }
-template <int Begin, class S>
-struct Shifted;
-template <int Begin, int... V>
-struct Shifted<Begin, std::integer_sequence<int, V...>> {
-  using type = std::integer_sequence<int, Begin + V...>;
-};
-using FirstHalf = std::make_integer_sequence<int, kRunVectors / 2>;
-using SecondHalf = typename Shifted<kRunVectors / 2, FirstHalf>::type;
+template <Code C, int S, int Begin, int... V>
+MLX_INLINE void dot_vectors(const uint8_t* p, const float* x, int64_t ldx, vf* acc,
+                            std::integer_sequence<int, V...>) {
+  (dot_vector<C, S, Begin + V>(p, x, ldx, acc), ...);
+}
+using HalfRun = std::make_integer_sequence<int, kRunVectors / 2>;
+
+template <int S>
+MLX_INLINE void add_scaled(const vf* acc, vf scale, vf* total) {
+#pragma GCC unroll 8
+  for (int s = 0; s < S; ++s) total[s] = fma(acc[s], scale, total[s]);
+}
 
 // Columns [j, k), in the order of x: any code.
-template <Code C>
-MLX_INLINE vf dot_runs(int64_t j, int64_t k, int group_size, const uint32_t* codes, const float* scales,
-                       const float* x, vf total) {
+template <Code C, int S>
+MLX_INLINE void dot_runs(int64_t j, int64_t k, int group_size, const uint32_t* codes, const float* scales,
+                         const float* x, int64_t ldx, vf* total) {
   constexpr int bytes = 4 * code_bits(C);
   const uint8_t* p = reinterpret_cast<const uint8_t*>(codes) + j / 32 * bytes;
   if (group_size == 16) {
-    for (; j + 32 <= k; j += 32, p += bytes) {
-      total = fma(dot_vectors<C>(p, x + j, vf{}, FirstHalf{}), splat(scales[j / 16]), total);
-      total = fma(dot_vectors<C>(p, x + j, vf{}, SecondHalf{}), splat(scales[j / 16 + 1]), total);
+    for (; j < k; j += 32, p += bytes) {
+      uint8_t run[32];
+      const bool half = j + 32 > k;
+      if (half) __builtin_memcpy(run, p, bytes / 2);
+      const uint8_t* from = half ? run : p;
+      vf acc[S] = {};
+      dot_vectors<C, S, 0>(from, x + j, ldx, acc, HalfRun{});
+      add_scaled<S>(acc, splat(scales[j / 16]), total);
+      if (half) return;
+      vf next[S] = {};
+      dot_vectors<C, S, kRunVectors / 2>(p, x + j, ldx, next, HalfRun{});
+      add_scaled<S>(next, splat(scales[j / 16 + 1]), total);
     }
-    if (j < k) {
-      uint8_t run[32] = {};
-      __builtin_memcpy(run, p, bytes / 2);
-      total = fma(dot_vectors<C>(run, x + j, vf{}, FirstHalf{}), splat(scales[j / 16]), total);
-    }
-    return total;
+    return;
   }
+  const int shift = shift_of(group_size);
   while (j < k) {
-    const int64_t end = (j / group_size + 1) * group_size;  // a block of words may end within a group
-    const vf scale = splat(scales[j / group_size]);
-    vf a = {}, b = {};
+    const int64_t group = j >> shift, end = (group + 1) << shift;  // a block of words may end within a group
+    const vf scale = splat(scales[group]);
+    vf acc[S] = {};
     for (; j < end && j < k; j += 32, p += bytes) {
-      a = dot_vectors<C>(p, x + j, a, FirstHalf{});
-      b = dot_vectors<C>(p, x + j, b, SecondHalf{});
+      dot_vectors<C, S, 0>(p, x + j, ldx, acc, HalfRun{});
+      dot_vectors<C, S, kRunVectors / 2>(p, x + j, ldx, acc, HalfRun{});
     }
-    total = fma(a + b, scale, total);
+    add_scaled<S>(acc, scale, total);
   }
-  return total;
 }
 
 // The scales of the groups that a block of words lies in, each in the lanes of its words.
 template <int Columns>
-MLX_INLINE vf block_scales(const float* scales, int group_size) {
-  const int groups = Columns / group_size;
+MLX_INLINE vf block_scales(const float* scales, int shift) {
+  const int groups = Columns >> shift;
   if (groups <= 1) return splat(scales[0]);
 #if MLX_ISA_LEVEL >= 4
   const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
@@ -118,45 +131,78 @@ template <Code C>
 inline constexpr int kBlockColumns = kLanesF * 32 / code_bits(C);
 
 // Blocks of a register of words, against x in their order.
-template <Code C>
-MLX_INLINE vf dot_blocks(int64_t columns, int group_size, const uint32_t* codes, const float* scales,
-                         const float* x, vf total) {
+template <Code C, int S>
+MLX_INLINE void dot_blocks(int64_t columns, int group_size, const uint32_t* codes, const float* scales,
+                           const float* x, int64_t ldx, vf* total) {
   constexpr int bits = code_bits(C), shifts = 32 / bits, block = kBlockColumns<C>;
   const vf table = load_table<C>();
+  const int shift = shift_of(group_size);
   for (int64_t j = 0; j < columns; j += block, codes += kLanesF, x += block) {
     vu words;
     __builtin_memcpy(&words, codes, sizeof words);
-    vf acc[2] = {};
+    vf acc[S] = {};
 #pragma GCC unroll 32
-    for (int i = 0; i < shifts; ++i)
-      acc[i % 2] = fma(low_values<C>(words >> (i * bits), table), load(x + i * kLanesF), acc[i % 2]);
-    total = fma(acc[0] + acc[1], block_scales<block>(scales + j / group_size, group_size), total);
+    for (int i = 0; i < shifts; ++i) {
+      const vf value = low_values<C>(words >> (i * bits), table);
+#pragma GCC unroll 8
+      for (int s = 0; s < S; ++s) acc[s] = fma(value, load(x + s * ldx + i * kLanesF), acc[s]);
+    }
+    add_scaled<S>(acc, block_scales<block>(scales + (j >> shift), shift), total);
   }
-  return total;
 }
 
-template <Code C>
+template <int S>
+MLX_INLINE void add_biases(int64_t groups, const float* biases, const float* sums, vf* total) {
+  for (int64_t g = 0; g < groups; g += kLanesF) {
+    const int n = static_cast<int>(groups - g < kLanesF ? groups - g : kLanesF);
+    const bool full = n == kLanesF;
+    const vf b = full ? load(biases + g) : load_first(biases + g, n);
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s) {
+      const float* x = sums + s * groups + g;
+      total[s] = fma(b, full ? load(x) : load_first(x, n), total[s]);
+    }
+  }
+}
+
+// Rows of w in tiles, whose sums stay in the first-level cache beside a piece of x.
+template <Code C, int S>
 void dot(int64_t rows, int64_t k, int group_size, const uint32_t* codes, const float* scales,
-         const float* biases, const QuantizedOperand& x, float* y) {
-  const int64_t words = k * code_bits(C) / 32, groups = k / group_size;
-  for (int64_t j = 0; j < rows; ++j, codes += words, scales += groups) {
-    vf total = {};
-    int64_t done = 0;
-    if constexpr (kByShifts<C>) {
-      done = k / kBlockColumns<C> * kBlockColumns<C>;
-      total = dot_blocks<C>(done, group_size, codes, scales, x.shuffled, total);
-    }
-    if (done < k) total = dot_runs<C>(done, k, group_size, codes, scales, x.x, total);
-    if (biases) {
-      int64_t g = 0;
-      for (; g + kLanesF <= groups; g += kLanesF) total = fma(load(biases + g), load(x.sums + g), total);
-      if (g < groups) {
-        const int rest = static_cast<int>(groups - g);
-        total = fma(load_first(biases + g, rest), load_first(x.sums + g, rest), total);
+         const float* biases, const QuantizedOperand& x, float* y, int64_t ldy) {
+  constexpr int bits = code_bits(C), tile = 16;
+  constexpr int64_t piece = 4096 / S;
+  const int64_t words = k * bits / 32, groups = k / group_size;
+  vf sums[tile][S];
+  for (int64_t j0 = 0; j0 < rows; j0 += tile) {
+    const int count = static_cast<int>(rows - j0 < tile ? rows - j0 : tile);
+    for (int j = 0; j < count; ++j)
+      for (int s = 0; s < S; ++s) sums[j][s] = vf{};
+    for (int64_t p = 0; p < k; p += piece) {
+      const int64_t len = k - p < piece ? k - p : piece;
+      for (int j = 0; j < count; ++j) {
+        const uint32_t* row = codes + (j0 + j) * words + p * bits / 32;
+        const float* row_scales = scales + (j0 + j) * groups + p / group_size;
+        // Rows are read in pieces: what this one leaves is wanted a pass later.
+        if (p + piece < k)
+          for (int64_t ahead = 0; ahead < piece * bits / 32; ahead += 16)
+            __builtin_prefetch(row + len * bits / 32 + ahead, 0, 2);
+        vf total[S];
+#pragma GCC unroll 8
+        for (int s = 0; s < S; ++s) total[s] = sums[j][s];
+        int64_t done = 0;
+        if constexpr (kByShifts<C>) {
+          done = len / kBlockColumns<C> * kBlockColumns<C>;
+          dot_blocks<C, S>(done, group_size, row, row_scales, x.shuffled + p, k, total);
+        }
+        if (done < len) dot_runs<C, S>(done, len, group_size, row, row_scales, x.x + p, k, total);
+#pragma GCC unroll 8
+        for (int s = 0; s < S; ++s) sums[j][s] = total[s];
       }
-      biases += groups;
     }
-    y[j] = lane_sum(total);
+    for (int j = 0; j < count; ++j) {
+      if (biases) add_biases<S>(groups, biases + (j0 + j) * groups, x.sums, sums[j]);
+      for (int s = 0; s < S; ++s) y[s * ldy + j0 + j] = lane_sum(sums[j][s]);
+    }
   }
 }
 
@@ -196,12 +242,12 @@ void e8m0_to_float(const void* src, int64_t n, float* out) {
 }
 void e4m3_to_float(const void* src, int64_t n, float* out) {
   const uint8_t* s = static_cast<const uint8_t*>(src);
-  for (int64_t i = 0; i < n; i += kLanesF) {
-    const int count = static_cast<int>(n - i < kLanesF ? n - i : kLanesF);
-    vu codes = {};
-    for (int l = 0; l < count; ++l) codes[l] = s[i + l];
-    store_first(out + i, code_value<kE4m3>(codes), count);
-  }
+  int64_t i = 0;
+  for (; i + kLanesF <= n; i += kLanesF) store(out + i, run_values<kE4m3, 0>(s + i));
+  if (i == n) return;
+  uint8_t rest[32] = {};
+  __builtin_memcpy(rest, s + i, static_cast<size_t>(n - i));
+  store_first(out + i, run_values<kE4m3, 0>(rest), static_cast<int>(n - i));
 }
 
 template <Code C>
@@ -210,7 +256,10 @@ constexpr void add_code(QuantizedTable& t) {
   t.dequantize[C][kFloat16] = dequantize<C, f16>;
   t.dequantize[C][kBfloat16] = dequantize<C, bf16>;
   t.dequantize[C][kBfloat16Once] = dequantize<C, bf16, float>;
-  t.dot[C] = dot<C>;
+  t.dot[C][0] = dot<C, 1>;
+  t.dot[C][1] = dot<C, 2>;
+  t.dot[C][2] = dot<C, 4>;
+  t.dot[C][3] = dot<C, 8>;
   t.shuffle[C] = kByShifts<C> ? shuffle<C> : nullptr;
 }
 template <int... C>

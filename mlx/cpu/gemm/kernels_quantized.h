@@ -21,21 +21,24 @@ inline constexpr int kBfloat16Once = kFloatTypes;
 using DequantizeFn = void (*)(const uint32_t* codes, const float* scales, const float* biases, int group_size,
                               int64_t column, int64_t n, void* out);
 
-// x as the dot products read it: `shuffled` is x in the order in which shifts take codes out of words.
+// Rows of x as the dot products read them: `shuffled` is x in the order in which shifts take codes out of
+// words. Rows are k floats apart, those of the sums one per group.
 struct QuantizedOperand {
   const float* x;
   const float* shuffled;
   const float* sums;  // of x, per group; null where there are no biases
 };
-// y[j] = sum_p x[p] w(j, p), rows j of k columns; scales and biases have k / group_size columns.
+// y[s, j] = sum_p x[s, p] w(j, p), rows j of w with k columns; scales and biases have k / group_size columns.
 using QuantizedDotFn = void (*)(int64_t rows, int64_t k, int group_size, const uint32_t* codes,
-                                const float* scales, const float* biases, const QuantizedOperand& x,
-                                float* y);
+                                const float* scales, const float* biases, const QuantizedOperand& x, float* y,
+                                int64_t ldy);
+// Dot products exist for 1, 2, 4 and 8 rows of x.
+inline constexpr int kDotRows[] = {1, 2, 4, 8};
 
 struct QuantizedTable {
   void (*to_float[kScaleTypes])(const void* src, int64_t n, float* out);
   DequantizeFn dequantize[kCodes][kFloatTypes + 1];
-  QuantizedDotFn dot[kCodes];
+  QuantizedDotFn dot[kCodes][4];
   void (*shuffle[kCodes])(const float* x, int64_t k, float* out);
   void (*group_sums)(const float* x, int64_t groups, int group_size, float* out);
 };

@@ -18,7 +18,6 @@ constexpr int64_t kScaleSize[kScaleTypes] = {4, 2, 2, 1, 1};
 constexpr int64_t kFloatSize[kFloatTypes + 1] = {4, 2, 2, 2};
 constexpr Elem kElem[kFloatTypes] = {kF32, kF16, kBf16};
 constexpr int64_t kItemWords = 24 << 10;       // of a dot product's item: about 10 us of one core
-constexpr int64_t kStagedFloats = 64 << 10;    // dequantized rows that stay in the second-level cache
 constexpr int64_t kDequantizeItem = 32 << 10;  // elements
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -152,74 +151,39 @@ void blocked(const QuantizedProduct& p) {
   run_nest(nest);
 }
 
-// One row of x: every row of w is a dot product, and its words are read once.
-void one_row(const QuantizedProduct& p) {
+// At most 8 rows of x: the words of w are read once, and every row of w meets all of them in registers.
+void few_rows(const QuantizedProduct& p) {
   const QuantizedTable& t = quantized_kernels();
   const Code code = code_of(p.w.layout);
   const int group = p.w.layout.group_size;
   const int64_t words = p.w.layout.words(p.k), groups = p.w.layout.groups(p.k);
   const FloatType type = float_type_of(p.dtype);
-  Workspace space((2 * p.k + groups + 64) * 4), sums(p.n * 4);
-  float* x = space.as<float>();
-  t.to_float[type](p.x, p.k, x);  // the types of floats are the first types of scales
-  QuantizedOperand operand{x, x + p.k, nullptr};
-  if (t.shuffle[code]) t.shuffle[code](x, p.k, x + p.k);
-  if (p.w.biases) {
-    t.group_sums(x, groups, group, x + 2 * p.k);
-    operand.sums = x + 2 * p.k;
-  }
-  const int64_t rows = std::clamp<int64_t>(kItemWords / std::max<int64_t>(1, words), 1, p.n);
+  int kernel = 0;
+  while (kDotRows[kernel] < p.m) ++kernel;
+  const int64_t m = kDotRows[kernel];  // rows of zeros fill up
+  Workspace x_space(m * p.k * 4), shuffled(t.shuffle[code] ? m * p.k * 4 : 0), x_sums(m * groups * 4);
+  float* x = x_space.as<float>();
+  t.to_float[type](p.x, p.m * p.k, x);  // the types of floats are the first types of scales
+  std::fill(x + p.m * p.k, x + m * p.k, 0.0f);
+  if (t.shuffle[code])
+    for (int64_t i = 0; i < m; ++i) t.shuffle[code](x + i * p.k, p.k, shuffled.as<float>() + i * p.k);
+  if (p.w.biases) t.group_sums(x, m * groups, group, x_sums.as<float>());
+  const QuantizedOperand operand{x, shuffled.as<float>(), p.w.biases ? x_sums.as<float>() : nullptr};
+  const int64_t rows = std::clamp<int64_t>(kItemWords / std::max<int64_t>(1, words * m), 16, 1024) / 16 * 16;
   const auto item = [&](int64_t begin, int64_t end) {
     const int64_t first = begin * groups, count = (end - begin) * groups;
     const Scales scales(t, p.w, p.w.scales, first, count), biases(t, p.w, p.w.biases, first, count);
-    float* y = sums.as<float>() + begin;
-    t.dot[code](end - begin, p.k, group, p.w.words + begin * words, scales.data(), biases.data(), operand, y);
-    gemm_kernels().finish[kElem[type]](1, end - begin, y, p.n,
+    Workspace sums(m * (end - begin) * 4);
+    t.dot[code][kernel](end - begin, p.k, group, p.w.words + begin * words, scales.data(), biases.data(),
+                        operand, sums.as<float>(), end - begin);
+    gemm_kernels().finish[kElem[type]](p.m, end - begin, sums.data(), end - begin,
                                        static_cast<char*>(p.out) + begin * kFloatSize[type], p.n, 1, 0,
                                        nullptr, 0, 0);
   };
-  if (p.n * words <= 2 * kItemWords) {
+  if (p.n * words * m <= 2 * kItemWords) {
     for (int64_t j = 0; j < p.n; j += rows) item(j, std::min(p.n, j + rows));
   } else {
     parallel_ranges(p.n, rows, item);
-  }
-}
-
-// A few rows of x: some rows of w at a time become floats in the cache, where all rows of x meet them.
-void few_rows(const QuantizedProduct& p) {
-  const QuantizedTable& t = quantized_kernels();
-  const GemmTable& g = gemm_kernels();
-  const FloatType type = float_type_of(p.dtype);
-  const Skinny& dot = g.dot[kF32];
-  const int64_t groups = p.w.layout.groups(p.k), words = p.w.layout.words(p.k);
-  const int64_t ldx = ceil_div(p.k, 32) * 32 + 16;
-  Workspace x_space(p.m * ldx * 4);
-  float* x = x_space.as<float>();
-  for (int64_t i = 0; i < p.m; ++i) {
-    t.to_float[type](static_cast<const char*>(p.x) + i * p.k * kFloatSize[type], p.k, x + i * ldx);
-    std::fill(x + i * ldx + p.k, x + (i + 1) * ldx, 0.0f);
-  }
-  const int64_t staged = std::clamp<int64_t>(kStagedFloats / std::max<int64_t>(1, p.k) / 16 * 16, 16, 256);
-  const int64_t ldw = p.k + 16;
-  const DequantizeFn dequantize = t.dequantize[code_of(p.w.layout)][kFloat32];
-  const auto item = [&](int64_t begin, int64_t end) {
-    const int64_t rows = end - begin, first = begin * groups;
-    const Scales scales(t, p.w, p.w.scales, first, rows * groups),
-        biases(t, p.w, p.w.biases, first, rows * groups);
-    Workspace space((rows * ldw + p.m * rows + 64) * 4);
-    float* w = space.as<float>();
-    float* y = w + rows * ldw;
-    for (int64_t j = 0; j < rows; ++j)
-      dequantize(p.w.words + (begin + j) * words, scales.at(j * groups), biases.at(j * groups),
-                 p.w.layout.group_size, 0, p.k, w + j * ldw);
-    dot.run(static_cast<int>(p.m), p.k, rows, x, ldx, w, ldw, y, rows);
-    g.finish[kElem[type]](p.m, rows, y, rows, static_cast<char*>(p.out) + begin * kFloatSize[type], p.n, 1, 0,
-                          nullptr, 0, 0);
-  };
-  if (p.n * p.k * p.m < (1 << 19)) {
-    for (int64_t j = 0; j < p.n; j += staged) item(j, std::min(p.n, j + staged));
-  } else {
-    parallel_ranges(p.n, staged, item);
   }
 }
 
@@ -248,11 +212,9 @@ void quantized_product(const QuantizedProduct& p) {
   if (p.m <= 0 || p.n <= 0) return;
   if (p.k == 0) {
     std::fill_n(static_cast<char*>(p.out), p.m * p.n * kFloatSize[float_type_of(p.dtype)], char{0});
-  } else if (p.transpose && p.m == 1) {
-    one_row(p);
   } else if (p.transpose && p.m <= kMaxSkinny) {
     few_rows(p);
-  } else {
+  } else if (!prefill_product(p)) {
     blocked(p);
   }
 }

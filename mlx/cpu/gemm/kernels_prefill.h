@@ -1,0 +1,44 @@
+// Products of many rows of x with quantized rows, in 16-bit integers: codes are exact in them, and x is one
+// or two of them: rounded to 16 bits of the largest number of its group (more than float16 and bfloat16 have
+// where it matters), or to 32 (float32). Panels lie group by group along k; within a group, a step is a pair
+// of columns in one 32-bit element, as the dot-product instructions want.
+#pragma once
+
+#include <cstdint>
+
+#include "mlx/cpu/gemm/kernels_quantized.h"
+
+namespace mlx::core::cpu::gemm_detail {
+
+// Rows of x, at most kPrefillRows: for every group, `steps` times `rows` pairs, and per row a scale and the
+// scaled sum of the rounded numbers.
+struct PrefillRows {
+  int rows;
+  int32_t* pairs;
+  float* scales;
+  float* sums;
+};
+inline constexpr int kPrefillRows = 12, kPrefillColumns = 32;
+
+struct PrefillTable {
+  // False where a number is not finite or a group too small: those are no integers. Null where the set has no
+  // such instructions. `low` (null: none) gets what rounding leaves; the sums of `out` are those of both.
+  bool (*pack_x)(const float* x, int64_t ldx, int64_t k, int group_size, const PrefillRows& out,
+                 const PrefillRows* low);
+  // `count` <= kPrefillColumns rows of w, `words` apart, k columns (a multiple of 32) of each; others are
+  // zeros.
+  void (*pack_w[kCodes])(const uint32_t* w, int64_t words, int count, int64_t k, int32_t* pairs);
+  // What an integer of pack_w stands for.
+  float unit[kCodes];
+  // c[rows, kPrefillColumns] += x w over some groups. Scales and biases (null: none) of w: kPrefillColumns
+  // for each group.
+  void (*tile)(const PrefillRows& x, int64_t groups, int group_size, const int32_t* w, const float* scales,
+               const float* biases, float* c);
+};
+
+}  // namespace mlx::core::cpu::gemm_detail
+
+namespace mlx::core::cpu {
+using PrefillTable = gemm_detail::PrefillTable;
+MLX_DECLARE_ISA_TABLE(PrefillTable, prefill_kernels)
+}  // namespace mlx::core::cpu
