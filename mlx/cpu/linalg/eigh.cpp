@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "mlx/cpu/copy.h"
-#include "mlx/cpu/isa/householder.h"
+#include "mlx/cpu/linalg/rotations.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/linalg.h"
@@ -20,68 +20,52 @@ class Decomposition {
   // The matrix is n x n and finite; `a` is used up.
   Decomposition(std::vector<double>& a, int64_t n, bool vectors) : n_(n), a_(a), d_(n), e_(n), tau_(n) {
     tridiagonalize();
-    if (vectors) accumulate();
-    for (int64_t l = 0; l < n; ++l) solve(l);
+    if (vectors) {
+      z_.resize(n * n);
+      accumulate(z_.data(), n, n, n - 1, 1, tau_, [&](int64_t i) { return &a_[i * n_ + i + 1]; });
+    }
+    Rotations rotations(vectors ? z_.data() : nullptr, n);
+    for (int64_t l = 0; l < n; ++l) solve(l, rotations);
+    rotations.apply();
   }
   const std::vector<double>& values() const { return d_; }
   // Vector j is n elements from j * n on.
   const std::vector<double>& vectors() const { return z_; }
 
  private:
-  // Reflection k clears column k below the subdiagonal; its vector is kept in row k, which is done with.
+  // Reflection k clears column k below the subdiagonal; its vector v is kept in row k, which is done with.
+  // With p = tau A v, A <- A - v w^T - w v^T, w = p - (tau / 2) (p . v) v. The rows of A are read once for
+  // that and for the next p.
   void tridiagonalize() {
-    std::vector<double> p(n_);
+    const FactorKernels<double>& kernels = factor<double>();
+    std::vector<double> p(n_), w(n_);
+    const double* v = nullptr;
     for (int64_t k = 0; k < n_; ++k) {
-      const int64_t below = n_ - k - 1;
-      d_[k] = a_[k * n_ + k];
-      if (below == 0) break;
-      double* v = &a_[k * n_ + k + 1];
-      double squares = 0;
-      for (int64_t i = 1; i < below; ++i) squares += v[i] * v[i];
-      const double alpha = v[0];
-      if (squares == 0) {
-        e_[k] = alpha;
-        continue;
+      double* row = &a_[k * n_ + k];
+      if (v) {  // what the reflection before does to this row
+        for (int64_t j = 0; j < n_ - k; ++j) row[j] -= v[0] * w[j] + w[0] * v[j];
       }
-      const double beta = -std::copysign(std::sqrt(alpha * alpha + squares), alpha);
-      e_[k] = beta;
-      tau_[k] = (beta - alpha) / beta;
-      for (int64_t i = 1; i < below; ++i) v[i] /= alpha - beta;
-      v[0] = 1;
-      // A <- A - v w^T - w v^T with w = p - (tau / 2) (p . v) v and p = tau A v.
+      d_[k] = row[0];
+      const int64_t below = n_ - k - 1;
+      if (below == 0) break;
+      double* next = row + 1;
+      const Reflection r = find_reflection(next, below);
+      e_[k] = r.beta;
+      tau_[k] = r.tau;
       rows(below, [&](int64_t i) {
-        const double* row = &a_[(k + 1 + i) * n_ + k + 1];
-        double sums[8] = {};
-        int64_t j = 0;
-        for (; j + 8 <= below; j += 8)
-          for (int64_t t = 0; t < 8; ++t) sums[t] += row[j + t] * v[j + t];
-        for (; j < below; ++j) sums[0] += row[j] * v[j];
-        p[i] = tau_[k] *
-               (((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7])));
+        double* other = &a_[(k + 1 + i) * n_ + k + 1];
+        p[i] = v ? kernels.update(other, v[i + 1], &w[1], w[i + 1], v + 1, next, below)
+                 : kernels.dot(other, next, below);
       });
-      const double half = 0.5 * tau_[k] * std::inner_product(v, v + below, p.begin(), 0.0);
-      for (int64_t i = 0; i < below; ++i) p[i] -= half * v[i];
-      rows(below, [&](int64_t i) {
-        double* row = &a_[(k + 1 + i) * n_ + k + 1];
-        for (int64_t j = 0; j < below; ++j) row[j] -= v[i] * p[j] + p[i] * v[j];
-      });
+      for (int64_t i = 0; i < below; ++i) p[i] *= r.tau;
+      const double half = 0.5 * r.tau * kernels.dot(next, p.data(), below);
+      for (int64_t i = 0; i < below; ++i) w[i] = p[i] - half * next[i];
+      v = next;
     }
   }
 
-  void accumulate() {
-    z_.assign(n_ * n_, 0.0);
-    for (int64_t i = 0; i < n_; ++i) z_[i * n_ + i] = 1;
-    parallel_ranges(n_, std::max<int64_t>(8, (1 << 14) / n_), [&](int64_t begin, int64_t end) {
-      for (int64_t j = begin; j < end; j += 8)
-        for (int64_t k = n_ - 2; k >= 0; --k)
-          if (tau_[k] != 0)
-            reflect(&a_[k * n_ + k + 1], n_ - k - 1, tau_[k], &z_[j * n_ + k + 1], n_,
-                    std::min<int64_t>(8, end - j));
-    });
-  }
-
   // QL steps until the subdiagonal element beside eigenvalue l is negligible.
-  void solve(int64_t l) {
+  void solve(int64_t l, Rotations& rotations) {
     constexpr double eps = std::numeric_limits<double>::epsilon();
     for (int step = 0;; ++step) {
       int64_t m = l;
@@ -91,10 +75,9 @@ class Decomposition {
       double g = (d_[l + 1] - d_[l]) / (2 * e_[l]);
       g = d_[m] - d_[l] + e_[l] / (g + std::copysign(std::hypot(g, 1.0), g));
       double s = 1, c = 1, p = 0;
-      rotations_.clear();
       bool cut = false;
       for (int64_t i = m - 1; i >= l; --i) {
-        const double f = s * e_[i], b = c * e_[i], r = std::hypot(f, g);
+        const double f = s * e_[i], b = c * e_[i], r = std::sqrt(f * f + g * g);
         e_[i + 1] = r;
         if (r == 0) {  // the matrix falls into two parts here
           d_[i + 1] -= p;
@@ -109,34 +92,13 @@ class Decomposition {
         p = s * t;
         d_[i + 1] = g + p;
         g = c * t - b;
-        rotations_.push_back({c, s});
+        rotations.add(i, c, s);
       }
-      rotate(m - 1);
       if (cut) continue;
       d_[l] -= p;
       e_[l] = g;
       e_[m] = 0;
     }
-  }
-
-  // The rotations of a step, of vectors i and i + 1 from i = first downwards, on parts of all vectors.
-  void rotate(int64_t first) {
-    if (z_.empty()) return;
-    constexpr int64_t kPart = 128;
-    const auto part = [&](int64_t begin, int64_t end) {
-      int64_t i = first;
-      for (const Rotation& r : rotations_) {
-        double *x = &z_[i * n_], *y = x + n_;
-        for (int64_t k = begin; k < end; ++k) {
-          const double f = y[k];
-          y[k] = r.s * x[k] + r.c * f;
-          x[k] = r.c * x[k] - r.s * f;
-        }
-        --i;
-      }
-    };
-    if (n_ <= kPart) return part(0, n_);
-    parallel_ranges(n_, kPart, part);
   }
 
   template <class F>
@@ -146,13 +108,9 @@ class Decomposition {
     });
   }
 
-  struct Rotation {
-    double c, s;
-  };
   int64_t n_;
   std::vector<double>& a_;
   std::vector<double> d_, e_, tau_, z_;
-  std::vector<Rotation> rotations_;
 };
 
 template <class T>
