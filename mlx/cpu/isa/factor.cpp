@@ -75,6 +75,7 @@ struct Factor {
     for (; i + kN <= n; i += kN) storeu(y + i, fma(v, loadu<V>(x + i), loadu<V>(y + i)));
     for (; i < n; ++i) y[i] += f * x[i];
   }
+  static void subtract(T* row, T f, const T* x, int64_t n) { axpy(row, x, -f, n); }
   static T magnitude(T x) { return x < 0 ? -x : x; }
   // The first of the elements of largest modulus.
   static int64_t largest(const T* x, int64_t n) {
@@ -126,41 +127,34 @@ struct Factor {
         *y = s[r] * a + c[r] * b;
       }
   }
-  // A row that the next rotation wants again stays in registers.
+  // In runs that go up or down row by row: the row that the next rotation wants again stays in registers.
   template <int kParts>
   static void rotate_part(T* z, int64_t stride, const T* c, const T* s, const int32_t* at, int64_t count) {
-    V upper[kParts] = {}, lower[kParts] = {};
-    int32_t held = -2;  // the rows in upper and lower: held, held + 1
-    const auto put = [&](const V* v, int64_t row) {
-      for (int p = 0; p < kParts; ++p) storeu(z + row * stride + p * kN, v[p]);
-    };
-    const auto get_row = [&](V* v, int64_t row) {
-      for (int p = 0; p < kParts; ++p) v[p] = loadu<V>(z + row * stride + p * kN);
-    };
-    for (int64_t r = 0; r < count; ++r) {
-      const int32_t row = at[r];
-      if (row == held - 1) {
-        put(lower, held + 1);
-        for (int p = 0; p < kParts; ++p) lower[p] = upper[p];
-        get_row(upper, row);
-      } else if (row == held + 1) {
-        put(upper, held);
-        for (int p = 0; p < kParts; ++p) upper[p] = lower[p];
-        get_row(lower, row + 1);
-      } else if (row != held) {
-        if (held >= 0) put(upper, held), put(lower, held + 1);
-        get_row(upper, row);
-        get_row(lower, row + 1);
-      }
-      held = row;
-      const V vc = splat<V>(c[r]), vs = splat<V>(s[r]);
+    for (int64_t r = 0; r < count;) {
+      const int step = r + 1 < count && at[r + 1] == at[r] - 1 ? -1 : 1;
+      int64_t end = r + 1;
+      while (end < count && at[end] == at[end - 1] + step) ++end;
+      if (step == 1)
+        rotate_run<kParts, true>(z + at[r] * stride, stride, c + r, s + r, end - r);
+      else
+        rotate_run<kParts, false>(z + (at[r] + 1) * stride, -stride, c + r, s + r, end - r);
+      r = end;
+    }
+  }
+  template <int kParts, bool kUp>
+  static void rotate_run(T* z, int64_t stride, const T* c, const T* s, int64_t count) {
+    V held[kParts];
+    for (int p = 0; p < kParts; ++p) held[p] = loadu<V>(z + p * kN);
+    for (int64_t r = 0; r < count; ++r, z += stride) {
+      // Downwards, the row held is the lower one.
+      const V vc = splat<V>(c[r]), vs = splat<V>(kUp ? s[r] : -s[r]);
       for (int p = 0; p < kParts; ++p) {
-        const V a = upper[p], b = lower[p];
-        upper[p] = vc * a - vs * b;
-        lower[p] = vs * a + vc * b;
+        const V other = loadu<V>(z + stride + p * kN);
+        storeu(z + p * kN, vc * held[p] - vs * other);
+        held[p] = vs * held[p] + vc * other;
       }
     }
-    if (held >= 0) put(upper, held), put(lower, held + 1);
+    for (int p = 0; p < kParts; ++p) storeu(z + p * kN, held[p]);
   }
 
   static T dot(const T* x, const T* y, int64_t n) {
@@ -208,7 +202,7 @@ struct Factor {
     return sum;
   }
 
-  static constexpr FactorKernels<T> table{substitute, cholesky, lu, rotate, dot, combine, update};
+  static constexpr FactorKernels<T> table{substitute, cholesky, lu, rotate, dot, combine, subtract, update};
 };
 
 }  // namespace

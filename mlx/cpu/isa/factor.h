@@ -24,6 +24,8 @@ struct FactorKernels {
   T (*dot)(const T* x, const T* y, int64_t n);
   // w[c] = sum_i v[i] a[i][c]
   void (*combine)(const T* a, int64_t stride, int64_t rows, int64_t columns, const T* v, T* w);
+  // row <- row - f x
+  void (*subtract)(T* row, T f, const T* x, int64_t n);
   // row <- row - f x - g y; returns row . next, of the new row.
   T (*update)(T* row, T f, const T* x, T g, const T* y, const T* next, int64_t n);
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/linalg/rotations.h"
@@ -18,49 +19,50 @@ namespace {
 class Decomposition {
  public:
   // The matrix is n x n and finite; `a` is used up.
-  Decomposition(std::vector<double>& a, int64_t n, bool vectors) : n_(n), a_(a), d_(n), e_(n), tau_(n) {
+  Decomposition(const PaddedMatrix& a, int64_t n, bool vectors) : n_(n), a_(a), d_(n), e_(n), tau_(n), v_(n, n) {
     tridiagonalize();
     if (vectors) {
-      z_.resize(n * n);
-      accumulate(z_.data(), n, n, n - 1, 1, tau_, [&](int64_t i) { return &a_[i * n_ + i + 1]; });
+      z_.emplace(n, n);
+      accumulate(*z_, n, n - 1, 1, tau_.data(), v_);
     }
-    Rotations rotations(vectors ? z_.data() : nullptr, n);
+    Rotations rotations(vectors ? &*z_ : nullptr);
     for (int64_t l = 0; l < n; ++l) solve(l, rotations);
     rotations.apply();
   }
   const std::vector<double>& values() const { return d_; }
-  // Vector j is n elements from j * n on.
-  const std::vector<double>& vectors() const { return z_; }
+  const double* vector(int64_t j) const { return z_->row(j); }
 
  private:
-  // Reflection k clears column k below the subdiagonal; its vector v is kept in row k, which is done with.
-  // With p = tau A v, A <- A - v w^T - w v^T, w = p - (tau / 2) (p . v) v. The rows of A are read once for
-  // that and for the next p.
+  // Reflection k clears column k below the subdiagonal. With p = tau A v, A <- A - v w^T - w v^T,
+  // w = p - (tau / 2) (p . v) v; the rows of A are read once for that and for the next p.
   void tridiagonalize() {
     const FactorKernels<double>& kernels = factor<double>();
-    std::vector<double> p(n_), w(n_);
-    const double* v = nullptr;
+    const PaddedMatrix sums(2, n_);
+    double *p = sums.row(0), *w = sums.row(1);
+    const double* before = nullptr;
     for (int64_t k = 0; k < n_; ++k) {
-      double* row = &a_[k * n_ + k];
-      if (v) {  // what the reflection before does to this row
-        for (int64_t j = 0; j < n_ - k; ++j) row[j] -= v[0] * w[j] + w[0] * v[j];
+      double* row = a_.row(k);
+      if (before) {  // what the reflection before does to this row
+        for (int64_t j = k; j < n_; ++j) row[j] -= before[k] * w[j] + w[k] * before[j];
       }
-      d_[k] = row[0];
-      const int64_t below = n_ - k - 1;
+      d_[k] = row[k];
+      const int64_t below = n_ - k - 1, at = PaddedMatrix::even(k + 1), length = a_.stride - at;
       if (below == 0) break;
-      double* next = row + 1;
-      const Reflection r = find_reflection(next, below);
+      double* v = v_.row(k);
+      std::copy(row + k + 1, row + n_, v + k + 1);
+      const Reflection r = find_reflection(v + k + 1, below);
       e_[k] = r.beta;
       tau_[k] = r.tau;
       rows(below, [&](int64_t i) {
-        double* other = &a_[(k + 1 + i) * n_ + k + 1];
-        p[i] = v ? kernels.update(other, v[i + 1], &w[1], w[i + 1], v + 1, next, below)
-                 : kernels.dot(other, next, below);
+        i += k + 1;
+        double* other = a_.row(i) + at;
+        p[i] = r.tau * (before ? kernels.update(other, before[i], w + at, w[i], before + at, v + at, length)
+                               : kernels.dot(other, v + at, length));
       });
-      for (int64_t i = 0; i < below; ++i) p[i] *= r.tau;
-      const double half = 0.5 * r.tau * kernels.dot(next, p.data(), below);
-      for (int64_t i = 0; i < below; ++i) w[i] = p[i] - half * next[i];
-      v = next;
+      const double half = 0.5 * r.tau * kernels.dot(v + at, p + at, length);
+      w[k] = 0;
+      for (int64_t i = k + 1; i < n_; ++i) w[i] = p[i] - half * v[i];
+      before = v;
     }
   }
 
@@ -109,38 +111,42 @@ class Decomposition {
   }
 
   int64_t n_;
-  std::vector<double>& a_;
-  std::vector<double> d_, e_, tau_, z_;
+  const PaddedMatrix& a_;
+  std::vector<double> d_, e_, tau_;
+  PaddedMatrix v_;
+  std::optional<PaddedMatrix> z_;
 };
 
 template <class T>
 void decompose(const T* in, int64_t n, T* values, T* vectors) {
-  std::vector<double> a(in, in + n * n);
-  // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
   double largest = 0;
   bool finite = true;
-  for (double x : a) {
-    largest = std::max(largest, std::abs(x));
-    finite = finite && std::isfinite(x);
+  for (int64_t i = 0; i < n * n; ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(in[i])));
+    finite = finite && std::isfinite(in[i]);
   }
   if (!finite) {
     std::fill(values, values + n, std::numeric_limits<T>::quiet_NaN());
     if (vectors) std::fill(vectors, vectors + n * n, std::numeric_limits<T>::quiet_NaN());
     return;
   }
+  // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
-  for (double& x : a) x = std::ldexp(x, -exponent);
+  const PaddedMatrix a(n, n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) a.row(i)[j] = scaled(in[i * n + j], -exponent);
   const Decomposition result(a, n, vectors != nullptr);
   std::vector<int64_t> order(n);
   std::iota(order.begin(), order.end(), 0);
   const auto& w = result.values();
   std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return w[i] < w[j]; });
-  for (int64_t j = 0; j < n; ++j) {
-    values[j] = static_cast<T>(std::ldexp(w[order[j]], exponent));
-    if (!vectors) continue;
-    const double* v = &result.vectors()[order[j] * n];
-    for (int64_t i = 0; i < n; ++i) vectors[i * n + j] = static_cast<T>(v[i]);
-  }
+  for (int64_t j = 0; j < n; ++j) values[j] = static_cast<T>(std::ldexp(w[order[j]], exponent));
+  if (!vectors) return;
+  constexpr int64_t kTile = 16;
+  for (int64_t first = 0; first < n; first += kTile)
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = first; j < std::min(n, first + kTile); ++j)
+        vectors[i * n + j] = static_cast<T>(result.vector(order[j])[i]);
 }
 
 void eigh(const linalg::Eigh& p, const Arrays& inputs, Arrays& outputs) {

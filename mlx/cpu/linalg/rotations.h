@@ -7,16 +7,33 @@
 #include <cstdint>
 #include <vector>
 
+#include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/isa/factor.h"
 #include "mlx/cpu/isa/householder.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
 
+// Zeros at first. Rows begin on cache lines and are whole vectors long: loops may begin at even(column), where what
+// they find before their column are zeros of another operand.
+class PaddedMatrix {
+ public:
+  PaddedMatrix(int64_t rows, int64_t columns)
+      : stride((columns + 7) / 8 * 8), memory_(rows * stride * sizeof(double)) {
+    std::fill(memory_.as<double>(), memory_.as<double>() + rows * stride, 0.0);
+  }
+  static int64_t even(int64_t column) { return column / 8 * 8; }
+  double* row(int64_t i) const { return memory_.as<double>() + i * stride; }
+  const int64_t stride;
+
+ private:
+  Workspace memory_;
+};
+
 class Rotations {
  public:
-  // Vectors of `length` elements, one after the other; null: nothing is done.
-  Rotations(double* vectors, int64_t length) : vectors_(vectors), length_(length) {}
+  // Of the rows of a matrix; null: nothing is done.
+  explicit Rotations(const PaddedMatrix* vectors) : vectors_(vectors) {}
 
   // Vectors i and i + 1: x, y <- c x - s y, s x + c y.
   void add(int64_t i, double c, double s) {
@@ -31,8 +48,8 @@ class Rotations {
     const auto count = static_cast<int64_t>(c_.size());
     // Parts of all vectors that lie in a cache together.
     const int64_t part = std::max<int64_t>(32, ((int64_t{1} << 16) / count + 31) / 32 * 32);
-    parallel_ranges(length_, std::min<int64_t>(part, 128), [&](int64_t begin, int64_t end) {
-      factor<double>().rotate(vectors_ + begin, length_, end - begin, c_.data(), s_.data(), at_.data(),
+    parallel_ranges(vectors_->stride, std::min<int64_t>(part, 128), [&](int64_t begin, int64_t end) {
+      factor<double>().rotate(vectors_->row(0) + begin, vectors_->stride, end - begin, c_.data(), s_.data(), at_.data(),
                               count);
     });
     c_.clear();
@@ -42,8 +59,7 @@ class Rotations {
 
  private:
   static constexpr size_t kMost = 8192;
-  double* vectors_;
-  int64_t length_;
+  const PaddedMatrix* vectors_;
   std::vector<double> c_, s_;
   std::vector<int32_t> at_;
 };
@@ -63,25 +79,28 @@ inline Reflection find_reflection(double* x, int64_t n) {
   return {(beta - alpha) / beta, beta};
 }
 
-// Rows of z, `length` apart, become columns 0 ... count - 1 of the product of reflections 0 ... k - 1; the
-// vector of reflection i is at v(i), for elements from i + offset on.
-template <class F>
-void accumulate(double* z, int64_t length, int64_t count, int64_t k, int64_t offset,
-                const std::vector<double>& tau, F&& v) {
+// Rows of z become columns 0 ... count - 1 of the product of reflections 0 ... k - 1; the vector of reflection i is
+// row i of v, zero before element i + offset.
+inline void accumulate(const PaddedMatrix& z, int64_t count, int64_t k, int64_t offset, const double* tau,
+                       const PaddedMatrix& v) {
   constexpr int64_t kGroup = 8;
-  std::fill(z, z + count * length, 0.0);
-  for (int64_t i = 0; i < count; ++i) z[i * length + i] = 1;
-  parallel_ranges(count, std::max<int64_t>(kGroup, (1 << 14) / length / kGroup * kGroup),
-                  [&](int64_t begin, int64_t end) {
-                    for (int64_t j = begin; j < end; j += kGroup) {
-                      const int64_t some = std::min(kGroup, end - j);
-                      // Reflections further down leave these unit vectors alone.
-                      for (int64_t i = std::min(k, j + some - offset) - 1; i >= 0; --i)
-                        if (tau[i] != 0)
-                          reflect(v(i), length - i - offset, tau[i], z + j * length + i + offset, length,
-                                  some);
-                    }
-                  });
+  for (int64_t i = 0; i < count; ++i) z.row(i)[i] = 1;
+  const int64_t grain = std::max<int64_t>(kGroup, (1 << 14) / z.stride / kGroup * kGroup);
+  parallel_ranges(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; j += kGroup) {
+      const int64_t some = std::min(kGroup, end - j);
+      // Reflections further down leave these unit vectors alone.
+      for (int64_t i = std::min(k, j + some - offset) - 1; i >= 0; --i) {
+        const int64_t at = PaddedMatrix::even(i + offset);
+        if (tau[i] != 0) reflect(v.row(i) + at, v.stride - at, tau[i], z.row(j) + at, z.stride, some);
+      }
+    }
+  });
+}
+
+// x * 2^exponent
+inline double scaled(double x, int exponent) {
+  return std::abs(exponent) < 1000 ? x * std::ldexp(1.0, exponent) : std::ldexp(x, exponent);
 }
 
 }  // namespace mlx::core::cpu

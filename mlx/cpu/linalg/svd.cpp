@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 
 #include "mlx/cpu/copy.h"
@@ -20,58 +21,58 @@ constexpr double kEps = std::numeric_limits<double>::epsilon();
 
 class Decomposition {
  public:
-  // The matrix is m x n, m >= n, row-major, and used up.
-  Decomposition(std::vector<double>& a, int64_t m, int64_t n, bool vectors)
-      : m_(m), n_(n), a_(a), d_(n), e_(n), left_(n * m), tau_left_(n), tau_right_(n) {
+  // The matrix is m x n, m >= n, and used up.
+  Decomposition(const PaddedMatrix& a, int64_t m, int64_t n, bool vectors)
+      : m_(m), n_(n), a_(a), d_(n), e_(n), tau_left_(n), tau_right_(n), left_(n, m), right_(n, n) {
     bidiagonalize();
     if (vectors) {
-      u_.resize(m * m);
-      v_.resize(n * n);
-      accumulate(u_.data(), m, m, n, 0, tau_left_, [&](int64_t i) { return &left_[i * m_ + i]; });
-      accumulate(v_.data(), n, n, n - 1, 1, tau_right_, [&](int64_t i) { return &a_[i * n_ + i + 1]; });
+      u_.emplace(m, m);
+      v_.emplace(n, n);
+      accumulate(*u_, m, n, 0, tau_left_.data(), left_);
+      accumulate(*v_, n, n - 1, 1, tau_right_.data(), right_);
     }
     iterate(vectors);
   }
-  std::vector<double>& values() { return d_; }
-  // Vector j lies from j * m, j * n on.
-  const std::vector<double>& left() const { return u_; }
-  std::vector<double>& right() { return v_; }
+  const std::vector<double>& values() const { return d_; }
+  const PaddedMatrix& left() const { return *u_; }  // a vector is a row
+  const PaddedMatrix& right() const { return *v_; }
 
  private:
-  // Step k clears column k below the diagonal and row k right of the superdiagonal. The vectors of
-  // reflections from the right stay in the rows.
+  // Step k clears column k below the diagonal and row k right of the superdiagonal.
   void bidiagonalize() {
     const FactorKernels<double>& kernels = factor<double>();
-    std::vector<double> w(n_), none(n_);
+    const PaddedMatrix sums(2, n_);
+    double *w = sums.row(0), *none = sums.row(1);
     for (int64_t k = 0; k < n_; ++k) {
-      double* v = &left_[k * m_ + k];
-      for (int64_t i = k; i < m_; ++i) v[i - k] = a_[i * n_ + k];
-      const Reflection l = find_reflection(v, m_ - k);
+      double *v = left_.row(k), *u = right_.row(k), *row = a_.row(k);
+      for (int64_t i = k; i < m_; ++i) v[i] = a_.row(i)[k];
+      const Reflection l = find_reflection(v + k, m_ - k);
       d_[k] = l.beta;
       tau_left_[k] = l.tau;
-      const int64_t right = n_ - k - 1;
+      const int64_t right = n_ - k - 1, at = PaddedMatrix::even(k + 1), length = a_.stride - at;
       if (right == 0) continue;
-      parallel_ranges(right, std::max<int64_t>(32, (1 << 16) / (m_ - k)), [&](int64_t begin, int64_t end) {
-        kernels.combine(&a_[k * n_ + k + 1 + begin], n_, m_ - k, end - begin, v, &w[begin]);
-        for (int64_t j = begin; j < end; ++j) w[j] *= l.tau;
-      });
-      double* row = &a_[k * n_ + k + 1];
-      for (int64_t j = 0; j < right; ++j) row[j] -= w[j];
-      const Reflection r = find_reflection(row, right);
+      parallel_ranges(length, std::max<int64_t>(32, (1 << 16) / (m_ - k) / 32 * 32),
+                      [&](int64_t begin, int64_t end) {
+                        kernels.combine(row + at + begin, a_.stride, m_ - k, end - begin, v + k, w + at + begin);
+                      });
+      std::fill(w + at, w + k + 1, 0.0);
+      for (int64_t j = k + 1; j < n_; ++j) w[j] *= l.tau;
+      for (int64_t j = k + 1; j < n_; ++j) u[j] = row[j] - w[j];
+      const Reflection r = find_reflection(u + k + 1, right);
       e_[k] = r.beta;
       tau_right_[k] = r.tau;
       parallel_ranges(m_ - k - 1, std::max<int64_t>(1, (1 << 16) / right), [&](int64_t begin, int64_t end) {
         for (int64_t i = k + 1 + begin; i < k + 1 + end; ++i) {
-          double* other = &a_[i * n_ + k + 1];
-          const double z = kernels.update(other, v[i - k], w.data(), 0, none.data(), row, right);
-          if (r.tau != 0) kernels.update(other, r.tau * z, row, 0, none.data(), none.data(), right);
+          double* other = a_.row(i) + at;
+          const double z = kernels.update(other, v[i], w + at, 0, none + at, u + at, length);
+          if (r.tau != 0) kernels.subtract(other, r.tau * z, u + at, length);
         }
       });
     }
   }
 
   void iterate(bool vectors) {
-    Rotations left(vectors ? u_.data() : nullptr, m_), right(vectors ? v_.data() : nullptr, n_);
+    Rotations left(vectors ? &*u_ : nullptr), right(vectors ? &*v_ : nullptr);
     double norm = 0;
     for (int64_t i = 0; i < n_; ++i)
       norm = std::max({norm, std::abs(d_[i]), i + 1 < n_ ? std::abs(e_[i]) : 0.0});
@@ -100,7 +101,7 @@ class Decomposition {
       if (std::signbit(d_[i])) {
         d_[i] = -d_[i];
         if (vectors)
-          for (int64_t j = 0; j < n_; ++j) v_[i * n_ + j] = -v_[i * n_ + j];
+          for (int64_t j = 0; j < n_; ++j) v_->row(i)[j] = -v_->row(i)[j];
       }
   }
 
@@ -137,25 +138,27 @@ class Decomposition {
   }
 
   int64_t m_, n_;
-  std::vector<double>& a_;
-  std::vector<double> d_, e_, left_, tau_left_, tau_right_, u_, v_;
+  const PaddedMatrix& a_;
+  std::vector<double> d_, e_, tau_left_, tau_right_;
+  PaddedMatrix left_, right_;  // reflections
+  std::optional<PaddedMatrix> u_, v_;
 };
 
 // Vector order[j] becomes column j.
 template <class T>
-void put_columns(const double* vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
+void put_columns(const PaddedMatrix& vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
   const auto count = static_cast<int64_t>(order.size());
   constexpr int64_t kTile = 16;
   for (int64_t first = 0; first < count; first += kTile)
     for (int64_t i = 0; i < length; ++i)
       for (int64_t j = first; j < std::min(count, first + kTile); ++j)
-        out[i * count + j] = static_cast<T>(vectors[order[j] * length + i]);
+        out[i * count + j] = static_cast<T>(vectors.row(order[j])[i]);
 }
 template <class T>
-void put_rows(const double* vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
+void put_rows(const PaddedMatrix& vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
   for (size_t j = 0; j < order.size(); ++j)
     for (int64_t i = 0; i < length; ++i)
-      out[static_cast<int64_t>(j) * length + i] = static_cast<T>(vectors[order[j] * length + i]);
+      out[static_cast<int64_t>(j) * length + i] = static_cast<T>(vectors.row(order[j])[i]);
 }
 
 void run_svd(const linalg::SVD& p, const Arrays& inputs, Arrays& outputs) {
@@ -207,20 +210,21 @@ template <class T>
 void singular_values(const char* op, const T* in, int64_t m, int64_t n, T* u, T* s, T* vt) {
   const bool wide = m < n;  // A^T = V S U^T
   const int64_t rows = std::max(m, n), k = std::min(m, n);
-  std::vector<double> a(m * n);
+  const PaddedMatrix a(rows, k);
   double largest = 0;
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j) {
       const double x = in[i * n + j];
       if (!std::isfinite(x)) throw invalid(op, "the matrix has an element that is not finite: ", x);
       largest = std::max(largest, std::abs(x));
-      a[wide ? j * m + i : i * n + j] = x;
+      a.row(wide ? j : i)[wide ? i : j] = x;
     }
   // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
   if (exponent != 0)
-    for (double& x : a) x = std::ldexp(x, -exponent);
-  Decomposition result(a, rows, k, u != nullptr);
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < k; ++j) a.row(i)[j] = scaled(a.row(i)[j], -exponent);
+  const Decomposition result(a, rows, k, u != nullptr);
   const std::vector<double>& w = result.values();
   std::vector<int64_t> order(rows);
   std::iota(order.begin(), order.end(), 0);
@@ -229,11 +233,11 @@ void singular_values(const char* op, const T* in, int64_t m, int64_t n, T* u, T*
   if (!u) return;
   const std::vector<int64_t> short_order(order.begin(), order.begin() + k);
   if (wide) {
-    put_columns(result.right().data(), k, short_order, u);
-    put_rows(result.left().data(), rows, order, vt);
+    put_columns(result.right(), k, short_order, u);
+    put_rows(result.left(), rows, order, vt);
   } else {
-    put_columns(result.left().data(), rows, order, u);
-    put_rows(result.right().data(), k, short_order, vt);
+    put_columns(result.left(), rows, order, u);
+    put_rows(result.right(), k, short_order, vt);
   }
 }
 template void singular_values<float>(const char*, const float*, int64_t, int64_t, float*, float*, float*);
