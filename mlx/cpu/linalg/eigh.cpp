@@ -19,15 +19,23 @@ namespace {
 class Decomposition {
  public:
   // The matrix is n x n and finite; `a` is used up.
-  Decomposition(const PaddedMatrix& a, int64_t n, bool vectors) : n_(n), a_(a), d_(n), e_(n), tau_(n), v_(n, n) {
+  Decomposition(const PaddedMatrix& a, int64_t n, bool vectors)
+      : n_(n), a_(a), d_(n), e_(n), tau_(n), v_(n, n) {
     tridiagonalize();
     if (vectors) {
       z_.emplace(n, n);
       accumulate(*z_, n, n - 1, 1, tau_.data(), v_);
     }
     Rotations rotations(vectors ? &*z_ : nullptr);
-    for (int64_t l = 0; l < n; ++l) solve(l, rotations);
-    rotations.apply();
+    apply_while(
+        [&] {
+          while (l_ < n_) {
+            step(rotations);
+            if (rotations.full()) return true;
+          }
+          return false;
+        },
+        {&rotations});
   }
   const std::vector<double>& values() const { return d_; }
   const double* vector(int64_t j) const { return z_->row(j); }
@@ -66,41 +74,41 @@ class Decomposition {
     }
   }
 
-  // QL steps until the subdiagonal element beside eigenvalue l is negligible.
-  void solve(int64_t l, Rotations& rotations) {
+  // A QL step, or on to the next eigenvalue where the subdiagonal element beside this one is negligible.
+  void step(Rotations& rotations) {
     constexpr double eps = std::numeric_limits<double>::epsilon();
-    for (int step = 0;; ++step) {
-      int64_t m = l;
-      while (m + 1 < n_ && std::abs(e_[m]) > eps * (std::abs(d_[m]) + std::abs(d_[m + 1]))) ++m;
-      if (m == l) return;
-      if (step == 100) throw std::runtime_error("[linalg.eigh] the iteration did not converge");
-      double g = (d_[l + 1] - d_[l]) / (2 * e_[l]);
-      g = d_[m] - d_[l] + e_[l] / (g + std::copysign(std::hypot(g, 1.0), g));
-      double s = 1, c = 1, p = 0;
-      bool cut = false;
-      for (int64_t i = m - 1; i >= l; --i) {
-        const double f = s * e_[i], b = c * e_[i], r = std::sqrt(f * f + g * g);
-        e_[i + 1] = r;
-        if (r == 0) {  // the matrix falls into two parts here
-          d_[i + 1] -= p;
-          e_[m] = 0;
-          cut = true;
-          break;
-        }
-        s = f / r;
-        c = g / r;
-        g = d_[i + 1] - p;
-        const double t = (d_[i] - g) * s + 2 * c * b;
-        p = s * t;
-        d_[i + 1] = g + p;
-        g = c * t - b;
-        rotations.add(i, c, s);
-      }
-      if (cut) continue;
-      d_[l] -= p;
-      e_[l] = g;
-      e_[m] = 0;
+    const int64_t l = l_;
+    int64_t m = l;
+    while (m + 1 < n_ && std::abs(e_[m]) > eps * (std::abs(d_[m]) + std::abs(d_[m + 1]))) ++m;
+    if (m == l) {
+      ++l_;
+      steps_ = 0;
+      return;
     }
+    if (++steps_ > 100) throw std::runtime_error("[linalg.eigh] the iteration did not converge");
+    double g = (d_[l + 1] - d_[l]) / (2 * e_[l]);
+    g = d_[m] - d_[l] + e_[l] / (g + std::copysign(std::hypot(g, 1.0), g));
+    double s = 1, c = 1, p = 0;
+    for (int64_t i = m - 1; i >= l; --i) {
+      const double f = s * e_[i], b = c * e_[i], r = std::sqrt(f * f + g * g);
+      e_[i + 1] = r;
+      if (r == 0) {  // the matrix falls into two parts here
+        d_[i + 1] -= p;
+        e_[m] = 0;
+        return;
+      }
+      s = f / r;
+      c = g / r;
+      g = d_[i + 1] - p;
+      const double t = (d_[i] - g) * s + 2 * c * b;
+      p = s * t;
+      d_[i + 1] = g + p;
+      g = c * t - b;
+      rotations.add(i, c, s);
+    }
+    d_[l] -= p;
+    e_[l] = g;
+    e_[m] = 0;
   }
 
   template <class F>
@@ -110,7 +118,8 @@ class Decomposition {
     });
   }
 
-  int64_t n_;
+  int64_t n_, l_ = 0;
+  int steps_ = 0;
   const PaddedMatrix& a_;
   std::vector<double> d_, e_, tau_;
   PaddedMatrix v_;
@@ -132,9 +141,10 @@ void decompose(const T* in, int64_t n, T* values, T* vectors) {
   }
   // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  const PowerOfTwo scale(-exponent);
   const PaddedMatrix a(n, n);
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < n; ++j) a.row(i)[j] = scaled(in[i * n + j], -exponent);
+    for (int64_t j = 0; j < n; ++j) a.row(i)[j] = scale(in[i * n + j]);
   const Decomposition result(a, n, vectors != nullptr);
   std::vector<int64_t> order(n);
   std::iota(order.begin(), order.end(), 0);

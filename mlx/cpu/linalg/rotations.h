@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "mlx/cpu/gemm/workspace.h"
@@ -14,8 +15,8 @@
 
 namespace mlx::core::cpu {
 
-// Zeros at first. Rows begin on cache lines and are whole vectors long: loops may begin at even(column), where what
-// they find before their column are zeros of another operand.
+// Zeros at first. Rows begin on cache lines and are whole vectors long: loops may begin at even(column),
+// where what they find before their column are zeros of another operand.
 class PaddedMatrix {
  public:
   PaddedMatrix(int64_t rows, int64_t columns)
@@ -30,39 +31,70 @@ class PaddedMatrix {
   Workspace memory_;
 };
 
+// Of the rows of a matrix; null: nothing is done.
 class Rotations {
  public:
-  // Of the rows of a matrix; null: nothing is done.
   explicit Rotations(const PaddedMatrix* vectors) : vectors_(vectors) {}
 
   // Vectors i and i + 1: x, y <- c x - s y, s x + c y.
   void add(int64_t i, double c, double s) {
     if (!vectors_) return;
-    c_.push_back(c);
-    s_.push_back(s);
-    at_.push_back(static_cast<int32_t>(i));
-    if (c_.size() == kMost) apply();
+    next_.c.push_back(c);
+    next_.s.push_back(s);
+    next_.at.push_back(static_cast<int32_t>(i));
   }
-  void apply() {
-    if (c_.empty()) return;
-    const auto count = static_cast<int64_t>(c_.size());
-    // Parts of all vectors that lie in a cache together.
-    const int64_t part = std::max<int64_t>(32, ((int64_t{1} << 16) / count + 31) / 32 * 32);
-    parallel_ranges(vectors_->stride, std::min<int64_t>(part, 128), [&](int64_t begin, int64_t end) {
-      factor<double>().rotate(vectors_->row(0) + begin, vectors_->stride, end - begin, c_.data(), s_.data(), at_.data(),
-                              count);
-    });
-    c_.clear();
-    s_.clear();
-    at_.clear();
+  // There are enough to be worth a pass over the vectors.
+  bool full() const { return next_.at.size() >= 8192; }
+
+  // What was added since the last time is to be applied, in parts that are independent of each other.
+  void turn_over() {
+    std::swap(ready_, next_);
+    next_.c.clear();
+    next_.s.clear();
+    next_.at.clear();
+  }
+  int64_t parts() const { return ready_.at.empty() ? 0 : (vectors_->stride + kPart - 1) / kPart; }
+  void apply(int64_t part) const {
+    const int64_t begin = part * kPart, columns = std::min(kPart, vectors_->stride - begin);
+    factor<double>().rotate(vectors_->row(0) + begin, vectors_->stride, columns, ready_.c.data(),
+                            ready_.s.data(), ready_.at.data(), static_cast<int64_t>(ready_.at.size()));
   }
 
  private:
-  static constexpr size_t kMost = 8192;
+  static constexpr int64_t kPart = 64;
+  struct Batch {
+    std::vector<double> c, s;
+    std::vector<int32_t> at;
+  };
   const PaddedMatrix* vectors_;
-  std::vector<double> c_, s_;
-  std::vector<int32_t> at_;
+  Batch next_, ready_;
 };
+
+// Applies what `produce` adds to the rotations while it is at work on the next batch. It returns, with one of
+// them full, true; or false at the end.
+template <class F>
+void apply_while(F&& produce, std::initializer_list<Rotations*> all) {
+  for (bool more = produce();;) {
+    int64_t parts = more ? 1 : 0;
+    for (Rotations* r : all) {
+      r->turn_over();
+      parts += r->parts();
+    }
+    if (parts == 0) return;
+    bool after = false;
+    parallel_for(parts, [&](int64_t item) {
+      if (more && item-- == 0) {
+        after = produce();
+        return;
+      }
+      for (const Rotations* r : all) {
+        if (item < r->parts()) return r->apply(item);
+        item -= r->parts();
+      }
+    });
+    more = after;
+  }
+}
 
 // 1 - tau v v^T that maps x, of n elements, on beta times the first unit vector. v, with v[0] = 1, takes x's
 // place.
@@ -79,8 +111,8 @@ inline Reflection find_reflection(double* x, int64_t n) {
   return {(beta - alpha) / beta, beta};
 }
 
-// Rows of z become columns 0 ... count - 1 of the product of reflections 0 ... k - 1; the vector of reflection i is
-// row i of v, zero before element i + offset.
+// Rows of z become columns 0 ... count - 1 of the product of reflections 0 ... k - 1; the vector of
+// reflection i is row i of v, zero before element i + offset.
 inline void accumulate(const PaddedMatrix& z, int64_t count, int64_t k, int64_t offset, const double* tau,
                        const PaddedMatrix& v) {
   constexpr int64_t kGroup = 8;
@@ -98,9 +130,17 @@ inline void accumulate(const PaddedMatrix& z, int64_t count, int64_t k, int64_t 
   });
 }
 
-// x * 2^exponent
-inline double scaled(double x, int exponent) {
-  return std::abs(exponent) < 1000 ? x * std::ldexp(1.0, exponent) : std::ldexp(x, exponent);
-}
+// Multiplies by 2^exponent.
+class PowerOfTwo {
+ public:
+  explicit PowerOfTwo(int exponent) : exponent_(exponent), factor_(std::ldexp(1.0, exponent)) {}
+  double operator()(double x) const {
+    return std::abs(exponent_) < 1000 ? x * factor_ : std::ldexp(x, exponent_);
+  }
+
+ private:
+  int exponent_;
+  double factor_;
+};
 
 }  // namespace mlx::core::cpu

@@ -51,10 +51,10 @@ class Decomposition {
       tau_left_[k] = l.tau;
       const int64_t right = n_ - k - 1, at = PaddedMatrix::even(k + 1), length = a_.stride - at;
       if (right == 0) continue;
-      parallel_ranges(length, std::max<int64_t>(32, (1 << 16) / (m_ - k) / 32 * 32),
-                      [&](int64_t begin, int64_t end) {
-                        kernels.combine(row + at + begin, a_.stride, m_ - k, end - begin, v + k, w + at + begin);
-                      });
+      parallel_ranges(
+          length, std::max<int64_t>(32, (1 << 16) / (m_ - k) / 32 * 32), [&](int64_t begin, int64_t end) {
+            kernels.combine(row + at + begin, a_.stride, m_ - k, end - begin, v + k, w + at + begin);
+          });
       std::fill(w + at, w + k + 1, 0.0);
       for (int64_t j = k + 1; j < n_; ++j) w[j] *= l.tau;
       for (int64_t j = k + 1; j < n_; ++j) u[j] = row[j] - w[j];
@@ -77,7 +77,7 @@ class Decomposition {
     for (int64_t i = 0; i < n_; ++i)
       norm = std::max({norm, std::abs(d_[i]), i + 1 < n_ ? std::abs(e_[i]) : 0.0});
     int64_t last = n_ - 1, steps = 0;
-    while (last > 0) {
+    const auto advance = [&] {
       int64_t first = last;
       bool singular = std::abs(d_[last]) <= kEps * norm;
       for (; first > 0; --first) {
@@ -90,13 +90,20 @@ class Decomposition {
       }
       if (first == last) {
         --last;
-        continue;
+        return;
       }
       if (++steps > 60 * n_) throw std::runtime_error("[linalg.svd] the iteration did not converge");
       step(first, last, singular, left, right);
-    }
-    left.apply();
-    right.apply();
+    };
+    apply_while(
+        [&] {
+          while (last > 0) {
+            advance();
+            if (right.full()) return true;
+          }
+          return false;
+        },
+        {&left, &right});
     for (int64_t i = 0; i < n_; ++i)
       if (std::signbit(d_[i])) {
         d_[i] = -d_[i];
@@ -221,9 +228,10 @@ void singular_values(const char* op, const T* in, int64_t m, int64_t n, T* u, T*
     }
   // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  const PowerOfTwo scale(-exponent);
   if (exponent != 0)
     for (int64_t i = 0; i < rows; ++i)
-      for (int64_t j = 0; j < k; ++j) a.row(i)[j] = scaled(a.row(i)[j], -exponent);
+      for (int64_t j = 0; j < k; ++j) a.row(i)[j] = scale(a.row(i)[j]);
   const Decomposition result(a, rows, k, u != nullptr);
   const std::vector<double>& w = result.values();
   std::vector<int64_t> order(rows);
