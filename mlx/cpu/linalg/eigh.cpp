@@ -1,6 +1,6 @@
-// Eigenvalues and vectors of symmetric matrices, in double: reflections to a tridiagonal matrix, then QL
-// steps with implicit shifts (Bowdler, Martin, Reinsch, Wilkinson, "The QR and QL algorithms for symmetric
-// matrices", 1968).
+// Eigenvalues in double, and vectors in the type of the matrix, of symmetric matrices: reflections to a
+// tridiagonal matrix, then QL steps with implicit shifts (Bowdler, Martin, Reinsch, Wilkinson, "The QR and QL
+// algorithms for symmetric matrices", 1968).
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -16,18 +16,20 @@
 namespace mlx::core::cpu {
 namespace {
 
+// Vectors are worked on in T.
+template <class T>
 class Decomposition {
  public:
   // The matrix is n x n and finite; `a` is used up.
-  Decomposition(const PaddedMatrix& a, int64_t n, bool vectors)
+  Decomposition(const PaddedMatrix<double>& a, int64_t n, bool vectors)
       : n_(n), a_(a), d_(n), e_(n), tau_(n), v_(n, n) {
     tridiagonalize();
     if (vectors) {
       z_.emplace(n, n);
       accumulate(*z_, n, n - 1, 1, tau_.data(), v_);
     }
-    Rotations rotations(vectors ? &*z_ : nullptr);
-    apply_while(
+    Rotations<T> rotations(vectors ? &*z_ : nullptr);
+    apply_while<T>(
         [&] {
           while (l_ < n_) {
             step(rotations);
@@ -36,16 +38,17 @@ class Decomposition {
           return false;
         },
         {&rotations});
+    if (vectors) normalize(*z_, n);
   }
   const std::vector<double>& values() const { return d_; }
-  const double* vector(int64_t j) const { return z_->row(j); }
+  const T* vector(int64_t j) const { return z_->row(j); }
 
  private:
   // Reflection k clears column k below the subdiagonal. With p = tau A v, A <- A - v w^T - w v^T,
   // w = p - (tau / 2) (p . v) v; the rows of A are read once for that and for the next p.
   void tridiagonalize() {
     const FactorKernels<double>& kernels = factor<double>();
-    const PaddedMatrix sums(2, n_);
+    const PaddedMatrix<double> sums(2, n_);
     double *p = sums.row(0), *w = sums.row(1);
     const double* before = nullptr;
     for (int64_t k = 0; k < n_; ++k) {
@@ -54,7 +57,7 @@ class Decomposition {
         for (int64_t j = k; j < n_; ++j) row[j] -= before[k] * w[j] + w[k] * before[j];
       }
       d_[k] = row[k];
-      const int64_t below = n_ - k - 1, at = PaddedMatrix::even(k + 1), length = a_.stride - at;
+      const int64_t below = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a_.stride - at;
       if (below == 0) break;
       double* v = v_.row(k);
       std::copy(row + k + 1, row + n_, v + k + 1);
@@ -75,7 +78,7 @@ class Decomposition {
   }
 
   // A QL step, or on to the next eigenvalue where the subdiagonal element beside this one is negligible.
-  void step(Rotations& rotations) {
+  void step(Rotations<T>& rotations) {
     constexpr double eps = std::numeric_limits<double>::epsilon();
     const int64_t l = l_;
     int64_t m = l;
@@ -120,10 +123,10 @@ class Decomposition {
 
   int64_t n_, l_ = 0;
   int steps_ = 0;
-  const PaddedMatrix& a_;
+  const PaddedMatrix<double>& a_;
   std::vector<double> d_, e_, tau_;
-  PaddedMatrix v_;
-  std::optional<PaddedMatrix> z_;
+  PaddedMatrix<double> v_;
+  std::optional<PaddedMatrix<T>> z_;
 };
 
 template <class T>
@@ -142,10 +145,10 @@ void decompose(const T* in, int64_t n, T* values, T* vectors) {
   // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
   const PowerOfTwo scale(-exponent);
-  const PaddedMatrix a(n, n);
+  const PaddedMatrix<double> a(n, n);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < n; ++j) a.row(i)[j] = scale(in[i * n + j]);
-  const Decomposition result(a, n, vectors != nullptr);
+  const Decomposition<T> result(a, n, vectors != nullptr);
   std::vector<int64_t> order(n);
   std::iota(order.begin(), order.end(), 0);
   const auto& w = result.values();

@@ -17,30 +17,33 @@ namespace mlx::core::cpu {
 
 // Zeros at first. Rows begin on cache lines and are whole vectors long: loops may begin at even(column),
 // where what they find before their column are zeros of another operand.
+template <class T>
 class PaddedMatrix {
  public:
   PaddedMatrix(int64_t rows, int64_t columns)
-      : stride((columns + 7) / 8 * 8), memory_(rows * stride * sizeof(double)) {
-    std::fill(memory_.as<double>(), memory_.as<double>() + rows * stride, 0.0);
+      : stride((columns + kEven - 1) / kEven * kEven), memory_(rows * stride * sizeof(T)) {
+    std::fill(memory_.as<T>(), memory_.as<T>() + rows * stride, T{0});
   }
-  static int64_t even(int64_t column) { return column / 8 * 8; }
-  double* row(int64_t i) const { return memory_.as<double>() + i * stride; }
+  static int64_t even(int64_t column) { return column / kEven * kEven; }
+  T* row(int64_t i) const { return memory_.as<T>() + i * stride; }
   const int64_t stride;
 
  private:
+  static constexpr int64_t kEven = 64 / sizeof(T);
   Workspace memory_;
 };
 
 // Of the rows of a matrix; null: nothing is done.
+template <class T>
 class Rotations {
  public:
-  explicit Rotations(const PaddedMatrix* vectors) : vectors_(vectors) {}
+  explicit Rotations(const PaddedMatrix<T>* vectors) : vectors_(vectors) {}
 
   // Vectors i and i + 1: x, y <- c x - s y, s x + c y.
   void add(int64_t i, double c, double s) {
     if (!vectors_) return;
-    next_.c.push_back(c);
-    next_.s.push_back(s);
+    next_.c.push_back(static_cast<T>(c));
+    next_.s.push_back(static_cast<T>(s));
     next_.at.push_back(static_cast<int32_t>(i));
   }
   // There are enough to be worth a pass over the vectors.
@@ -56,27 +59,27 @@ class Rotations {
   int64_t parts() const { return ready_.at.empty() ? 0 : (vectors_->stride + kPart - 1) / kPart; }
   void apply(int64_t part) const {
     const int64_t begin = part * kPart, columns = std::min(kPart, vectors_->stride - begin);
-    factor<double>().rotate(vectors_->row(0) + begin, vectors_->stride, columns, ready_.c.data(),
-                            ready_.s.data(), ready_.at.data(), static_cast<int64_t>(ready_.at.size()));
+    factor<T>().rotate(vectors_->row(0) + begin, vectors_->stride, columns, ready_.c.data(), ready_.s.data(),
+                       ready_.at.data(), static_cast<int64_t>(ready_.at.size()));
   }
 
  private:
   static constexpr int64_t kPart = 64;
   struct Batch {
-    std::vector<double> c, s;
+    std::vector<T> c, s;
     std::vector<int32_t> at;
   };
-  const PaddedMatrix* vectors_;
+  const PaddedMatrix<T>* vectors_;
   Batch next_, ready_;
 };
 
 // Applies what `produce` adds to the rotations while it is at work on the next batch. It returns, with one of
 // them full, true; or false at the end.
-template <class F>
-void apply_while(F&& produce, std::initializer_list<Rotations*> all) {
+template <class T, class F>
+void apply_while(F&& produce, std::initializer_list<Rotations<T>*> all) {
   for (bool more = produce();;) {
     int64_t parts = more ? 1 : 0;
-    for (Rotations* r : all) {
+    for (Rotations<T>* r : all) {
       r->turn_over();
       parts += r->parts();
     }
@@ -87,7 +90,7 @@ void apply_while(F&& produce, std::initializer_list<Rotations*> all) {
         after = produce();
         return;
       }
-      for (const Rotations* r : all) {
+      for (const Rotations<T>* r : all) {
         if (item < r->parts()) return r->apply(item);
         item -= r->parts();
       }
@@ -113,9 +116,12 @@ inline Reflection find_reflection(double* x, int64_t n) {
 
 // Rows of z become columns 0 ... count - 1 of the product of reflections 0 ... k - 1; the vector of
 // reflection i is row i of v, zero before element i + offset.
-inline void accumulate(const PaddedMatrix& z, int64_t count, int64_t k, int64_t offset, const double* tau,
-                       const PaddedMatrix& v) {
+template <class T>
+void accumulate(const PaddedMatrix<T>& z, int64_t count, int64_t k, int64_t offset, const double* tau,
+                const PaddedMatrix<double>& vectors) {
   constexpr int64_t kGroup = 8;
+  const PaddedMatrix<T> v(k, vectors.stride);
+  for (int64_t i = 0; i < k; ++i) std::copy(vectors.row(i), vectors.row(i) + vectors.stride, v.row(i));
   for (int64_t i = 0; i < count; ++i) z.row(i)[i] = 1;
   const int64_t grain = std::max<int64_t>(kGroup, (1 << 14) / z.stride / kGroup * kGroup);
   parallel_ranges(count, grain, [&](int64_t begin, int64_t end) {
@@ -123,11 +129,22 @@ inline void accumulate(const PaddedMatrix& z, int64_t count, int64_t k, int64_t 
       const int64_t some = std::min(kGroup, end - j);
       // Reflections further down leave these unit vectors alone.
       for (int64_t i = std::min(k, j + some - offset) - 1; i >= 0; --i) {
-        const int64_t at = PaddedMatrix::even(i + offset);
-        if (tau[i] != 0) reflect(v.row(i) + at, v.stride - at, tau[i], z.row(j) + at, z.stride, some);
+        const int64_t at = PaddedMatrix<T>::even(i + offset);
+        if (tau[i] != 0)
+          reflect(v.row(i) + at, z.stride - at, static_cast<T>(tau[i]), z.row(j) + at, z.stride, some);
       }
     }
   });
+}
+
+// What rounding in many rotations did to the lengths of vectors.
+template <class T>
+void normalize(const PaddedMatrix<T>& z, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    T* row = z.row(i);
+    const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(factor<T>().dot(row, row, z.stride))));
+    for (int64_t j = 0; j < z.stride; ++j) row[j] *= scale;
+  }
 }
 
 // Multiplies by 2^exponent.

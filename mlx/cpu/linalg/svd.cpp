@@ -1,5 +1,6 @@
-// svd, in double: reflections to a bidiagonal matrix, then QR steps with implicit shifts (G. Golub, C.
-// Reinsch, "Singular value decomposition and least squares solutions", 1970).
+// svd: values in double, vectors in the type of the matrix. Reflections to a bidiagonal matrix, then QR steps
+// with implicit shifts (G. Golub, C. Reinsch, "Singular value decomposition and least squares solutions",
+// 1970).
 #include "mlx/cpu/linalg/svd.h"
 
 #include <limits>
@@ -19,10 +20,12 @@ namespace {
 
 constexpr double kEps = std::numeric_limits<double>::epsilon();
 
+// Vectors are worked on in T.
+template <class T>
 class Decomposition {
  public:
   // The matrix is m x n, m >= n, and used up.
-  Decomposition(const PaddedMatrix& a, int64_t m, int64_t n, bool vectors)
+  Decomposition(const PaddedMatrix<double>& a, int64_t m, int64_t n, bool vectors)
       : m_(m), n_(n), a_(a), d_(n), e_(n), tau_left_(n), tau_right_(n), left_(n, m), right_(n, n) {
     bidiagonalize();
     if (vectors) {
@@ -34,14 +37,14 @@ class Decomposition {
     iterate(vectors);
   }
   const std::vector<double>& values() const { return d_; }
-  const PaddedMatrix& left() const { return *u_; }  // a vector is a row
-  const PaddedMatrix& right() const { return *v_; }
+  const PaddedMatrix<T>& left() const { return *u_; }  // a vector is a row
+  const PaddedMatrix<T>& right() const { return *v_; }
 
  private:
   // Step k clears column k below the diagonal and row k right of the superdiagonal.
   void bidiagonalize() {
     const FactorKernels<double>& kernels = factor<double>();
-    const PaddedMatrix sums(2, n_);
+    const PaddedMatrix<double> sums(2, n_);
     double *w = sums.row(0), *none = sums.row(1);
     for (int64_t k = 0; k < n_; ++k) {
       double *v = left_.row(k), *u = right_.row(k), *row = a_.row(k);
@@ -49,7 +52,7 @@ class Decomposition {
       const Reflection l = find_reflection(v + k, m_ - k);
       d_[k] = l.beta;
       tau_left_[k] = l.tau;
-      const int64_t right = n_ - k - 1, at = PaddedMatrix::even(k + 1), length = a_.stride - at;
+      const int64_t right = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a_.stride - at;
       if (right == 0) continue;
       parallel_ranges(
           length, std::max<int64_t>(32, (1 << 16) / (m_ - k) / 32 * 32), [&](int64_t begin, int64_t end) {
@@ -72,7 +75,7 @@ class Decomposition {
   }
 
   void iterate(bool vectors) {
-    Rotations left(vectors ? &*u_ : nullptr), right(vectors ? &*v_ : nullptr);
+    Rotations<T> left(vectors ? &*u_ : nullptr), right(vectors ? &*v_ : nullptr);
     double norm = 0;
     for (int64_t i = 0; i < n_; ++i)
       norm = std::max({norm, std::abs(d_[i]), i + 1 < n_ ? std::abs(e_[i]) : 0.0});
@@ -95,7 +98,7 @@ class Decomposition {
       if (++steps > 60 * n_) throw std::runtime_error("[linalg.svd] the iteration did not converge");
       step(first, last, singular, left, right);
     };
-    apply_while(
+    apply_while<T>(
         [&] {
           while (last > 0) {
             advance();
@@ -104,6 +107,10 @@ class Decomposition {
           return false;
         },
         {&left, &right});
+    if (vectors) {
+      normalize(*u_, m_);
+      normalize(*v_, n_);
+    }
     for (int64_t i = 0; i < n_; ++i)
       if (std::signbit(d_[i])) {
         d_[i] = -d_[i];
@@ -114,7 +121,7 @@ class Decomposition {
 
   // The shift is an eigenvalue of the last two columns' product; 0 for a singular block, which splits off its
   // 0.
-  void step(int64_t first, int64_t last, bool singular, Rotations& left, Rotations& right) {
+  void step(int64_t first, int64_t last, bool singular, Rotations<T>& left, Rotations<T>& right) {
     double y = d_[first], z = e_[first];
     if (!singular) {
       const double before = last - 1 > first ? e_[last - 2] : 0;
@@ -145,15 +152,15 @@ class Decomposition {
   }
 
   int64_t m_, n_;
-  const PaddedMatrix& a_;
+  const PaddedMatrix<double>& a_;
   std::vector<double> d_, e_, tau_left_, tau_right_;
-  PaddedMatrix left_, right_;  // reflections
-  std::optional<PaddedMatrix> u_, v_;
+  PaddedMatrix<double> left_, right_;  // reflections
+  std::optional<PaddedMatrix<T>> u_, v_;
 };
 
 // Vector order[j] becomes column j.
 template <class T>
-void put_columns(const PaddedMatrix& vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
+void put_columns(const PaddedMatrix<T>& vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
   const auto count = static_cast<int64_t>(order.size());
   constexpr int64_t kTile = 16;
   for (int64_t first = 0; first < count; first += kTile)
@@ -162,7 +169,7 @@ void put_columns(const PaddedMatrix& vectors, int64_t length, const std::vector<
         out[i * count + j] = static_cast<T>(vectors.row(order[j])[i]);
 }
 template <class T>
-void put_rows(const PaddedMatrix& vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
+void put_rows(const PaddedMatrix<T>& vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
   for (size_t j = 0; j < order.size(); ++j)
     for (int64_t i = 0; i < length; ++i)
       out[static_cast<int64_t>(j) * length + i] = static_cast<T>(vectors.row(order[j])[i]);
@@ -217,7 +224,7 @@ template <class T>
 void singular_values(const char* op, const T* in, int64_t m, int64_t n, T* u, T* s, T* vt) {
   const bool wide = m < n;  // A^T = V S U^T
   const int64_t rows = std::max(m, n), k = std::min(m, n);
-  const PaddedMatrix a(rows, k);
+  const PaddedMatrix<double> a(rows, k);
   double largest = 0;
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j) {
@@ -232,7 +239,7 @@ void singular_values(const char* op, const T* in, int64_t m, int64_t n, T* u, T*
   if (exponent != 0)
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < k; ++j) a.row(i)[j] = scale(a.row(i)[j]);
-  const Decomposition result(a, rows, k, u != nullptr);
+  const Decomposition<T> result(a, rows, k, u != nullptr);
   const std::vector<double>& w = result.values();
   std::vector<int64_t> order(rows);
   std::iota(order.begin(), order.end(), 0);
