@@ -157,6 +157,32 @@ struct Factor {
     for (int p = 0; p < kParts; ++p) storeu(z + p * kN, held[p]);
   }
 
+  template <int... I>
+  static V swapped_pairs(V v, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(v, v, (I ^ 1)...);
+  }
+  template <int... I>
+  static V alternating(T x, std::integer_sequence<int, I...>) {
+    return V{(I % 2 == 0 ? -x : x)...};
+  }
+  static void rotate_complex(T* x, T* y, int64_t n, T c, T re, T im) {
+    constexpr auto lanes = std::make_integer_sequence<int, kN>{};
+    const V vc = splat<V>(c), vr = splat<V>(re), vi = alternating(im, lanes);
+    int64_t i = 0;
+    for (; i + kN <= n; i += kN) {
+      const V a = loadu<V>(x + i), b = loadu<V>(y + i);
+      storeu(x + i, vc * a + vr * b + vi * swapped_pairs(b, lanes));
+      storeu(y + i, vc * b - vr * a + vi * swapped_pairs(a, lanes));
+    }
+    for (; i < n; i += 2) {
+      const T ar = x[i], ai = x[i + 1], br = y[i], bi = y[i + 1];
+      x[i] = c * ar + re * br - im * bi;
+      x[i + 1] = c * ai + re * bi + im * br;
+      y[i] = c * br - re * ar - im * ai;
+      y[i + 1] = c * bi - re * ai + im * ar;
+    }
+  }
+
   static T dot(const T* x, const T* y, int64_t n) {
     V a{}, b{};
     int64_t i = 0;
@@ -202,7 +228,8 @@ struct Factor {
     return sum;
   }
 
-  static constexpr FactorKernels<T> table{substitute, cholesky, lu, rotate, dot, combine, subtract, update};
+  static constexpr FactorKernels<T> table{substitute, cholesky, lu,       rotate, rotate_complex,
+                                          dot,        combine,  subtract, update};
 };
 
 }  // namespace

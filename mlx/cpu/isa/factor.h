@@ -21,6 +21,8 @@ struct FactorKernels {
   //     x, y <- c x - s y, s x + c y
   void (*rotate)(T* z, int64_t stride, int64_t columns, const T* c, const T* s, const int32_t* at,
                  int64_t count);
+  // Pairs are complex numbers, n elements of x and y: x, y <- c x + s y, c y - conj(s) x
+  void (*rotate_complex)(T* x, T* y, int64_t n, T c, T re, T im);
   T (*dot)(const T* x, const T* y, int64_t n);
   // w[c] = sum_i v[i] a[i][c]
   void (*combine)(const T* a, int64_t stride, int64_t rows, int64_t columns, const T* v, T* w);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mlx/cpu/copy.h"
+#include "mlx/cpu/isa/factor.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/linalg.h"
@@ -43,7 +44,8 @@ constexpr double kEps = std::numeric_limits<double>::epsilon();
 class Decomposition {
  public:
   // h is n x n, row-major and finite.
-  Decomposition(std::vector<Z> h, int64_t n, bool vectors) : n_(n), vectors_(vectors), h_(std::move(h)) {
+  Decomposition(std::vector<Z> h, int64_t n, bool vectors)
+      : n_(n), vectors_(vectors), h_(std::move(h)), rotations_(n) {
     if (vectors) {
       q_.resize(n * n);
       for (int64_t i = 0; i < n; ++i) q_[i * n + i].re = 1;
@@ -155,26 +157,59 @@ class Decomposition {
     return roughly(sum) == 0 ? d : d - b * c / sum;
   }
 
+  // Multiplications from the left and the right commute: of the latter, what the next rotation is found from
+  // is done at once, and the rest row by row at the end.
   void step(int64_t first, int64_t last, Z by) {
     const int64_t end = vectors_ ? n_ : last + 1, begin = vectors_ ? 0 : first;
     Z x = value(first) - by, y = h_[(first + 1) * n_ + first];
-    for (int64_t k = first; k < last; ++k) {
-      const double ax = size(x), length = std::hypot(ax, size(y));
-      if (length == 0) return;
+    int64_t k = first;
+    for (; k < last; ++k) {
+      const double ax = std::sqrt(squared(x)), length = std::sqrt(squared(x) + squared(y));
+      if (length == 0) break;
       const double c = ax / length;
       const Z direction = ax > 0 ? (1 / ax) * x : Z{1, 0}, s = (1 / length) * (direction * conj(y));
       if (k > first) {
         h_[k * n_ + k - 1] = length * direction;
         h_[(k + 1) * n_ + k - 1] = {};
       }
-      turn(&h_[k * n_], &h_[(k + 1) * n_], k, end, 1, c, s);
-      turn(&h_[k], &h_[k + 1], begin, std::min(last, k + 2) + 1, n_, c, conj(s));
-      if (vectors_) turn(&q_[k * n_], &q_[(k + 1) * n_], 0, n_, 1, c, conj(s));
+      turn_rows(&h_[k * n_ + k], &h_[(k + 1) * n_ + k], end - k, c, s);
+      turn(&h_[k], &h_[k + 1], k, std::min(last, k + 2) + 1, n_, c, conj(s));
+      if (vectors_) turn_rows(&q_[k * n_], &q_[(k + 1) * n_], n_, c, conj(s));
+      rotations_[k] = {c, conj(s)};
       if (k + 1 < last) {
         x = h_[(k + 1) * n_ + k];
         y = h_[(k + 2) * n_ + k];
       }
     }
+    turn_columns(begin, first, k);
+  }
+
+  // Rotations first ... last - 1 of columns, of the rows above each. Several rows at a time, as those of one
+  // row wait for each other.
+  void turn_columns(int64_t begin, int64_t first, int64_t last) {
+    constexpr int64_t kRows = 4;
+    for (int64_t i = begin; i < last; i += kRows) {
+      const int64_t rows = std::min(kRows, last - i), common = std::max(first, i + rows);
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t k = std::max(first, i + r + 1); k < std::min(common, last); ++k) turn_pair(i + r, k);
+      if (rows == kRows) {
+        for (int64_t k = common; k < last; ++k)
+          for (int64_t r = 0; r < kRows; ++r) turn_pair(i + r, k);
+      } else {
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t k = common; k < last; ++k) turn_pair(i + r, k);
+      }
+    }
+  }
+  void turn_pair(int64_t row, int64_t k) {
+    const Rotation& t = rotations_[k];
+    Z* p = &h_[row * n_ + k];
+    const Z x = p[0], y = p[1];
+    p[0] = t.c * x + t.s * y;
+    p[1] = t.c * y - conj(t.s) * x;
+  }
+  static void turn_rows(Z* a, Z* b, int64_t n, double c, Z s) {
+    factor<double>().rotate_complex(&a->re, &b->re, 2 * n, c, s.re, s.im);
   }
   static void turn(Z* a, Z* b, int64_t begin, int64_t end, int64_t stride, double c, Z s) {
     const Z back = conj(s);
@@ -185,9 +220,15 @@ class Decomposition {
     }
   }
 
+  struct Rotation {
+    double c = 1;
+    Z s;
+  };
+
   int64_t n_;
   bool vectors_;
   std::vector<Z> h_, q_;
+  std::vector<Rotation> rotations_;
   double norm_ = 0;
 };
 
@@ -210,13 +251,19 @@ void run_eig(const linalg::Eig& p, const Arrays& inputs, Arrays& outputs) {
       if (!std::isfinite(h[i].re) || !std::isfinite(h[i].im))
         throw invalid("linalg.eig", "the matrix has an element that is not finite");
     }
+    // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
+    double largest = 0;
+    for (const Z& x : h) largest = std::max({largest, std::abs(x.re), std::abs(x.im)});
+    const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+    for (Z& x : h) x = {std::ldexp(x.re, -exponent), std::ldexp(x.im, -exponent)};
     const Decomposition result(std::move(h), n, p.vectors);
     for (int64_t k = 0; k < n; ++k) {
       Z w = result.value(k);
       // Of a real matrix, what rounding left of an imaginary part.
       const bool real = !is_complex && std::abs(w.im) <= 10 * kEps * static_cast<double>(n) * result.norm();
       if (real) w.im = 0;
-      outputs[0].data<complex64_t>()[item * n + k] = to_complex(w);
+      outputs[0].data<complex64_t>()[item * n + k] =
+          to_complex({std::ldexp(w.re, exponent), std::ldexp(w.im, exponent)});
       if (!p.vectors) continue;
       const std::vector<Z> v = result.vector(k);
       for (int64_t i = 0; i < n; ++i)
