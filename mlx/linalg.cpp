@@ -31,13 +31,29 @@ array vector_norm(const array& a, double ord, const std::vector<int>& axes, bool
   return power(sum(power(x, p, s), axes, keepdims, s), array(1.0 / ord, x.dtype()), s);
 }
 
-// Largest or smallest sum of moduli over columns (ord ±1) or rows (ord ±inf).
+// The singular values of matrices along the two axes, in the order of the other axes; float32 where they are
+// not of a floating type.
+array singular_values(const array& a, int row, int column, StreamOrDevice s) {
+  const array x = issubdtype(a.dtype(), floating) ? a : astype(a, float32, s);
+  const array wide = x.dtype() == float64 ? x : astype(x, float32, s);
+  const array values =
+      svd(moveaxis(moveaxis(wide, row, -1, s), column > row ? column - 1 : column, -1, s), false, s)[0];
+  return astype(values, x.dtype(), s);
+}
+array kept(const array& a, int row, int column, bool keepdims, StreamOrDevice s) {
+  return keepdims ? expand_dims(a, std::vector<int>{row, column}, s) : a;
+}
+
+// Largest or smallest singular value (ord ±2), sum of moduli over columns (ord ±1) or rows (ord ±inf).
 array matrix_norm(const array& a, double ord, int row, int column, bool keepdims, StreamOrDevice s) {
   const double size = std::abs(ord);
-  if (size == 2.0)
-    throw invalid("linalg.norm", "the spectral norm (ord ", ord, ") of matrices is not supported yet");
+  if (size == 2.0) {
+    const array values = singular_values(a, row, column, s);
+    return kept(ord > 0 ? max(values, -1, false, s) : min(values, -1, false, s), row, column, keepdims, s);
+  }
   if (size != 1.0 && !std::isinf(size))
-    throw invalid("linalg.norm", "ord of a matrix norm must be 1, -1, inf, -inf or \"fro\", got ", ord);
+    throw invalid("linalg.norm",
+                  "ord of a matrix norm must be 1, -1, 2, -2, inf, -inf, \"fro\" or \"nuc\", got ", ord);
   const array sums = sum(real_modulus(a, s), size == 1.0 ? row : column, true, s);
   const std::vector<int> both{row, column};
   return ord > 0 ? max(sums, both, keepdims, s) : min(sums, both, keepdims, s);
@@ -61,7 +77,11 @@ array norm(const array& a, const std::string& ord, const std::optional<std::vect
   if (axes.size() != 2)
     throw invalid("linalg.norm", "ord \"", ord, "\" is defined over two axes, got ", axes.size());
   if (ord == "f" || ord == "fro") return root_of_squares(a, axes, keepdims, s);
-  if (ord == "nuc") throw invalid("linalg.norm", "the nuclear norm is not supported yet");
+  if (ord == "nuc") {
+    const int row = checked_axis("linalg.norm", axes[0], a.shape());
+    const int column = checked_axis("linalg.norm", axes[1], a.shape());
+    return kept(sum(singular_values(a, row, column, s), -1, false, s), row, column, keepdims, s);
+  }
   throw invalid("linalg.norm", "ord must be a number, \"fro\" or \"nuc\", got \"", ord, "\"");
 }
 

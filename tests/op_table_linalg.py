@@ -6,7 +6,8 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from op_row import Bad, Op, S, f
+import scipy.linalg
+from op_row import Bad, Op, S, f, v
 
 REAL = ("float32", "float64")
 
@@ -51,7 +52,263 @@ def diagonal_heavy(*shape: int) -> Any:
     return f(*shape, low=0.5, high=1.0)
 
 
+def definite(a: Any, xp: Any = np) -> Any:
+    """A positive definite matrix for any."""
+    if a.ndim < 2:
+        return a
+    return a @ xp.swapaxes(a, -1, -2) + 2 * xp.eye(a.shape[-1], dtype=a.dtype)
+
+
+def lu(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """L and U of matrices whose rows are exchanged for the largest pivots, and multiplied again."""
+    if a.ndim > 2:
+        parts = [lu(x) for x in a]
+        return tuple(np.stack([x[i] for x in parts]) for i in range(2))
+    p, lower, upper = scipy.linalg.lu(a)
+    return p @ lower, upper
+
+
+def mx_lu(a: mx.array) -> tuple[mx.array, mx.array]:
+    p, lower, upper = mx.linalg.lu(a)
+    rows = mx.broadcast_to(p[..., None], (*p.shape, lower.shape[-1]))
+    return mx.take_along_axis(lower, rows, -2), upper
+
+
+def squares(u: Any, s: Any, vt: Any, rows: int, columns: int) -> Any:
+    """What does not depend on the signs of vectors, nor on the choice of a basis beside them."""
+    k = min(rows, columns)
+    return u[..., :, :k] * u[..., :, :k], s, vt[..., :k, :] * vt[..., :k, :]
+
+
+def eigen_parts(xp: Any) -> Any:
+    def run(a: Any) -> Any:
+        w, v = xp.linalg.eig(a)
+        # Sums over all pairs depend on no order; powers and projections on no phases.
+        modulus = xp.real(v) * xp.real(v) + xp.imag(v) * xp.imag(v)
+        w = w[..., None, :]
+        parts = xp.real(w * w * w), xp.real(w), xp.imag(w) * xp.imag(w)
+        return tuple(xp.sum(modulus * p, -1) for p in parts)
+
+    return run
+
+
+def eigenvalue_parts(xp: Any) -> Any:
+    def run(a: Any) -> Any:
+        w = xp.linalg.eigvals(a)
+        return tuple(xp.real(xp.sum(w**p, -1)) for p in (1, 2, 3))
+
+    return run
+
+
+SQUARE = [S(f(3, 3)), S(f(1, 1)), S(f(2, 4, 4)), S(f(0, 3, 3)), S(f(20, 20))]
+LOWER = [S(diagonal_heavy(3, 3)), S(diagonal_heavy(2, 4, 4)), S(diagonal_heavy(3, 3), True)]
+MATRICES = [S(f(3, 3)), S(f(4, 2)), S(f(2, 4)), S(f(2, 3, 4)), S(f(1, 1)), S(f(3, 1))]
+
+
+def factorization(name: str, samples: list[S], reference: Any, call: Any = None, eps: int = 64, **kw: Any) -> Op:
+    function = name.split("[")[0]
+    return Op(
+        f"linalg.{name}",
+        samples,
+        in_double(reference),
+        call=call,
+        dtypes=REAL,
+        diff=True,
+        smooth=True,
+        eps={"float32": eps, "float64": 4 * eps},
+        keeps_bits=False,
+        errors=[
+            Bad(S(f(3)), ValueError, rf"\[linalg.{function}\].* 1 "),
+            Bad(S(f(3, 3)), ValueError, rf"\[linalg.{function}\].*complex", dtype="complex64"),
+            *kw.pop("errors", []),
+        ],
+        **kw,
+    )
+
+
+def square_only(name: str) -> Bad:
+    return Bad(S(f(3, 4)), ValueError, rf"\[linalg.{name}\].*\(3, ?4\)")
+
+
+def singular(name: str) -> Bad:
+    return Bad(S(f(3, 3, low=0, high=0)), ValueError, rf"\[linalg.{name}\].*singular")
+
+
+FACTORIZATIONS = [
+    factorization(
+        "cholesky",
+        [S(f(3, 3)), S(f(2, 4, 4)), S(f(1, 1)), S(f(70, 70)), S(f(3, 3), upper=True)],
+        lambda a, upper=False: np.linalg.cholesky(definite(a), upper=upper),
+        lambda a, upper=False: mx.linalg.cholesky(definite(a, mx), upper),
+        eps=256,
+    ),
+    Op(
+        "linalg.cholesky[triangle]",
+        [S(v([[4.0, 9.0], [1.0, 3.0]])), S(v([[4.0, 1.0], [9.0, 3.0]]), upper=True)],
+        in_double(lambda a, upper=False: np.linalg.cholesky(mirrored(a, "LU"[upper]), upper=upper)),
+        call=mx.linalg.cholesky,
+        dtypes=REAL,
+        diff=True,
+        smooth=True,
+        eps={"float32": 8, "float64": 8},
+        keeps_bits=False,
+        errors=[
+            square_only("cholesky"),
+            Bad(S(f(3, 3, low=-1, high=-1)), ValueError, r"\[linalg.cholesky\].*definite"),
+        ],
+    ),
+    factorization(
+        "cholesky_inv",
+        LOWER,
+        lambda a, upper=False: np.linalg.inv(np.triu(a).mT @ np.triu(a) if upper else np.tril(a) @ np.tril(a).mT),
+        eps=512,
+        errors=[square_only("cholesky_inv")],
+    ),
+    factorization(
+        "tri_inv",
+        LOWER,
+        lambda a, upper=False: np.linalg.inv(np.triu(a) if upper else np.tril(a)),
+        eps=512,
+        errors=[square_only("tri_inv")],
+    ),
+    factorization("lu", MATRICES, lu, mx_lu, eps=256),
+    Op(
+        "linalg.lu_factor",
+        [S(f(3, 3)), S(f(4, 2)), S(f(2, 4)), S(f(40, 40))],
+        in_double(
+            lambda a: (
+                scipy.linalg.lu_factor(a)[0] if a.ndim == 2 else 0,
+                scipy.linalg.lu_factor(a)[1],
+            )
+        ),
+        dtypes=REAL,
+        eps={"float32": 64, "float64": 256},
+        batched=False,
+        keeps_bits=False,
+        errors=[Bad(S(f(3)), ValueError, r"\[linalg.lu_factor\]")],
+    ),
+    factorization(
+        "inv",
+        SQUARE,
+        lambda a: np.linalg.inv(definite(a)),
+        lambda a: mx.linalg.inv(definite(a, mx)),
+        eps=256,
+    ),
+    Op(
+        "linalg.solve",
+        [
+            S(diagonal_heavy(3, 3), f(3)),
+            S(f(3, 3), f(3, 2)),
+            S(f(2, 4, 4), f(4, 3)),
+            S(f(4, 4), f(2, 4, 1)),
+            S(f(2, 1, 2, 2), f(3, 2, 2)),
+            S(f(0, 0), f(0, 3)),
+            S(f(40, 40), f(40, 30)),
+        ],
+        in_double(
+            lambda a, b: (
+                np.linalg.solve(definite(a), b[..., None])[..., 0] if b.ndim == 1 else np.linalg.solve(definite(a), b)
+            )
+        ),
+        call=lambda a, b: mx.linalg.solve(definite(a, mx), b),
+        dtypes=REAL,
+        diff=True,
+        smooth=True,
+        eps={"float32": 256, "float64": 1024},
+        keeps_bits=False,
+        errors=[
+            Bad(S(f(3, 3), f(4)), ValueError, r"\[linalg.solve\].*\(4\)"),
+            Bad(S(f(3, 3), f()), ValueError, r"\[linalg.solve\]"),
+        ],
+    ),
+    Op(
+        "linalg.inv[plain]",
+        [S(diagonal_heavy(1, 1)), S(v([[0.0, 2.0], [1.0, 3.0]]))],
+        in_double(np.linalg.inv),
+        call=mx.linalg.inv,
+        dtypes=REAL,
+        diff=True,
+        smooth=True,
+        eps={"float32": 8, "float64": 8},
+        keeps_bits=False,
+        errors=[square_only("inv"), singular("inv")],
+    ),
+    factorization("pinv", [S(f(3, 3)), S(f(4, 2)), S(f(2, 4)), S(f(2, 5, 3))], np.linalg.pinv, eps=2048),
+    Op(
+        "linalg.det",
+        [S(f(3, 3)), S(f(1, 1)), S(f(2, 4, 4)), S(f(0, 0)), S(f(0, 3, 3)), S(f(7, 7))],
+        in_double(np.linalg.det),
+        dtypes=REAL,
+        diff=True,
+        smooth=True,
+        eps={"float32": 256, "float64": 1024},
+        keeps_bits=False,
+        errors=[square_only("det"), Bad(S(f(3)), ValueError, r"\[linalg.det\]")],
+    ),
+    Op(
+        "linalg.slogdet",
+        [S(f(3, 3)), S(f(1, 1)), S(f(2, 4, 4)), S(f(0, 0)), S(f(7, 7))],
+        in_double(lambda a: tuple(np.linalg.slogdet(a))),
+        dtypes=REAL,
+        diff=True,
+        smooth=True,
+        eps={"float32": 256, "float64": 1024},
+        keeps_bits=False,
+        errors=[square_only("slogdet"), Bad(S(f(3)), ValueError, r"\[linalg.slogdet\]")],
+    ),
+    factorization(
+        "svd",
+        MATRICES,
+        lambda a: squares(*np.linalg.svd(a), *a.shape[-2:]),
+        lambda a: squares(*mx.linalg.svd(a), *a.shape[-2:]),
+        eps=256,
+    ),
+    factorization(
+        "svd[values]",
+        [*MATRICES, S(f(2, 0, 3)), S(f(30, 20))],
+        lambda a: np.linalg.svd(a, compute_uv=False),
+        lambda a: mx.linalg.svd(a, compute_uv=False),
+        eps=32,
+    ),
+    Op(
+        "linalg.norm[spectral]",
+        [S(f(3, 4), 2), S(f(3, 4), -2), S(f(2, 3, 4), "nuc", [0, 2]), S(f(3, 3), "nuc")],
+        in_double(lambda a, ord, axis=None: np.linalg.norm(a, ord, None if axis is None else tuple(axis))),
+        call=mx.linalg.norm,
+        dtypes=REAL,
+        diff=True,
+        eps={"float32": 32, "float64": 128},
+        keeps_bits=False,
+    ),
+    Op(
+        "linalg.eig",
+        [S(f(3, 3)), S(f(2, 4, 4)), S(f(1, 1))],
+        in_double(eigen_parts(np)),
+        call=eigen_parts(mx),
+        dtypes=("float32",),
+        diff=True,
+        eps={"float32": 1024},
+        keeps_bits=False,
+        errors=[
+            Bad(S(f(3, 3)), ValueError, r"\[linalg.eig\].*float16", dtype="float16"),
+            square_only("eig"),
+        ],
+    ),
+    Op(
+        "linalg.eigvals",
+        [S(f(3, 3)), S(f(2, 4, 4)), S(f(1, 1)), S(f(12, 12))],
+        in_double(eigenvalue_parts(np)),
+        call=eigenvalue_parts(mx),
+        dtypes=("float32",),
+        diff=True,
+        eps={"float32": 256},
+        keeps_bits=False,
+        errors=[Bad(S(f(3)), ValueError, r"\[linalg.eigvals\].* 1 "), square_only("eigvals")],
+    ),
+]
+
 OPS: list[Op] = [
+    *FACTORIZATIONS,
     Op(
         "linalg.qr",
         [

@@ -7,8 +7,6 @@
 namespace mlx::core::linalg {
 namespace {
 
-array flipped(const array& a, StreamOrDevice s) { return matrix_transpose(a, s); }
-
 // 1 / (w[j] - w[i]) at (i, j). Between equal eigenvalues vectors can turn freely: what depends on the
 // direction has no derivative, and for the rest it does not matter what stands here.
 array inverse_gaps(const array& w, StreamOrDevice s) {

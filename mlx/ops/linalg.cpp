@@ -20,17 +20,38 @@ void check_square(const char* op, const array& a) {
     throw invalid(op, "got the shape ", a.shape(), ", expected square matrices");
 }
 
-namespace {
-
-array flipped(const array& a, StreamOrDevice s) { return matrix_transpose(a, s); }
-
-// Columns [begin, end) of every matrix.
-array columns(const array& a, int begin, int end, StreamOrDevice s) {
+array columns_of(const array& a, int begin, int end, StreamOrDevice s) {
   Shape start(a.ndim(), 0), stop = a.shape();
   start.back() = begin;
   stop.back() = end;
   return slice(a, std::move(start), std::move(stop), s);
 }
+array rows_of(const array& a, int begin, int end, StreamOrDevice s) {
+  Shape start(a.ndim(), 0), stop = a.shape();
+  start[a.ndim() - 2] = begin;
+  stop[a.ndim() - 2] = end;
+  return slice(a, std::move(start), std::move(stop), s);
+}
+
+System system_of(const char* op, const array& a, const array& b, StreamOrDevice s) {
+  const Dtype dtype = promote_types(a.dtype(), b.dtype());
+  check_square(op, astype(a, dtype, s));
+  if (b.ndim() == 0) throw invalid(op, "got a right-hand side without dimensions, expected at least one");
+  const bool vector = b.ndim() == 1;
+  const array columns = vector ? expand_dims(b, -1, s) : b;
+  if (columns.shape(-2) != a.shape(-1))
+    throw invalid(op, "got matrices of shape ", a.shape(), " and a right-hand side of shape ", b.shape());
+  const auto leading = [](const array& x) { return Shape(x.shape().begin(), x.shape().end() - 2); };
+  const Shape batch = broadcast_shapes(leading(a), leading(columns));
+  const auto spread = [&](const array& x) {
+    Shape shape = batch;
+    shape.insert(shape.end(), x.shape().end() - 2, x.shape().end());
+    return broadcast_to(astype(x, dtype, s), shape, s);
+  };
+  return {spread(a), spread(columns), vector};
+}
+
+namespace {
 
 // x with x R = b.
 array right_solve(const array& b, const array& r, StreamOrDevice s) {
@@ -55,8 +76,8 @@ Arrays QR::vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Array
   const int k = r.shape(-2), n = r.shape(-1);
   if (n <= k) return {tall_vjp(q, r, dq, dr, s)};
   // Wide: A = [A1 A2] with A1 = Q R1 and A2 = Q R2.
-  const array r1 = columns(r, 0, k, s), r2 = columns(r, k, n, s);
-  const array dr1 = columns(dr, 0, k, s), dr2 = columns(dr, k, n, s);
+  const array r1 = columns_of(r, 0, k, s), r2 = columns_of(r, k, n, s);
+  const array dr1 = columns_of(dr, 0, k, s), dr2 = columns_of(dr, k, n, s);
   const array through = matmul(matmul(q, r2, s), flipped(dr2, s), s);  // R2 = Q^T A2
   return {concatenate({tall_vjp(q, r1, add(dq, through, s), dr1, s), matmul(q, dr2, s)}, -1, s)};
 }
@@ -67,14 +88,14 @@ Arrays QR::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) {
   const auto [q, r] = qr(a, s);
   const int k = r.shape(-2), n = r.shape(-1);
   const bool wide = n > k;
-  const array r1 = wide ? columns(r, 0, k, s) : r, da1 = wide ? columns(da, 0, k, s) : da;
+  const array r1 = wide ? columns_of(r, 0, k, s) : r, da1 = wide ? columns_of(da, 0, k, s) : da;
   const array x = right_solve(da1, r1, s), qt = flipped(q, s);
   const array c = matmul(qt, x, s), below = tril(c, -1, s);
   const array turn = subtract(below, flipped(below, s), s);
   const array dq = add(x, matmul(q, subtract(turn, c, s), s), s);
   const array dr1 = triu(matmul(subtract(c, turn, s), r1, s), 0, s);
   if (!wide) return {dq, dr1};
-  const array a2 = columns(a, k, n, s), da2 = columns(da, k, n, s);
+  const array a2 = columns_of(a, k, n, s), da2 = columns_of(da, k, n, s);
   const array dr2 = add(matmul(flipped(dq, s), a2, s), matmul(qt, da2, s), s);
   return {dq, concatenate({dr1, dr2}, -1, s)};
 }
@@ -143,24 +164,9 @@ bool TriangularSolve::is_equivalent(const Primitive& other) const {
 }
 
 array solve_triangular(const array& a, const array& b, bool upper, StreamOrDevice s) {
-  constexpr const char* kName = "linalg.solve_triangular";
-  const Dtype dtype = promote_types(a.dtype(), b.dtype());
-  check_square(kName, astype(a, dtype, s));
-  if (b.ndim() == 0) throw invalid(kName, "got a right-hand side without dimensions, expected at least one");
-  // One vector for all matrices, as in linalg.solve.
-  const bool vector = b.ndim() == 1;
-  const array columns = vector ? expand_dims(b, -1, s) : b;
-  if (columns.shape(-2) != a.shape(-1))
-    throw invalid(kName, "got matrices of shape ", a.shape(), " and a right-hand side of shape ", b.shape());
-  const auto leading = [](const array& x) { return Shape(x.shape().begin(), x.shape().end() - 2); };
-  const Shape batch = broadcast_shapes(leading(a), leading(columns));
-  const auto spread = [&](const array& x) {
-    Shape shape = batch;
-    shape.insert(shape.end(), x.shape().end() - 2, x.shape().end());
-    return broadcast_to(astype(x, dtype, s), shape, s);
-  };
-  const array x = solved(spread(a), spread(columns), upper, s);
-  return vector ? squeeze(x, -1, s) : x;
+  const System system = system_of("linalg.solve_triangular", a, b, s);
+  const array x = solved(system.a, system.b, upper, s);
+  return system.vector ? squeeze(x, -1, s) : x;
 }
 
 }  // namespace mlx::core::linalg

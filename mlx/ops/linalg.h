@@ -2,6 +2,7 @@
 // the last two axes.
 #pragma once
 
+#include "mlx/ops.h"
 #include "mlx/ops/rules.h"
 
 namespace mlx::core::linalg {
@@ -9,6 +10,18 @@ namespace mlx::core::linalg {
 // An array of matrices in float32 or float64.
 void check_matrices(const char* op, const array& a);
 void check_square(const char* op, const array& a);
+// Matrices (..., n, n) and right-hand sides (..., n, k) of one dtype, with the leading axes of both.
+// `vector`: the right-hand side was one vector for all.
+struct System {
+  array a, b;
+  bool vector;
+};
+System system_of(const char* op, const array& a, const array& b, StreamOrDevice s);
+
+inline array flipped(const array& a, StreamOrDevice s) { return matrix_transpose(a, s); }
+// Of every matrix: columns, rows [begin, end).
+array columns_of(const array& a, int begin, int end, StreamOrDevice s);
+array rows_of(const array& a, int begin, int end, StreamOrDevice s);
 
 // (m, n) -> Q (m, k), R (k, n) with k = min(m, n).
 class QR final : public Primitive {
@@ -52,6 +65,118 @@ class TriangularSolve final : public Primitive {
   const char* name() const override { return "solve_triangular"; }
   bool is_equivalent(const Primitive& other) const override;
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[1].shape()}; }
+};
+
+// L with L L^T = A, of which the lower triangle is looked at; or U with U^T U = A, of the upper one.
+class Cholesky final : public Primitive {
+ public:
+  Cholesky(Stream s, bool upper) : Primitive(s), upper(upper) {}
+  const bool upper;
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return "cholesky"; }
+  bool is_equivalent(const Primitive& other) const override {
+    const auto* o = same_kind(*this, other);
+    return o && o->upper == upper;
+  }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
+};
+
+// (m, n) -> L below the diagonal and U above in one matrix; which row each of the first k = min(m, n) was
+// exchanged with, in order; and the rows p with A = (L U)[p] that follow from that (m).
+class LU final : public Primitive {
+ public:
+  explicit LU(Stream s) : Primitive(s) {}
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return "lu"; }
+  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
+};
+
+// x with A x = b for A (n, n) and b (n, k) with the same leading axes. Also of complex64, for derivatives.
+class Solve final : public Primitive {
+ public:
+  explicit Solve(Stream s) : Primitive(s) {}
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return "solve"; }
+  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[1].shape()}; }
+};
+
+// The inverse of matrices (n, n).
+class Inverse final : public Primitive {
+ public:
+  explicit Inverse(Stream s) : Primitive(s) {}
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return "inv"; }
+  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
+};
+
+// U (m, m), the singular values (k), descending, and V^T (n, n) of matrices (m, n), k = min(m, n); or the
+// values alone.
+class SVD final : public Primitive {
+ public:
+  SVD(Stream s, bool vectors) : Primitive(s), vectors(vectors) {}
+  const bool vectors;
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return "svd"; }
+  bool is_equivalent(const Primitive& other) const override {
+    const auto* o = same_kind(*this, other);
+    return o && o->vectors == vectors;
+  }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
+};
+
+// The pseudoinverse (n, m) of matrices (m, n).
+class PseudoInverse final : public Primitive {
+ public:
+  explicit PseudoInverse(Stream s) : Primitive(s) {}
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return "pinv"; }
+  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
+};
+
+// Eigenvalues (n) and where wanted right eigenvectors as columns (n, n), in complex64.
+class Eig final : public Primitive {
+ public:
+  Eig(Stream s, bool vectors) : Primitive(s), vectors(vectors) {}
+  const bool vectors;
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return vectors ? "eig" : "eigvals"; }
+  bool is_equivalent(const Primitive& other) const override {
+    const auto* o = same_kind(*this, other);
+    return o && o->vectors == vectors;
+  }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
 }  // namespace mlx::core::linalg

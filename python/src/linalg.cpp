@@ -19,17 +19,21 @@ array norm(nb::handle a, nb::handle ord, nb::handle axis, bool keepdims, StreamO
 
 }  // namespace
 
+void init_factorizations(nb::module_& linalg);
+
 void init_linalg(nb::module_& m) {
   nb::module_ linalg = m.def_submodule("linalg", "Linear algebra.");
-  linalg.def("norm",
-             [](nb::handle a, nb::handle ord, nb::handle axis, bool keepdims, StreamOrDevice s) {
-               return wrap(norm(a, ord, axis, keepdims, s));
-             },
-             nb::arg(), "ord"_a = nb::none(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(),
-             "stream"_a = nb::none(),
-             nb::sig("def norm(a: array, /, ord: None | int | float | str = None, axis: None | int | list[int] = None, "
-                     "keepdims: bool = False, *, stream: StreamOrDevice = None) -> array"),
-             R"(The norm of vectors or matrices.
+  linalg.def(
+      "norm",
+      [](nb::handle a, nb::handle ord, nb::handle axis, bool keepdims, StreamOrDevice s) {
+        return wrap(norm(a, ord, axis, keepdims, s));
+      },
+      nb::arg(), "ord"_a = nb::none(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(),
+      "stream"_a = nb::none(),
+      nb::sig(
+          "def norm(a: array, /, ord: None | int | float | str = None, axis: None | int | list[int] = None, "
+          "keepdims: bool = False, *, stream: StreamOrDevice = None) -> array"),
+      R"(The norm of vectors or matrices.
 
 Args:
   a: any shape.
@@ -42,13 +46,15 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: no such norm for that many axes.)");
-  linalg.def("cross",
-             [](nb::handle a, nb::handle b, int axis, StreamOrDevice s) {
-               return wrap(core::linalg::cross(to_array(a, {"cross", "a", 1}), to_array(b, {"cross", "b", 2}), axis, s));
-             },
-             "a"_a, "b"_a, "axis"_a = -1, nb::kw_only(), "stream"_a = nb::none(),
-             nb::sig("def cross(a: array, b: array, axis: int = -1, *, stream: StreamOrDevice = None) -> array"),
-             R"(The cross product of vectors of 3 (or 2) elements.
+  linalg.def(
+      "cross",
+      [](nb::handle a, nb::handle b, int axis, StreamOrDevice s) {
+        return wrap(
+            core::linalg::cross(to_array(a, {"cross", "a", 1}), to_array(b, {"cross", "b", 2}), axis, s));
+      },
+      "a"_a, "b"_a, "axis"_a = -1, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def cross(a: array, b: array, axis: int = -1, *, stream: StreamOrDevice = None) -> array"),
+      R"(The cross product of vectors of 3 (or 2) elements.
 
 Args:
   a, b: shapes that broadcast but for the axis, which has size 2 or 3.
@@ -127,6 +133,7 @@ Returns:
   The shape of ``b``, with the leading axes of both broadcast.
 Raises:
   ValueError: shapes or dtypes do not go together, or, when evaluated, a diagonal has a zero.)");
+  init_factorizations(linalg);
   m.attr("matrix_norm") = linalg.attr("norm");
 }
 

@@ -113,47 +113,7 @@ void qr(const linalg::QR&, const Arrays& inputs, Arrays& outputs) {
   });
 }
 
-// Rows from the first to the last (from the last where upper), each less its multiples of those before.
-template <class T>
-void substitute(const T* a, int64_t n, bool upper, T* x, int64_t columns, int64_t stride) {
-  for (int64_t step = 0; step < n; ++step) {
-    const int64_t i = upper ? n - 1 - step : step;
-    T* row = x + i * stride;
-    for (int64_t before = 0; before < step; ++before) {
-      const int64_t j = upper ? n - 1 - before : before;
-      const T factor = a[i * n + j];
-      const T* other = x + j * stride;
-      for (int64_t c = 0; c < columns; ++c) row[c] -= factor * other[c];
-    }
-    for (int64_t c = 0; c < columns; ++c) row[c] /= a[i * n + i];
-  }
-}
-
-void solve_triangular(const linalg::TriangularSolve& p, const Arrays& inputs, Arrays& outputs) {
-  constexpr int64_t kColumns = 64;
-  array& out = outputs[0];
-  out.set_data(allocator::malloc(out.nbytes()));
-  copy_to(inputs[1], out.data<void>());
-  const array a = row_contiguous(inputs[0]);
-  const int64_t n = out.shape(-2), columns = out.shape(-1);
-  if (out.size() == 0) return;
-  const int64_t blocks = (columns + kColumns - 1) / kColumns,
-                batch = static_cast<int64_t>(a.size()) / (n * n);
-  const auto all = [&]<class T>(T) {
-    for (int64_t i = 0; i < batch * n; ++i)
-      if (a.data<T>()[i * n + i % n] == 0)
-        throw invalid("solve_triangular", "the matrix is singular: element ", i % n, " of its diagonal is 0");
-    parallel_for(batch * blocks, [&](int64_t item) {
-      const int64_t b = item / blocks, first = item % blocks * kColumns;
-      substitute(a.data<T>() + b * n * n, n, p.upper, out.data<T>() + b * n * columns + first,
-                 std::min(kColumns, columns - first), columns);
-    });
-  };
-  a.dtype() == float64 ? all(double{}) : all(float{});
-}
-
-const bool registered = kernels(Device::cpu).add<linalg::QR>(qr) &&
-                        kernels(Device::cpu).add<linalg::TriangularSolve>(solve_triangular);
+const bool registered = kernels(Device::cpu).add<linalg::QR>(qr);
 
 }  // namespace
 }  // namespace mlx::core::cpu

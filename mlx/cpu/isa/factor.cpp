@@ -1,0 +1,242 @@
+#include "mlx/cpu/isa/factor.h"
+
+#include "mlx/cpu/isa/reduce_impl.h"
+
+namespace mlx::core::cpu::MLX_ISA {
+namespace {
+
+using namespace rows;
+
+template <class T>
+struct Factor {
+  using V = Vec<T>;
+  static constexpr int kN = kLanes<T>;
+
+  // kParts vectors of a row at a time, in registers while all rows before are subtracted.
+  template <int kParts>
+  static void solve_columns(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
+                            int64_t stride) {
+    for (int64_t step = 0; step < n; ++step) {
+      const int64_t i = upper ? n - 1 - step : step;
+      T* to = x + i * stride;
+      V sums[kParts];
+      for (int k = 0; k < kParts; ++k) sums[k] = loadu<V>(to + k * kN);
+      const int64_t first = upper ? i + 1 : 0, last = upper ? n : i;
+      for (int64_t j = first; j < last; ++j) {
+        const V f = splat<V>(-a[i * row + j * column]);
+        for (int k = 0; k < kParts; ++k) sums[k] = fma(f, loadu<V>(x + j * stride + k * kN), sums[k]);
+      }
+      if (!unit) {
+        const V d = splat<V>(a[i * row + i * column]);
+        for (int k = 0; k < kParts; ++k) sums[k] /= d;
+      }
+      for (int k = 0; k < kParts; ++k) storeu(to + k * kN, sums[k]);
+    }
+  }
+  static void solve_column(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
+                           int64_t stride) {
+    for (int64_t step = 0; step < n; ++step) {
+      const int64_t i = upper ? n - 1 - step : step;
+      T sum = x[i * stride];
+      const int64_t first = upper ? i + 1 : 0, last = upper ? n : i;
+      for (int64_t j = first; j < last; ++j) sum -= a[i * row + j * column] * x[j * stride];
+      x[i * stride] = unit ? sum : sum / a[i * row + i * column];
+    }
+  }
+  static void substitute(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
+                         int64_t stride, int64_t columns) {
+    int64_t c = 0;
+    for (; c + 4 * kN <= columns; c += 4 * kN)
+      solve_columns<4>(a, row, column, n, upper, unit, x + c, stride);
+    for (; c + kN <= columns; c += kN) solve_columns<1>(a, row, column, n, upper, unit, x + c, stride);
+    for (; c < columns; ++c) solve_column(a, row, column, n, upper, unit, x + c, stride);
+  }
+
+  static int64_t cholesky(T* a, int64_t n, int64_t stride) {
+    for (int64_t k = 0; k < n; ++k) {
+      T* row = a + k * stride;
+      if (!(row[k] > 0) || row[k] - row[k] != 0) return k;
+      const T pivot = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(row[k])))
+                                     : static_cast<T>(__builtin_sqrt(static_cast<double>(row[k])));
+      row[k] = pivot;
+      for (int64_t j = k + 1; j < n; ++j) row[j] /= pivot;
+      for (int64_t i = k + 1; i < n; ++i) {
+        T* to = a + i * stride;
+        const T f = row[i];
+        for (int64_t j = i; j < n; ++j) to[j] -= f * row[j];
+      }
+    }
+    return n;
+  }
+
+  static void axpy(T* y, const T* x, T f, int64_t n) {
+    const V v = splat<V>(f);
+    int64_t i = 0;
+    for (; i + kN <= n; i += kN) storeu(y + i, fma(v, loadu<V>(x + i), loadu<V>(y + i)));
+    for (; i < n; ++i) y[i] += f * x[i];
+  }
+  static void subtract(T* row, T f, const T* x, int64_t n) { axpy(row, x, -f, n); }
+  static T magnitude(T x) { return x < 0 ? -x : x; }
+  // The first of the elements of largest modulus.
+  static int64_t largest(const T* x, int64_t n) {
+    T lanes[kN];
+    V most{};
+    int64_t i = 0;
+    for (; i + kN <= n; i += kN) {
+      const V v = loadu<V>(x + i), m = v < 0 ? -v : v;
+      most = m > most ? m : most;
+    }
+    storeu(lanes, most);
+    T top = 0;
+    for (int k = 0; k < kN; ++k) top = lanes[k] > top ? lanes[k] : top;
+    for (; i < n; ++i) top = magnitude(x[i]) > top ? magnitude(x[i]) : top;
+    for (int64_t k = 0; k < n; ++k)
+      if (magnitude(x[k]) == top) return k;
+    return 0;
+  }
+  static void lu(T* a, int64_t m, int64_t n, int64_t stride, int64_t* pivots) {
+    for (int64_t j = 0; j < n; ++j) {
+      T* column = a + j * stride;
+      const int64_t p = j + largest(column + j, m - j);
+      pivots[j] = p;
+      if (p != j)
+        for (int64_t c = 0; c < n; ++c) {
+          const T t = a[c * stride + j];
+          a[c * stride + j] = a[c * stride + p];
+          a[c * stride + p] = t;
+        }
+      const T pivot = column[j];
+      if (pivot == 0) continue;
+      for (int64_t i = j + 1; i < m; ++i) column[i] /= pivot;
+      for (int64_t c = j + 1; c < n; ++c)
+        axpy(a + c * stride + j + 1, column + j + 1, -a[c * stride + j], m - j - 1);
+    }
+  }
+
+  static void rotate(T* z, int64_t stride, int64_t columns, const T* c, const T* s, const int32_t* at,
+                     int64_t count) {
+    constexpr int kParts = 4;
+    int64_t k = 0;
+    for (; k + kParts * kN <= columns; k += kParts * kN) rotate_part<kParts>(z + k, stride, c, s, at, count);
+    for (; k + kN <= columns; k += kN) rotate_part<1>(z + k, stride, c, s, at, count);
+    for (; k < columns; ++k)
+      for (int64_t r = 0; r < count; ++r) {
+        T *x = z + k + at[r] * stride, *y = x + stride;
+        const T a = *x, b = *y;
+        *x = c[r] * a - s[r] * b;
+        *y = s[r] * a + c[r] * b;
+      }
+  }
+  // In runs that go up or down row by row: the row that the next rotation wants again stays in registers.
+  template <int kParts>
+  static void rotate_part(T* z, int64_t stride, const T* c, const T* s, const int32_t* at, int64_t count) {
+    for (int64_t r = 0; r < count;) {
+      const int step = r + 1 < count && at[r + 1] == at[r] - 1 ? -1 : 1;
+      int64_t end = r + 1;
+      while (end < count && at[end] == at[end - 1] + step) ++end;
+      if (step == 1)
+        rotate_run<kParts, true>(z + at[r] * stride, stride, c + r, s + r, end - r);
+      else
+        rotate_run<kParts, false>(z + (at[r] + 1) * stride, -stride, c + r, s + r, end - r);
+      r = end;
+    }
+  }
+  template <int kParts, bool kUp>
+  static void rotate_run(T* z, int64_t stride, const T* c, const T* s, int64_t count) {
+    V held[kParts];
+    for (int p = 0; p < kParts; ++p) held[p] = loadu<V>(z + p * kN);
+    for (int64_t r = 0; r < count; ++r, z += stride) {
+      // Downwards, the row held is the lower one.
+      const V vc = splat<V>(c[r]), vs = splat<V>(kUp ? s[r] : -s[r]);
+      for (int p = 0; p < kParts; ++p) {
+        const V other = loadu<V>(z + stride + p * kN);
+        storeu(z + p * kN, vc * held[p] - vs * other);
+        held[p] = vs * held[p] + vc * other;
+      }
+    }
+    for (int p = 0; p < kParts; ++p) storeu(z + p * kN, held[p]);
+  }
+
+  template <int... I>
+  static V swapped_pairs(V v, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(v, v, (I ^ 1)...);
+  }
+  template <int... I>
+  static V alternating(T x, std::integer_sequence<int, I...>) {
+    return V{(I % 2 == 0 ? -x : x)...};
+  }
+  static void rotate_complex(T* x, T* y, int64_t n, T c, T re, T im) {
+    constexpr auto lanes = std::make_integer_sequence<int, kN>{};
+    const V vc = splat<V>(c), vr = splat<V>(re), vi = alternating(im, lanes);
+    int64_t i = 0;
+    for (; i + kN <= n; i += kN) {
+      const V a = loadu<V>(x + i), b = loadu<V>(y + i);
+      storeu(x + i, vc * a + vr * b + vi * swapped_pairs(b, lanes));
+      storeu(y + i, vc * b - vr * a + vi * swapped_pairs(a, lanes));
+    }
+    for (; i < n; i += 2) {
+      const T ar = x[i], ai = x[i + 1], br = y[i], bi = y[i + 1];
+      x[i] = c * ar + re * br - im * bi;
+      x[i + 1] = c * ai + re * bi + im * br;
+      y[i] = c * br - re * ar - im * ai;
+      y[i + 1] = c * bi - re * ai + im * ar;
+    }
+  }
+
+  static T dot(const T* x, const T* y, int64_t n) {
+    V a{}, b{};
+    int64_t i = 0;
+    for (; i + 2 * kN <= n; i += 2 * kN) {
+      a = fma(loadu<V>(x + i), loadu<V>(y + i), a);
+      b = fma(loadu<V>(x + i + kN), loadu<V>(y + i + kN), b);
+    }
+    T sum = sum_across(a + b);
+    for (; i < n; ++i) sum += x[i] * y[i];
+    return sum;
+  }
+  template <int kParts>
+  static void combine_part(const T* a, int64_t stride, int64_t rows, const T* v, T* w) {
+    V sums[kParts] = {};
+    for (int64_t i = 0; i < rows; ++i)
+      for (int p = 0; p < kParts; ++p)
+        sums[p] = fma(splat<V>(v[i]), loadu<V>(a + i * stride + p * kN), sums[p]);
+    for (int p = 0; p < kParts; ++p) storeu(w + p * kN, sums[p]);
+  }
+  static void combine(const T* a, int64_t stride, int64_t rows, int64_t columns, const T* v, T* w) {
+    int64_t c = 0;
+    for (; c + 4 * kN <= columns; c += 4 * kN) combine_part<4>(a + c, stride, rows, v, w + c);
+    for (; c + kN <= columns; c += kN) combine_part<1>(a + c, stride, rows, v, w + c);
+    for (; c < columns; ++c) {
+      w[c] = 0;
+      for (int64_t i = 0; i < rows; ++i) w[c] += v[i] * a[i * stride + c];
+    }
+  }
+  static T update(T* row, T f, const T* x, T g, const T* y, const T* next, int64_t n) {
+    const V vf = splat<V>(-f), vg = splat<V>(-g);
+    V sums{};
+    int64_t i = 0;
+    for (; i + kN <= n; i += kN) {
+      const V r = fma(vf, loadu<V>(x + i), fma(vg, loadu<V>(y + i), loadu<V>(row + i)));
+      storeu(row + i, r);
+      sums = fma(r, loadu<V>(next + i), sums);
+    }
+    T sum = sum_across(sums);
+    for (; i < n; ++i) {
+      row[i] -= f * x[i] + g * y[i];
+      sum += row[i] * next[i];
+    }
+    return sum;
+  }
+
+  static constexpr FactorKernels<T> table{substitute, cholesky, lu,       rotate, rotate_complex,
+                                          dot,        combine,  subtract, update};
+};
+
+}  // namespace
+
+const FactorTable& factor_kernels_table() {
+  static constexpr FactorTable table{Factor<float>::table, Factor<double>::table};
+  return table;
+}
+
+}  // namespace mlx::core::cpu::MLX_ISA

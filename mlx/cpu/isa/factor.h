@@ -1,0 +1,50 @@
+// Blocks of triangular solves and factorizations: what does not go through the matrix product.
+#pragma once
+
+#include <cstdint>
+
+#include "mlx/cpu/isa.h"
+
+namespace mlx::core::cpu {
+
+template <class T>
+struct FactorKernels {
+  // X <- A^-1 X for a triangular A, whose element (i, j) is at a[i * row + j * column]; rows of X are
+  // contiguous.
+  void (*substitute)(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
+                     int64_t stride, int64_t columns);
+  // U with U^T U = A in the upper triangle of A. Returns the first row whose pivot is not positive, or n.
+  int64_t (*cholesky)(T* a, int64_t n, int64_t stride);
+  // P A = L U of m x n, m >= n, column-major. pivots[j]: the row that row j was exchanged with.
+  void (*lu)(T* a, int64_t m, int64_t n, int64_t stride, int64_t* pivots);
+  // The rotations r = 0 ... count - 1, one after the other, of rows at[r] and at[r] + 1 of z:
+  //     x, y <- c x - s y, s x + c y
+  void (*rotate)(T* z, int64_t stride, int64_t columns, const T* c, const T* s, const int32_t* at,
+                 int64_t count);
+  // Pairs are complex numbers, n elements of x and y: x, y <- c x + s y, c y - conj(s) x
+  void (*rotate_complex)(T* x, T* y, int64_t n, T c, T re, T im);
+  T (*dot)(const T* x, const T* y, int64_t n);
+  // w[c] = sum_i v[i] a[i][c]
+  void (*combine)(const T* a, int64_t stride, int64_t rows, int64_t columns, const T* v, T* w);
+  // row <- row - f x
+  void (*subtract)(T* row, T f, const T* x, int64_t n);
+  // row <- row - f x - g y; returns row . next, of the new row.
+  T (*update)(T* row, T f, const T* x, T g, const T* y, const T* next, int64_t n);
+};
+
+struct FactorTable {
+  FactorKernels<float> of_float;
+  FactorKernels<double> of_double;
+};
+
+MLX_DECLARE_ISA_TABLE(FactorTable, factor_kernels)
+
+template <class T>
+const FactorKernels<T>& factor() {
+  if constexpr (sizeof(T) == 4)
+    return factor_kernels().of_float;
+  else
+    return factor_kernels().of_double;
+}
+
+}  // namespace mlx::core::cpu

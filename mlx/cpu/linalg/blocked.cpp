@@ -1,0 +1,117 @@
+#include "mlx/cpu/linalg/blocked.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "mlx/cpu/gemm/gemm.h"
+#include "mlx/cpu/isa/factor.h"
+#include "mlx/cpu/parallel.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+constexpr int64_t kBlock = 64;
+constexpr int64_t kPanel = 16;
+constexpr int64_t kColumns = 128;  // of an item
+
+template <class T>
+void substitute(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
+                int64_t columns) {
+  // An item has some 20 us of work.
+  const int64_t grain = std::max(kColumns, (int64_t{1} << 18) / (n * n) / kColumns * kColumns);
+  parallel_ranges(columns, grain, [&](int64_t begin, int64_t end) {
+    factor<T>().substitute(a, row, column, n, upper, unit, x + begin, ldx, end - begin);
+  });
+}
+
+}  // namespace
+
+template <class T>
+void multiply_into(T* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<T> a, Operand<T> b,
+                   double alpha, double beta) {
+  if (m == 0 || n == 0) return;
+  GemmCall g;
+  g.dtype = sizeof(T) == 4 ? float32 : float64;
+  g.m = m, g.n = n, g.k = k;
+  g.a = a.data, g.a_row = a.row, g.a_col = a.column;
+  g.b = b.data, g.b_row = b.row, g.b_col = b.column;
+  g.c = c, g.ldc = ldc;
+  g.d = c, g.d_row = ldc, g.d_col = 1;
+  g.alpha = alpha, g.beta = beta;
+  gemm(g);
+}
+
+template <class T>
+void solve_triangle(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
+                    int64_t columns) {
+  if (n <= kBlock) return substitute(a, lda, 1, n, upper, unit, x, ldx, columns);
+  for (int64_t step = 0; step < n; step += kBlock) {
+    const int64_t size = std::min(kBlock, n - step), i = upper ? n - step - size : step;
+    const int64_t known = upper ? i + size : 0;
+    multiply_into<T>(x + i * ldx, ldx, size, columns, step, {a + i * lda + known, lda},
+                     {x + known * ldx, ldx}, -1, 1);
+    substitute(a + i * lda + i, lda, 1, size, upper, unit, x + i * ldx, ldx, columns);
+  }
+}
+
+template <class T>
+bool cholesky(T* a, int64_t lda, int64_t n) {
+  for (int64_t k = 0; k < n; k += kBlock) {
+    const int64_t size = std::min(kBlock, n - k), right = n - k - size;
+    T* block = a + k * lda + k;
+    if (k > 0) multiply_into<T>(block, lda, size, n - k, k, {a + k, 1, lda}, {a + k, lda}, -1, 1);
+    if (factor<T>().cholesky(block, size, lda) < size) return false;
+    if (right > 0) substitute(block, 1, lda, size, false, false, block + size, lda, right);
+  }
+  return true;
+}
+
+template <class T>
+void exchange_rows(T* a, int64_t lda, int64_t columns, const int64_t* pivots, int64_t begin, int64_t end) {
+  if (columns <= 0) return;
+  for (int64_t j = begin; j < end; ++j)
+    if (pivots[j] != j) std::swap_ranges(a + j * lda, a + j * lda + columns, a + pivots[j] * lda);
+}
+
+// Toledo's recursion: the left half of the columns, what that does to the right half, the right half.
+template <class T>
+void lu(T* a, int64_t lda, int64_t m, int64_t n, int64_t* pivots) {
+  const int64_t k = std::min(m, n);
+  if (k <= kPanel) {
+    std::vector<T> columns(m * k);
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < k; ++j) columns[j * m + i] = a[i * lda + j];
+    factor<T>().lu(columns.data(), m, k, m, pivots);
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < k; ++j) a[i * lda + j] = columns[j * m + i];
+    exchange_rows(a + k, lda, n - k, pivots, 0, k);
+    solve_triangle(a, lda, k, false, true, a + k, lda, n - k);
+    if (m > k && n > k)
+      multiply_into<T>(a + k * lda + k, lda, m - k, n - k, k, {a + k * lda, lda}, {a + k, lda}, -1, 1);
+    return;
+  }
+  const int64_t half = (k / 2 + kPanel - 1) / kPanel * kPanel;
+  lu(a, lda, m, half, pivots);
+  T *right = a + half, *below = a + half * lda, *rest = below + half;
+  exchange_rows(right, lda, n - half, pivots, 0, half);
+  solve_triangle(a, lda, half, false, true, right, lda, n - half);
+  multiply_into<T>(rest, lda, m - half, n - half, half, {below, lda}, {right, lda}, -1, 1);
+  lu(rest, lda, m - half, n - half, pivots + half);
+  exchange_rows(below, lda, half, pivots + half, 0, k - half);
+  for (int64_t j = half; j < k; ++j) pivots[j] += half;
+}
+
+template void multiply_into<float>(float*, int64_t, int64_t, int64_t, int64_t, Operand<float>, Operand<float>,
+                                   double, double);
+template void multiply_into<double>(double*, int64_t, int64_t, int64_t, int64_t, Operand<double>,
+                                    Operand<double>, double, double);
+template void solve_triangle<float>(const float*, int64_t, int64_t, bool, bool, float*, int64_t, int64_t);
+template void solve_triangle<double>(const double*, int64_t, int64_t, bool, bool, double*, int64_t, int64_t);
+template bool cholesky<float>(float*, int64_t, int64_t);
+template bool cholesky<double>(double*, int64_t, int64_t);
+template void exchange_rows<float>(float*, int64_t, int64_t, const int64_t*, int64_t, int64_t);
+template void exchange_rows<double>(double*, int64_t, int64_t, const int64_t*, int64_t, int64_t);
+template void lu<float>(float*, int64_t, int64_t, int64_t, int64_t*);
+template void lu<double>(double*, int64_t, int64_t, int64_t, int64_t*);
+
+}  // namespace mlx::core::cpu

@@ -1,0 +1,278 @@
+// eig, in complex double: reflections to a Hessenberg matrix, QR steps with shifts to a triangular one (J.
+// Francis, "The QR transformation", 1961), whose eigenvectors come by substitution.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+#include "mlx/cpu/copy.h"
+#include "mlx/cpu/isa/factor.h"
+#include "mlx/cpu/parallel.h"
+#include "mlx/graph/kernels.h"
+#include "mlx/ops/linalg.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+// std::complex looks for infinities in every product.
+struct Z {
+  double re = 0, im = 0;
+};
+Z operator+(Z a, Z b) { return {a.re + b.re, a.im + b.im}; }
+Z operator-(Z a, Z b) { return {a.re - b.re, a.im - b.im}; }
+Z operator*(Z a, Z b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
+Z operator*(double a, Z b) { return {a * b.re, a * b.im}; }
+Z conj(Z a) { return {a.re, -a.im}; }
+double squared(Z a) { return a.re * a.re + a.im * a.im; }
+double size(Z a) { return std::hypot(a.re, a.im); }
+double roughly(Z a) { return std::abs(a.re) + std::abs(a.im); }
+Z operator/(Z a, Z b) {
+  const double scale = std::max(std::abs(b.re), std::abs(b.im));
+  const Z d = (1 / scale) * b;
+  return (1 / (scale * squared(d))) * (a * conj(d));
+}
+Z root(Z a) {
+  const double r = size(a), x = std::sqrt((r + std::abs(a.re)) / 2);
+  if (x == 0) return {};
+  const double y = a.im / (2 * x);
+  return a.re >= 0 ? Z{x, y} : Z{std::abs(y), std::copysign(x, a.im)};
+}
+
+constexpr double kEps = std::numeric_limits<double>::epsilon();
+
+class Decomposition {
+ public:
+  // h is n x n, row-major and finite.
+  Decomposition(std::vector<Z> h, int64_t n, bool vectors)
+      : n_(n), vectors_(vectors), h_(std::move(h)), rotations_(n) {
+    if (vectors) {
+      q_.resize(n * n);
+      for (int64_t i = 0; i < n; ++i) q_[i * n + i].re = 1;
+    }
+    for (int64_t k = 0; k + 2 < n; ++k) reflect(k);
+    for (const Z& x : h_) norm_ = std::max(norm_, roughly(x));
+    iterate();
+  }
+  Z value(int64_t k) const { return h_[k * n_ + k]; }
+  double norm() const { return norm_; }
+
+  // Of length 1, its largest element positive.
+  std::vector<Z> vector(int64_t k) const {
+    std::vector<Z> y(k + 1), v(n_);
+    y[k].re = 1;
+    for (int64_t i = k - 1; i >= 0; --i) {
+      Z sum;
+      for (int64_t j = i + 1; j <= k; ++j) sum = sum + h_[i * n_ + j] * y[j];
+      Z gap = value(k) - value(i);
+      if (roughly(gap) < kEps * norm_) gap = {std::max(kEps * norm_, std::numeric_limits<double>::min()), 0};
+      y[i] = sum / gap;
+      if (const double large = roughly(y[i]); large > 1e100)
+        for (int64_t j = i; j <= k; ++j) y[j] = (1 / large) * y[j];
+    }
+    for (int64_t j = 0; j <= k; ++j)
+      for (int64_t i = 0; i < n_; ++i) v[i] = v[i] + y[j] * q_[j * n_ + i];
+    double squares = 0;
+    Z top;
+    for (const Z& x : v) {
+      squares += squared(x);
+      // Among elements that are equal but for rounding, the first.
+      if (squared(x) > squared(top) * (1 + 1e-10)) top = x;
+    }
+    const double length = std::sqrt(squares), modulus = size(top);
+    const Z turn = modulus > 0 ? (1 / (modulus * length)) * conj(top) : Z{1, 0};
+    for (Z& x : v) x = turn * x;
+    return v;
+  }
+
+ private:
+  // Clears column k below the subdiagonal.
+  void reflect(int64_t k) {
+    std::vector<Z> v(n_);
+    double squares = 0;
+    for (int64_t i = k + 1; i < n_; ++i) {
+      v[i] = h_[i * n_ + k];
+      squares += squared(v[i]);
+    }
+    if (squares - squared(v[k + 1]) == 0) return;
+    const double length = std::sqrt(squares), first = size(v[k + 1]);
+    const Z direction = first > 0 ? (1 / first) * v[k + 1] : Z{1, 0};
+    v[k + 1] = v[k + 1] + length * direction;
+    const double factor = 1 / (length * (length + first));  // 2 / |v|^2
+    std::vector<Z> w(n_);
+    for (int64_t i = k + 1; i < n_; ++i)
+      for (int64_t j = k; j < n_; ++j) w[j] = w[j] + conj(v[i]) * h_[i * n_ + j];
+    for (int64_t i = k + 1; i < n_; ++i) {
+      const Z f = factor * v[i];
+      for (int64_t j = k; j < n_; ++j) h_[i * n_ + j] = h_[i * n_ + j] - f * w[j];
+    }
+    for (int64_t i = 0; i < n_; ++i) {
+      Z sum;
+      for (int64_t j = k + 1; j < n_; ++j) sum = sum + h_[i * n_ + j] * v[j];
+      sum = factor * sum;
+      for (int64_t j = k + 1; j < n_; ++j) h_[i * n_ + j] = h_[i * n_ + j] - sum * conj(v[j]);
+    }
+    for (int64_t i = k + 2; i < n_; ++i) h_[i * n_ + k] = {};
+    if (!vectors_) return;
+    std::fill(w.begin(), w.end(), Z{});
+    for (int64_t j = k + 1; j < n_; ++j)  // row j of q is column j of Q
+      for (int64_t i = 0; i < n_; ++i) w[i] = w[i] + v[j] * q_[j * n_ + i];
+    for (int64_t j = k + 1; j < n_; ++j) {
+      const Z f = factor * conj(v[j]);
+      for (int64_t i = 0; i < n_; ++i) q_[j * n_ + i] = q_[j * n_ + i] - f * w[i];
+    }
+  }
+
+  void iterate() {
+    int64_t last = n_ - 1;
+    for (int steps = 0; last > 0;) {
+      int64_t first = last;
+      for (; first > 0; --first) {
+        Z& below = h_[first * n_ + first - 1];
+        double near = roughly(value(first)) + roughly(value(first - 1));
+        if (near == 0) near = norm_;
+        if (roughly(below) <= kEps * near) {
+          below = {};
+          break;
+        }
+      }
+      if (first == last) {
+        --last;
+        steps = 0;
+        continue;
+      }
+      if (++steps > 300) throw std::runtime_error("[linalg.eig] the iteration did not converge");
+      step(first, last, shift(last, steps));
+    }
+  }
+
+  // The eigenvalue of the last two rows and columns that is nearer to the last element; now and then another
+  // number, in case the steps go round in circles.
+  Z shift(int64_t last, int steps) const {
+    const Z a = value(last - 1), b = h_[(last - 1) * n_ + last], c = h_[last * n_ + last - 1],
+            d = value(last);
+    if (steps % 10 == 0) return d + Z{0.75 * roughly(c), 0};
+    const Z half = 0.5 * (a - d), r = root(half * half + b * c);
+    const Z sum = half.re * r.re + half.im * r.im >= 0 ? half + r : half - r;
+    return roughly(sum) == 0 ? d : d - b * c / sum;
+  }
+
+  // Multiplications from the left and the right commute: of the latter, what the next rotation is found from
+  // is done at once, and the rest row by row at the end.
+  void step(int64_t first, int64_t last, Z by) {
+    const int64_t end = vectors_ ? n_ : last + 1, begin = vectors_ ? 0 : first;
+    Z x = value(first) - by, y = h_[(first + 1) * n_ + first];
+    int64_t k = first;
+    for (; k < last; ++k) {
+      const double ax = std::sqrt(squared(x)), length = std::sqrt(squared(x) + squared(y));
+      if (length == 0) break;
+      const double c = ax / length;
+      const Z direction = ax > 0 ? (1 / ax) * x : Z{1, 0}, s = (1 / length) * (direction * conj(y));
+      if (k > first) {
+        h_[k * n_ + k - 1] = length * direction;
+        h_[(k + 1) * n_ + k - 1] = {};
+      }
+      turn_rows(&h_[k * n_ + k], &h_[(k + 1) * n_ + k], end - k, c, s);
+      turn(&h_[k], &h_[k + 1], k, std::min(last, k + 2) + 1, n_, c, conj(s));
+      if (vectors_) turn_rows(&q_[k * n_], &q_[(k + 1) * n_], n_, c, conj(s));
+      rotations_[k] = {c, conj(s)};
+      if (k + 1 < last) {
+        x = h_[(k + 1) * n_ + k];
+        y = h_[(k + 2) * n_ + k];
+      }
+    }
+    turn_columns(begin, first, k);
+  }
+
+  // Rotations first ... last - 1 of columns, of the rows above each. Several rows at a time, as those of one
+  // row wait for each other.
+  void turn_columns(int64_t begin, int64_t first, int64_t last) {
+    constexpr int64_t kRows = 4;
+    for (int64_t i = begin; i < last; i += kRows) {
+      const int64_t rows = std::min(kRows, last - i), common = std::max(first, i + rows);
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t k = std::max(first, i + r + 1); k < std::min(common, last); ++k) turn_pair(i + r, k);
+      if (rows == kRows) {
+        for (int64_t k = common; k < last; ++k)
+          for (int64_t r = 0; r < kRows; ++r) turn_pair(i + r, k);
+      } else {
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t k = common; k < last; ++k) turn_pair(i + r, k);
+      }
+    }
+  }
+  void turn_pair(int64_t row, int64_t k) {
+    const Rotation& t = rotations_[k];
+    Z* p = &h_[row * n_ + k];
+    const Z x = p[0], y = p[1];
+    p[0] = t.c * x + t.s * y;
+    p[1] = t.c * y - conj(t.s) * x;
+  }
+  static void turn_rows(Z* a, Z* b, int64_t n, double c, Z s) {
+    factor<double>().rotate_complex(&a->re, &b->re, 2 * n, c, s.re, s.im);
+  }
+  static void turn(Z* a, Z* b, int64_t begin, int64_t end, int64_t stride, double c, Z s) {
+    const Z back = conj(s);
+    for (int64_t j = begin; j < end; ++j) {
+      const Z x = a[j * stride], y = b[j * stride];
+      a[j * stride] = c * x + s * y;
+      b[j * stride] = c * y - back * x;
+    }
+  }
+
+  struct Rotation {
+    double c = 1;
+    Z s;
+  };
+
+  int64_t n_;
+  bool vectors_;
+  std::vector<Z> h_, q_;
+  std::vector<Rotation> rotations_;
+  double norm_ = 0;
+};
+
+complex64_t to_complex(Z x) { return complex64_t(static_cast<float>(x.re), static_cast<float>(x.im)); }
+
+void run_eig(const linalg::Eig& p, const Arrays& inputs, Arrays& outputs) {
+  for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
+  const array a = row_contiguous(inputs[0]);
+  const int64_t n = a.shape(-1);
+  if (a.size() == 0) return;
+  const bool is_complex = a.dtype() == complex64;
+  parallel_for(static_cast<int64_t>(a.size()) / (n * n), [&](int64_t item) {
+    std::vector<Z> h(n * n);
+    for (int64_t i = 0; i < n * n; ++i) {
+      const int64_t at = item * n * n + i;
+      if (is_complex)
+        h[i] = {a.data<complex64_t>()[at].real(), a.data<complex64_t>()[at].imag()};
+      else
+        h[i].re = a.dtype() == float64 ? a.data<double>()[at] : a.data<float>()[at];
+      if (!std::isfinite(h[i].re) || !std::isfinite(h[i].im))
+        throw invalid("linalg.eig", "the matrix has an element that is not finite");
+    }
+    // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
+    double largest = 0;
+    for (const Z& x : h) largest = std::max({largest, std::abs(x.re), std::abs(x.im)});
+    const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+    for (Z& x : h) x = {std::ldexp(x.re, -exponent), std::ldexp(x.im, -exponent)};
+    const Decomposition result(std::move(h), n, p.vectors);
+    for (int64_t k = 0; k < n; ++k) {
+      Z w = result.value(k);
+      // Of a real matrix, what rounding left of an imaginary part.
+      const bool real = !is_complex && std::abs(w.im) <= 10 * kEps * static_cast<double>(n) * result.norm();
+      if (real) w.im = 0;
+      outputs[0].data<complex64_t>()[item * n + k] =
+          to_complex({std::ldexp(w.re, exponent), std::ldexp(w.im, exponent)});
+      if (!p.vectors) continue;
+      const std::vector<Z> v = result.vector(k);
+      for (int64_t i = 0; i < n; ++i)
+        outputs[1].data<complex64_t>()[(item * n + i) * n + k] = to_complex(real ? Z{v[i].re, 0} : v[i]);
+    }
+  });
+}
+
+const bool registered = kernels(Device::cpu).add<linalg::Eig>(run_eig);
+
+}  // namespace
+}  // namespace mlx::core::cpu

@@ -1,0 +1,182 @@
+// Eigenvalues in double, and vectors in the type of the matrix, of symmetric matrices: reflections to a
+// tridiagonal matrix, then QL steps with implicit shifts (Bowdler, Martin, Reinsch, Wilkinson, "The QR and QL
+// algorithms for symmetric matrices", 1968).
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+#include "mlx/cpu/copy.h"
+#include "mlx/cpu/linalg/rotations.h"
+#include "mlx/cpu/parallel.h"
+#include "mlx/graph/kernels.h"
+#include "mlx/ops/linalg.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+// Vectors are worked on in T.
+template <class T>
+class Decomposition {
+ public:
+  // The matrix is n x n and finite; `a` is used up.
+  Decomposition(const PaddedMatrix<double>& a, int64_t n, bool vectors)
+      : n_(n), a_(a), d_(n), e_(n), tau_(n), v_(n, n) {
+    tridiagonalize();
+    if (vectors) {
+      z_.emplace(n, n);
+      accumulate(*z_, n, n - 1, 1, tau_.data(), v_);
+    }
+    Rotations<T> rotations(vectors ? &*z_ : nullptr);
+    apply_while<T>(
+        [&] {
+          while (l_ < n_) {
+            step(rotations);
+            if (rotations.full()) return true;
+          }
+          return false;
+        },
+        {&rotations});
+    if (vectors) normalize(*z_, n);
+  }
+  const std::vector<double>& values() const { return d_; }
+  const T* vector(int64_t j) const { return z_->row(j); }
+
+ private:
+  // Reflection k clears column k below the subdiagonal. With p = tau A v, A <- A - v w^T - w v^T,
+  // w = p - (tau / 2) (p . v) v; the rows of A are read once for that and for the next p.
+  void tridiagonalize() {
+    const FactorKernels<double>& kernels = factor<double>();
+    const PaddedMatrix<double> sums(2, n_);
+    double *p = sums.row(0), *w = sums.row(1);
+    const double* before = nullptr;
+    for (int64_t k = 0; k < n_; ++k) {
+      double* row = a_.row(k);
+      if (before) {  // what the reflection before does to this row
+        for (int64_t j = k; j < n_; ++j) row[j] -= before[k] * w[j] + w[k] * before[j];
+      }
+      d_[k] = row[k];
+      const int64_t below = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a_.stride - at;
+      if (below == 0) break;
+      double* v = v_.row(k);
+      std::copy(row + k + 1, row + n_, v + k + 1);
+      const Reflection r = find_reflection(v + k + 1, below);
+      e_[k] = r.beta;
+      tau_[k] = r.tau;
+      rows(below, [&](int64_t i) {
+        i += k + 1;
+        double* other = a_.row(i) + at;
+        p[i] = r.tau * (before ? kernels.update(other, before[i], w + at, w[i], before + at, v + at, length)
+                               : kernels.dot(other, v + at, length));
+      });
+      const double half = 0.5 * r.tau * kernels.dot(v + at, p + at, length);
+      w[k] = 0;
+      for (int64_t i = k + 1; i < n_; ++i) w[i] = p[i] - half * v[i];
+      before = v;
+    }
+  }
+
+  // A QL step, or on to the next eigenvalue where the subdiagonal element beside this one is negligible.
+  void step(Rotations<T>& rotations) {
+    constexpr double eps = std::numeric_limits<double>::epsilon();
+    const int64_t l = l_;
+    int64_t m = l;
+    while (m + 1 < n_ && std::abs(e_[m]) > eps * (std::abs(d_[m]) + std::abs(d_[m + 1]))) ++m;
+    if (m == l) {
+      ++l_;
+      steps_ = 0;
+      return;
+    }
+    if (++steps_ > 100) throw std::runtime_error("[linalg.eigh] the iteration did not converge");
+    double g = (d_[l + 1] - d_[l]) / (2 * e_[l]);
+    g = d_[m] - d_[l] + e_[l] / (g + std::copysign(std::hypot(g, 1.0), g));
+    double s = 1, c = 1, p = 0;
+    for (int64_t i = m - 1; i >= l; --i) {
+      const double f = s * e_[i], b = c * e_[i], r = std::sqrt(f * f + g * g);
+      e_[i + 1] = r;
+      if (r == 0) {  // the matrix falls into two parts here
+        d_[i + 1] -= p;
+        e_[m] = 0;
+        return;
+      }
+      s = f / r;
+      c = g / r;
+      g = d_[i + 1] - p;
+      const double t = (d_[i] - g) * s + 2 * c * b;
+      p = s * t;
+      d_[i + 1] = g + p;
+      g = c * t - b;
+      rotations.add(i, c, s);
+    }
+    d_[l] -= p;
+    e_[l] = g;
+    e_[m] = 0;
+  }
+
+  template <class F>
+  void rows(int64_t n, F&& f) const {
+    parallel_ranges(n, std::max<int64_t>(1, (1 << 16) / n), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) f(i);
+    });
+  }
+
+  int64_t n_, l_ = 0;
+  int steps_ = 0;
+  const PaddedMatrix<double>& a_;
+  std::vector<double> d_, e_, tau_;
+  PaddedMatrix<double> v_;
+  std::optional<PaddedMatrix<T>> z_;
+};
+
+template <class T>
+void decompose(const T* in, int64_t n, T* values, T* vectors) {
+  double largest = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < n * n; ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(in[i])));
+    finite = finite && std::isfinite(in[i]);
+  }
+  if (!finite) {
+    std::fill(values, values + n, std::numeric_limits<T>::quiet_NaN());
+    if (vectors) std::fill(vectors, vectors + n * n, std::numeric_limits<T>::quiet_NaN());
+    return;
+  }
+  // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
+  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  const PowerOfTwo scale(-exponent);
+  const PaddedMatrix<double> a(n, n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) a.row(i)[j] = scale(in[i * n + j]);
+  const Decomposition<T> result(a, n, vectors != nullptr);
+  std::vector<int64_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  const auto& w = result.values();
+  std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return w[i] < w[j]; });
+  for (int64_t j = 0; j < n; ++j) values[j] = static_cast<T>(std::ldexp(w[order[j]], exponent));
+  if (!vectors) return;
+  constexpr int64_t kTile = 16;
+  for (int64_t first = 0; first < n; first += kTile)
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = first; j < std::min(n, first + kTile); ++j)
+        vectors[i * n + j] = static_cast<T>(result.vector(order[j])[i]);
+}
+
+void eigh(const linalg::Eigh& p, const Arrays& inputs, Arrays& outputs) {
+  for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
+  const array a = row_contiguous(inputs[0]);
+  const int64_t n = a.shape(-1);
+  if (a.size() == 0) return;
+  parallel_for(static_cast<int64_t>(a.size()) / (n * n), [&](int64_t i) {
+    const auto one = [&]<class T>(T) {
+      decompose(a.data<T>() + i * n * n, n, outputs[0].data<T>() + i * n,
+                p.vectors ? outputs[1].data<T>() + i * n * n : nullptr);
+    };
+    a.dtype() == float64 ? one(double{}) : one(float{});
+  });
+}
+
+const bool registered = kernels(Device::cpu).add<linalg::Eigh>(eigh);
+
+}  // namespace
+}  // namespace mlx::core::cpu

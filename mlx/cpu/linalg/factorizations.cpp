@@ -1,0 +1,202 @@
+// cholesky, lu, solve, inv, solve_triangular: of each matrix of a batch, in parallel; of a single large one,
+// in blocks on all threads.
+#include <algorithm>
+#include <complex>
+#include <numeric>
+#include <vector>
+
+#include "mlx/cpu/copy.h"
+#include "mlx/cpu/linalg/blocked.h"
+#include "mlx/cpu/linalg/linalg.h"
+#include "mlx/cpu/parallel.h"
+#include "mlx/graph/kernels.h"
+#include "mlx/ops/linalg.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+// to[j, i] = from[i, j] for j <= i, and zeros elsewhere, where from's rows and columns are n apart.
+template <class T>
+void copy_flipped_triangle(const T* from, T* to, int64_t n) {
+  constexpr int64_t kTile = 32;
+  const int64_t tiles = (n + kTile - 1) / kTile;
+  parallel_ranges(tiles, std::max<int64_t>(1, 65536 / (n * kTile)), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t first = t * kTile, last = std::min(n, first + kTile);
+      for (int64_t i = first; i < last; ++i) std::fill(to + i * n, to + i * n + first, T{0});
+      for (int64_t at = first; at < n; at += kTile)
+        for (int64_t j = first; j < last; ++j)
+          for (int64_t i = at; i < std::min(n, at + kTile); ++i)
+            to[j * n + i] = i >= j ? from[i * n + j] : T{0};
+    }
+  });
+}
+// The same of an upper triangle: to[i, j] = from[j, i] for j <= i.
+template <class T>
+void copy_flipped_upper(const T* from, T* to, int64_t n) {
+  constexpr int64_t kTile = 32;
+  const int64_t tiles = (n + kTile - 1) / kTile;
+  parallel_ranges(tiles, std::max<int64_t>(1, 65536 / (n * kTile)), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t first = t * kTile, last = std::min(n, first + kTile);
+      for (int64_t at = 0; at < last; at += kTile)
+        for (int64_t i = first; i < last; ++i)
+          for (int64_t j = at; j < std::min(last, at + kTile); ++j)
+            to[i * n + j] = j <= i ? from[j * n + i] : T{0};
+      for (int64_t i = first; i < last; ++i) std::fill(to + i * n + last, to + (i + 1) * n, T{0});
+    }
+  });
+}
+
+void run_cholesky(const linalg::Cholesky& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  if (out.size() == 0) return;
+  const array a = row_contiguous(inputs[0]);
+  each_matrix(a, 1, [&]<class T>(int64_t item) {
+    const int64_t n = a.shape(-1);
+    const T* from = a.data<T>() + item * n * n;
+    T* to = out.data<T>() + item * n * n;
+    std::vector<T> other(p.upper ? 0 : n * n);
+    T* u = p.upper ? to : other.data();
+    if (p.upper) {
+      for (int64_t i = 0; i < n; ++i) {
+        std::fill(to + i * n, to + i * n + i, T{0});
+        std::copy(from + i * n + i, from + (i + 1) * n, to + i * n + i);
+      }
+    } else {
+      copy_flipped_triangle(from, u, n);
+    }
+    if (!cholesky(u, n, n)) throw invalid("linalg.cholesky", "the matrix is not positive definite");
+    if (p.upper)
+      for (int64_t i = 0; i < n; ++i) std::fill(to + i * n, to + i * n + i, T{0});
+    else
+      copy_flipped_upper(u, to, n);
+  });
+}
+
+void run_lu(const linalg::LU&, const Arrays& inputs, Arrays& outputs) {
+  for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
+  copy_to(inputs[0], outputs[0].data<void>());
+  const int64_t m = inputs[0].shape(-2), n = inputs[0].shape(-1), k = std::min(m, n);
+  if (m == 0) return;
+  if (n == 0) {
+    auto* rows = outputs[2].data<uint32_t>();
+    for (size_t i = 0; i < outputs[2].size(); ++i) rows[i] = static_cast<uint32_t>(i % m);
+    return;
+  }
+  each_matrix(outputs[0], 1, [&]<class T>(int64_t item) {
+    std::vector<int64_t> pivots(k), order(m);
+    lu(outputs[0].data<T>() + item * m * n, n, m, n, pivots.data());
+    std::iota(order.begin(), order.end(), 0);
+    for (int64_t j = 0; j < k; ++j) std::swap(order[j], order[pivots[j]]);
+    for (int64_t j = 0; j < k; ++j)
+      outputs[1].data<uint32_t>()[item * k + j] = static_cast<uint32_t>(pivots[j]);
+    for (int64_t i = 0; i < m; ++i)
+      outputs[2].data<uint32_t>()[item * m + order[i]] = static_cast<uint32_t>(i);
+  });
+}
+
+template <class T>
+void check_diagonal(const char* op, const T* a, int64_t n) {
+  for (int64_t i = 0; i < n; ++i)
+    if (a[i * n + i] == T{0}) throw invalid(op, "the matrix is singular: pivot ", i, " of ", n, " is 0");
+}
+
+// x <- a^-1 x; a is used up.
+template <class T>
+void solve_in_place(const char* op, T* a, int64_t n, T* x, int64_t columns) {
+  std::vector<int64_t> pivots(n);
+  lu(a, n, n, n, pivots.data());
+  check_diagonal(op, a, n);
+  exchange_rows(x, columns, columns, pivots.data(), 0, n);
+  solve_triangle(a, n, n, false, true, x, columns, columns);
+  solve_triangle(a, n, n, true, false, x, columns, columns);
+}
+// Of complex numbers, which derivatives of eig ask for: elimination.
+void solve_complex(const char* op, const complex64_t* from, int64_t n, complex64_t* out, int64_t columns) {
+  using Double = std::complex<double>;
+  std::vector<Double> a(from, from + n * n), x(out, out + n * columns);
+  for (int64_t k = 0; k < n; ++k) {
+    int64_t p = k;
+    for (int64_t i = k; i < n; ++i)
+      if (std::abs(a[i * n + k]) > std::abs(a[p * n + k])) p = i;
+    if (a[p * n + k] == 0.0) throw invalid(op, "the matrix is singular: pivot ", k, " of ", n, " is 0");
+    if (p != k) {
+      std::swap_ranges(&a[k * n], &a[k * n] + n, &a[p * n]);
+      std::swap_ranges(&x[k * columns], &x[k * columns] + columns, &x[p * columns]);
+    }
+    for (int64_t i = 0; i < n; ++i) {  // Gauss and Jordan
+      if (i == k) continue;
+      const Double f = a[i * n + k] / a[k * n + k];
+      for (int64_t j = k; j < n; ++j) a[i * n + j] -= f * a[k * n + j];
+      for (int64_t c = 0; c < columns; ++c) x[i * columns + c] -= f * x[k * columns + c];
+    }
+  }
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t c = 0; c < columns; ++c) {
+      const Double y = x[i * columns + c] / a[i * n + i];
+      out[i * columns + c] = complex64_t(static_cast<float>(y.real()), static_cast<float>(y.imag()));
+    }
+}
+
+void run_solve(const linalg::Solve&, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  copy_to(inputs[1], out.data<void>());
+  if (out.size() == 0) return;
+  const array a = row_contiguous(inputs[0]);
+  const int64_t n = out.shape(-2), columns = out.shape(-1);
+  if (a.dtype() == complex64)
+    return parallel_for(static_cast<int64_t>(a.size()) / (n * n), [&](int64_t i) {
+      solve_complex("linalg.solve", a.data<complex64_t>() + i * n * n, n,
+                    out.data<complex64_t>() + i * n * columns, columns);
+    });
+  each_matrix(a, 1, [&]<class T>(int64_t item) {
+    const T* from = a.data<T>() + item * n * n;
+    std::vector<T> used(from, from + n * n);
+    solve_in_place("linalg.solve", used.data(), n, out.data<T>() + item * n * columns, columns);
+  });
+}
+
+void run_inverse(const linalg::Inverse&, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  if (out.size() == 0) return;
+  const array a = row_contiguous(inputs[0]);
+  const int64_t n = out.shape(-1);
+  each_matrix(a, 1, [&]<class T>(int64_t item) {
+    const T* from = a.data<T>() + item * n * n;
+    T* to = out.data<T>() + item * n * n;
+    std::vector<T> used(from, from + n * n);
+    std::fill(to, to + n * n, T{0});
+    for (int64_t i = 0; i < n; ++i) to[i * n + i] = 1;
+    solve_in_place("linalg.inv", used.data(), n, to, n);
+  });
+}
+
+void run_solve_triangular(const linalg::TriangularSolve& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  copy_to(inputs[1], out.data<void>());
+  const array a = row_contiguous(inputs[0]);
+  const int64_t n = out.shape(-2), columns = out.shape(-1);
+  if (out.size() == 0) return;
+  each_matrix(a, 1, [&]<class T>(int64_t item) {
+    const T* one = a.data<T>() + item * n * n;
+    for (int64_t i = 0; i < n; ++i)
+      if (one[i * n + i] == 0)
+        throw invalid("linalg.solve_triangular", "the matrix is singular: element ", i,
+                      " of its diagonal is 0");
+    solve_triangle(one, n, n, p.upper, false, out.data<T>() + item * n * columns, columns, columns);
+  });
+}
+
+const bool registered = kernels(Device::cpu).add<linalg::Cholesky>(run_cholesky) &&
+                        kernels(Device::cpu).add<linalg::LU>(run_lu) &&
+                        kernels(Device::cpu).add<linalg::Solve>(run_solve) &&
+                        kernels(Device::cpu).add<linalg::Inverse>(run_inverse) &&
+                        kernels(Device::cpu).add<linalg::TriangularSolve>(run_solve_triangular);
+
+}  // namespace
+}  // namespace mlx::core::cpu

@@ -1,0 +1,34 @@
+// What the kernels of factorizations share.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "mlx/array.h"
+#include "mlx/cpu/parallel.h"
+
+namespace mlx::core::cpu {
+
+// f.operator()<T>(i) for each matrix of a batch that is not empty, T being float or double: small ones
+// several to an item; a single one outside of any item, so that it may use all threads. `weight`: how much
+// work an element is.
+template <class F>
+void each_matrix(const array& a, int64_t weight, F&& f) {
+  const int64_t elements = int64_t{a.shape(-1)} * a.shape(-2),
+                batch = static_cast<int64_t>(a.size()) / elements;
+  const int64_t longer = std::max(a.shape(-1), a.shape(-2));
+  const int64_t grain = std::max<int64_t>(1, 16384 / (elements * longer * weight));
+  const auto all = [&]<class T>(T) {
+    // Matrices that fill the machine alone go one by one.
+    if (batch < num_threads() && longer >= 256) {
+      for (int64_t i = 0; i < batch; ++i) f.template operator()<T>(i);
+      return;
+    }
+    parallel_ranges(batch, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) f.template operator()<T>(i);
+    });
+  };
+  a.dtype() == float64 ? all(double{}) : all(float{});
+}
+
+}  // namespace mlx::core::cpu

@@ -1,0 +1,163 @@
+// Rotations of neighbouring vectors, collected until there are enough to be worth a pass over the vectors;
+// and Householder reflections.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "mlx/cpu/gemm/workspace.h"
+#include "mlx/cpu/isa/factor.h"
+#include "mlx/cpu/isa/householder.h"
+#include "mlx/cpu/parallel.h"
+
+namespace mlx::core::cpu {
+
+// Zeros at first. Rows begin on cache lines and are whole vectors long: loops may begin at even(column),
+// where what they find before their column are zeros of another operand.
+template <class T>
+class PaddedMatrix {
+ public:
+  PaddedMatrix(int64_t rows, int64_t columns)
+      : stride((columns + kEven - 1) / kEven * kEven), memory_(rows * stride * sizeof(T)) {
+    std::fill(memory_.as<T>(), memory_.as<T>() + rows * stride, T{0});
+  }
+  static int64_t even(int64_t column) { return column / kEven * kEven; }
+  T* row(int64_t i) const { return memory_.as<T>() + i * stride; }
+  const int64_t stride;
+
+ private:
+  static constexpr int64_t kEven = 64 / sizeof(T);
+  Workspace memory_;
+};
+
+// Of the rows of a matrix; null: nothing is done.
+template <class T>
+class Rotations {
+ public:
+  explicit Rotations(const PaddedMatrix<T>* vectors) : vectors_(vectors) {}
+
+  // Vectors i and i + 1: x, y <- c x - s y, s x + c y.
+  void add(int64_t i, double c, double s) {
+    if (!vectors_) return;
+    next_.c.push_back(static_cast<T>(c));
+    next_.s.push_back(static_cast<T>(s));
+    next_.at.push_back(static_cast<int32_t>(i));
+  }
+  // There are enough to be worth a pass over the vectors.
+  bool full() const { return next_.at.size() >= 8192; }
+
+  // What was added since the last time is to be applied, in parts that are independent of each other.
+  void turn_over() {
+    std::swap(ready_, next_);
+    next_.c.clear();
+    next_.s.clear();
+    next_.at.clear();
+  }
+  int64_t parts() const { return ready_.at.empty() ? 0 : (vectors_->stride + kPart - 1) / kPart; }
+  void apply(int64_t part) const {
+    const int64_t begin = part * kPart, columns = std::min(kPart, vectors_->stride - begin);
+    factor<T>().rotate(vectors_->row(0) + begin, vectors_->stride, columns, ready_.c.data(), ready_.s.data(),
+                       ready_.at.data(), static_cast<int64_t>(ready_.at.size()));
+  }
+
+ private:
+  static constexpr int64_t kPart = 64;
+  struct Batch {
+    std::vector<T> c, s;
+    std::vector<int32_t> at;
+  };
+  const PaddedMatrix<T>* vectors_;
+  Batch next_, ready_;
+};
+
+// Applies what `produce` adds to the rotations while it is at work on the next batch. It returns, with one of
+// them full, true; or false at the end.
+template <class T, class F>
+void apply_while(F&& produce, std::initializer_list<Rotations<T>*> all) {
+  for (bool more = produce();;) {
+    int64_t parts = more ? 1 : 0;
+    for (Rotations<T>* r : all) {
+      r->turn_over();
+      parts += r->parts();
+    }
+    if (parts == 0) return;
+    bool after = false;
+    parallel_for(parts, [&](int64_t item) {
+      if (more && item-- == 0) {
+        after = produce();
+        return;
+      }
+      for (const Rotations<T>* r : all) {
+        if (item < r->parts()) return r->apply(item);
+        item -= r->parts();
+      }
+    });
+    more = after;
+  }
+}
+
+// 1 - tau v v^T that maps x, of n elements, on beta times the first unit vector. v, with v[0] = 1, takes x's
+// place.
+struct Reflection {
+  double tau = 0, beta = 0;
+};
+inline Reflection find_reflection(double* x, int64_t n) {
+  const double squares = n > 1 ? factor<double>().dot(x + 1, x + 1, n - 1) : 0, alpha = x[0];
+  x[0] = 1;
+  if (squares == 0) return {0, alpha};
+  const double beta = -std::copysign(std::sqrt(alpha * alpha + squares), alpha);
+  const double scale = 1 / (alpha - beta);
+  for (int64_t i = 1; i < n; ++i) x[i] *= scale;
+  return {(beta - alpha) / beta, beta};
+}
+
+// Rows of z become columns 0 ... count - 1 of the product of reflections 0 ... k - 1; the vector of
+// reflection i is row i of v, zero before element i + offset.
+template <class T>
+void accumulate(const PaddedMatrix<T>& z, int64_t count, int64_t k, int64_t offset, const double* tau,
+                const PaddedMatrix<double>& vectors) {
+  constexpr int64_t kGroup = 8;
+  const PaddedMatrix<T> v(k, vectors.stride);
+  for (int64_t i = 0; i < k; ++i) std::copy(vectors.row(i), vectors.row(i) + vectors.stride, v.row(i));
+  for (int64_t i = 0; i < count; ++i) z.row(i)[i] = 1;
+  const int64_t grain = std::max<int64_t>(kGroup, (1 << 14) / z.stride / kGroup * kGroup);
+  parallel_ranges(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; j += kGroup) {
+      const int64_t some = std::min(kGroup, end - j);
+      // Reflections further down leave these unit vectors alone.
+      for (int64_t i = std::min(k, j + some - offset) - 1; i >= 0; --i) {
+        const int64_t at = PaddedMatrix<T>::even(i + offset);
+        if (tau[i] != 0)
+          reflect(v.row(i) + at, z.stride - at, static_cast<T>(tau[i]), z.row(j) + at, z.stride, some);
+      }
+    }
+  });
+}
+
+// What rounding in many rotations did to the lengths of vectors.
+template <class T>
+void normalize(const PaddedMatrix<T>& z, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    T* row = z.row(i);
+    const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(factor<T>().dot(row, row, z.stride))));
+    for (int64_t j = 0; j < z.stride; ++j) row[j] *= scale;
+  }
+}
+
+// Multiplies by 2^exponent.
+class PowerOfTwo {
+ public:
+  explicit PowerOfTwo(int exponent) : exponent_(exponent), factor_(std::ldexp(1.0, exponent)) {}
+  double operator()(double x) const {
+    return std::abs(exponent_) < 1000 ? x * factor_ : std::ldexp(x, exponent_);
+  }
+
+ private:
+  int exponent_;
+  double factor_;
+};
+
+}  // namespace mlx::core::cpu

@@ -1,0 +1,262 @@
+// svd: values in double, vectors in the type of the matrix. Reflections to a bidiagonal matrix, then QR steps
+// with implicit shifts (G. Golub, C. Reinsch, "Singular value decomposition and least squares solutions",
+// 1970).
+#include "mlx/cpu/linalg/svd.h"
+
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <stdexcept>
+
+#include "mlx/cpu/copy.h"
+#include "mlx/cpu/linalg/blocked.h"
+#include "mlx/cpu/linalg/linalg.h"
+#include "mlx/cpu/linalg/rotations.h"
+#include "mlx/graph/kernels.h"
+#include "mlx/ops/linalg.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+constexpr double kEps = std::numeric_limits<double>::epsilon();
+
+// Vectors are worked on in T.
+template <class T>
+class Decomposition {
+ public:
+  // The matrix is m x n, m >= n, and used up.
+  Decomposition(const PaddedMatrix<double>& a, int64_t m, int64_t n, bool vectors)
+      : m_(m), n_(n), a_(a), d_(n), e_(n), tau_left_(n), tau_right_(n), left_(n, m), right_(n, n) {
+    bidiagonalize();
+    if (vectors) {
+      u_.emplace(m, m);
+      v_.emplace(n, n);
+      accumulate(*u_, m, n, 0, tau_left_.data(), left_);
+      accumulate(*v_, n, n - 1, 1, tau_right_.data(), right_);
+    }
+    iterate(vectors);
+  }
+  const std::vector<double>& values() const { return d_; }
+  const PaddedMatrix<T>& left() const { return *u_; }  // a vector is a row
+  const PaddedMatrix<T>& right() const { return *v_; }
+
+ private:
+  // Step k clears column k below the diagonal and row k right of the superdiagonal.
+  void bidiagonalize() {
+    const FactorKernels<double>& kernels = factor<double>();
+    const PaddedMatrix<double> sums(2, n_);
+    double *w = sums.row(0), *none = sums.row(1);
+    for (int64_t k = 0; k < n_; ++k) {
+      double *v = left_.row(k), *u = right_.row(k), *row = a_.row(k);
+      for (int64_t i = k; i < m_; ++i) v[i] = a_.row(i)[k];
+      const Reflection l = find_reflection(v + k, m_ - k);
+      d_[k] = l.beta;
+      tau_left_[k] = l.tau;
+      const int64_t right = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a_.stride - at;
+      if (right == 0) continue;
+      parallel_ranges(
+          length, std::max<int64_t>(32, (1 << 16) / (m_ - k) / 32 * 32), [&](int64_t begin, int64_t end) {
+            kernels.combine(row + at + begin, a_.stride, m_ - k, end - begin, v + k, w + at + begin);
+          });
+      std::fill(w + at, w + k + 1, 0.0);
+      for (int64_t j = k + 1; j < n_; ++j) w[j] *= l.tau;
+      for (int64_t j = k + 1; j < n_; ++j) u[j] = row[j] - w[j];
+      const Reflection r = find_reflection(u + k + 1, right);
+      e_[k] = r.beta;
+      tau_right_[k] = r.tau;
+      parallel_ranges(m_ - k - 1, std::max<int64_t>(1, (1 << 16) / right), [&](int64_t begin, int64_t end) {
+        for (int64_t i = k + 1 + begin; i < k + 1 + end; ++i) {
+          double* other = a_.row(i) + at;
+          const double z = kernels.update(other, v[i], w + at, 0, none + at, u + at, length);
+          if (r.tau != 0) kernels.subtract(other, r.tau * z, u + at, length);
+        }
+      });
+    }
+  }
+
+  void iterate(bool vectors) {
+    Rotations<T> left(vectors ? &*u_ : nullptr), right(vectors ? &*v_ : nullptr);
+    double norm = 0;
+    for (int64_t i = 0; i < n_; ++i)
+      norm = std::max({norm, std::abs(d_[i]), i + 1 < n_ ? std::abs(e_[i]) : 0.0});
+    int64_t last = n_ - 1, steps = 0;
+    const auto advance = [&] {
+      int64_t first = last;
+      bool singular = std::abs(d_[last]) <= kEps * norm;
+      for (; first > 0; --first) {
+        const double size = std::abs(d_[first - 1]) + std::abs(d_[first]);
+        if (std::abs(e_[first - 1]) <= kEps * (size > kEps * norm ? size : norm)) {
+          e_[first - 1] = 0;
+          break;
+        }
+        singular = singular || std::abs(d_[first - 1]) <= kEps * norm;
+      }
+      if (first == last) {
+        --last;
+        return;
+      }
+      if (++steps > 60 * n_) throw std::runtime_error("[linalg.svd] the iteration did not converge");
+      step(first, last, singular, left, right);
+    };
+    apply_while<T>(
+        [&] {
+          while (last > 0) {
+            advance();
+            if (right.full()) return true;
+          }
+          return false;
+        },
+        {&left, &right});
+    if (vectors) {
+      normalize(*u_, m_);
+      normalize(*v_, n_);
+    }
+    for (int64_t i = 0; i < n_; ++i)
+      if (std::signbit(d_[i])) {
+        d_[i] = -d_[i];
+        if (vectors)
+          for (int64_t j = 0; j < n_; ++j) v_->row(i)[j] = -v_->row(i)[j];
+      }
+  }
+
+  // The shift is an eigenvalue of the last two columns' product; 0 for a singular block, which splits off its
+  // 0.
+  void step(int64_t first, int64_t last, bool singular, Rotations<T>& left, Rotations<T>& right) {
+    double y = d_[first], z = e_[first];
+    if (!singular) {
+      const double before = last - 1 > first ? e_[last - 2] : 0;
+      const double a = d_[last - 1] * d_[last - 1] + before * before, b = d_[last - 1] * e_[last - 1];
+      const double c = d_[last] * d_[last] + e_[last - 1] * e_[last - 1], delta = (a - c) / 2;
+      const double shift = c - b * b / (delta + std::copysign(std::sqrt(delta * delta + b * b), delta));
+      y = (d_[first] - shift / d_[first]);
+    }
+    for (int64_t k = first; k < last; ++k) {
+      double r = std::sqrt(y * y + z * z), c = r > 0 ? y / r : 1, s = r > 0 ? z / r : 0;
+      if (k > first) e_[k - 1] = r;
+      y = c * d_[k] + s * e_[k];
+      e_[k] = c * e_[k] - s * d_[k];
+      z = s * d_[k + 1];
+      d_[k + 1] = c * d_[k + 1];
+      right.add(k, c, -s);
+      r = std::sqrt(y * y + z * z), c = r > 0 ? y / r : 1, s = r > 0 ? z / r : 0;
+      d_[k] = r;
+      y = c * e_[k] + s * d_[k + 1];
+      d_[k + 1] = c * d_[k + 1] - s * e_[k];
+      if (k + 1 < last) {
+        z = s * e_[k + 1];
+        e_[k + 1] = c * e_[k + 1];
+      }
+      left.add(k, c, -s);
+    }
+    e_[last - 1] = y;
+  }
+
+  int64_t m_, n_;
+  const PaddedMatrix<double>& a_;
+  std::vector<double> d_, e_, tau_left_, tau_right_;
+  PaddedMatrix<double> left_, right_;  // reflections
+  std::optional<PaddedMatrix<T>> u_, v_;
+};
+
+// Vector order[j] becomes column j.
+template <class T>
+void put_columns(const PaddedMatrix<T>& vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
+  const auto count = static_cast<int64_t>(order.size());
+  constexpr int64_t kTile = 16;
+  for (int64_t first = 0; first < count; first += kTile)
+    for (int64_t i = 0; i < length; ++i)
+      for (int64_t j = first; j < std::min(count, first + kTile); ++j)
+        out[i * count + j] = static_cast<T>(vectors.row(order[j])[i]);
+}
+template <class T>
+void put_rows(const PaddedMatrix<T>& vectors, int64_t length, const std::vector<int64_t>& order, T* out) {
+  for (size_t j = 0; j < order.size(); ++j)
+    for (int64_t i = 0; i < length; ++i)
+      out[static_cast<int64_t>(j) * length + i] = static_cast<T>(vectors.row(order[j])[i]);
+}
+
+void run_svd(const linalg::SVD& p, const Arrays& inputs, Arrays& outputs) {
+  for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
+  const array a = row_contiguous(inputs[0]);
+  const int64_t m = a.shape(-2), n = a.shape(-1), k = std::min(m, n);
+  if (a.size() == 0) {  // vectors of an empty matrix: any basis
+    for (size_t which = 0; which < outputs.size(); which += 2) {
+      array& out = outputs[which];
+      const int64_t size = out.ndim() > 0 ? out.shape(-1) : 0;
+      if (!p.vectors || out.size() == 0) continue;
+      dispatch_all(out.dtype(), [&]<class T>() {
+        for (int64_t i = 0; i < static_cast<int64_t>(out.size()); ++i)
+          out.data<T>()[i] = cast_to<T>(i / size % size == i % size ? 1 : 0);
+      });
+    }
+    return;
+  }
+  each_matrix(a, 16, [&]<class T>(int64_t i) {
+    array& values = outputs[p.vectors ? 1 : 0];
+    singular_values("linalg.svd", a.data<T>() + i * m * n, m, n,
+                    p.vectors ? outputs[0].data<T>() + i * m * m : nullptr, values.data<T>() + i * k,
+                    p.vectors ? outputs[2].data<T>() + i * n * n : nullptr);
+  });
+}
+
+void run_pseudoinverse(const linalg::PseudoInverse&, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  if (out.size() == 0) return;
+  const array a = row_contiguous(inputs[0]);
+  const int64_t m = a.shape(-2), n = a.shape(-1), k = std::min(m, n);
+  each_matrix(a, 16, [&]<class T>(int64_t item) {
+    std::vector<T> u(m * m), s(k), vt(n * n);
+    singular_values("linalg.pinv", a.data<T>() + item * m * n, m, n, u.data(), s.data(), vt.data());
+    const T least = 10 * static_cast<T>(std::max(m, n)) * std::numeric_limits<T>::epsilon() * s[0];
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t j = 0; j < n; ++j) vt[i * n + j] = s[i] > least ? vt[i * n + j] / s[i] : T{0};
+    multiply_into<T>(out.data<T>() + item * n * m, m, n, m, k, {vt.data(), 1, n}, {u.data(), 1, m}, 1, 0);
+  });
+}
+
+const bool registered = kernels(Device::cpu).add<linalg::SVD>(run_svd) &&
+                        kernels(Device::cpu).add<linalg::PseudoInverse>(run_pseudoinverse);
+
+}  // namespace
+
+template <class T>
+void singular_values(const char* op, const T* in, int64_t m, int64_t n, T* u, T* s, T* vt) {
+  const bool wide = m < n;  // A^T = V S U^T
+  const int64_t rows = std::max(m, n), k = std::min(m, n);
+  const PaddedMatrix<double> a(rows, k);
+  double largest = 0;
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      const double x = in[i * n + j];
+      if (!std::isfinite(x)) throw invalid(op, "the matrix has an element that is not finite: ", x);
+      largest = std::max(largest, std::abs(x));
+      a.row(wide ? j : i)[wide ? i : j] = x;
+    }
+  // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
+  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  const PowerOfTwo scale(-exponent);
+  if (exponent != 0)
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < k; ++j) a.row(i)[j] = scale(a.row(i)[j]);
+  const Decomposition<T> result(a, rows, k, u != nullptr);
+  const std::vector<double>& w = result.values();
+  std::vector<int64_t> order(rows);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.begin() + k, [&](int64_t i, int64_t j) { return w[i] > w[j]; });
+  for (int64_t j = 0; j < k; ++j) s[j] = static_cast<T>(std::ldexp(w[order[j]], exponent));
+  if (!u) return;
+  const std::vector<int64_t> short_order(order.begin(), order.begin() + k);
+  if (wide) {
+    put_columns(result.right(), k, short_order, u);
+    put_rows(result.left(), rows, order, vt);
+  } else {
+    put_columns(result.left(), rows, order, u);
+    put_rows(result.right(), k, short_order, vt);
+  }
+}
+template void singular_values<float>(const char*, const float*, int64_t, int64_t, float*, float*, float*);
+template void singular_values<double>(const char*, const double*, int64_t, int64_t, double*, double*,
+                                      double*);
+
+}  // namespace mlx::core::cpu
