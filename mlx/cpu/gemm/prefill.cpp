@@ -88,13 +88,18 @@ class PackedX {
 void turn_scales(const QuantizedMatrix& w, const void* source, int64_t row, int rows, int64_t g0,
                  int64_t groups, float unit, float* out) {
   const int64_t all = w.layout.groups(w.columns);
-  std::fill_n(out, groups * kPrefillColumns, 0.0f);
-  float values[kPiece / 16];
+  const void* from = static_cast<const char*>(source) + (row * all + g0) * kScaleSize[w.scale_type];
+  const auto& pack = gemm_kernels().f32.pack_b;  // panels of as many rows
+  if (w.scale_type == kScaleF32) return pack[kF32](from, all, 1, rows, groups, out);
+  if (w.scale_type == kScaleF16) return pack[kF16](from, all, 1, rows, groups, out);
+  if (w.scale_type == kScaleBf16) return pack[kBf16](from, all, 1, rows, groups, out);
+  float values[kPrefillColumns * kPiece / 16];
   for (int r = 0; r < rows; ++r) {
-    const char* from = static_cast<const char*>(source) + ((row + r) * all + g0) * kScaleSize[w.scale_type];
-    quantized_kernels().to_float[w.scale_type](from, groups, values);
-    for (int64_t g = 0; g < groups; ++g) out[g * kPrefillColumns + r] = values[g] * unit;
+    float* of_row = values + r * groups;
+    quantized_kernels().to_float[w.scale_type](static_cast<const uint8_t*>(from) + r * all, groups, of_row);
+    for (int64_t g = 0; g < groups; ++g) of_row[g] *= unit;
   }
+  pack[kF32](values, groups, 1, rows, groups, out);
 }
 
 }  // namespace
@@ -104,7 +109,9 @@ bool prefill_product(const QuantizedProduct& p) {
   const PrefillBytesTable& bytes = prefill_bytes_kernels();
   const Code code = code_of(p.w.layout);
   const int group = p.w.layout.group_size;
-  if (!p.transpose || !t.pack_x || !t.pack_w[code] || p.k % 32 != 0) return false;
+  if (!p.transpose || !t.pack_x || gemm_kernels().f32.nr != kPrefillColumns || !t.pack_w[code] ||
+      p.k % 32 != 0)
+    return false;
   const PackedX x(p);
   if (!x.finite()) return false;
   const FloatType type = float_type_of(p.dtype);
