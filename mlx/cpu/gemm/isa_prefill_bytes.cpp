@@ -71,6 +71,11 @@ MLX_INLINE vu code_quad(const vu* w, int t) {
     v = (v & two) | ((v << (16 - 2 * bits)) & (two << 16));
     v = (v & (one | one << 16)) | ((v << (8 - bits)) & (one << 8 | one << 24));
   }
+  if constexpr (C == kE2m1) {  // bytes without signs: twice the value, above the least
+    const __m512i doubled =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+    return reinterpret_cast<vu>(_mm512_shuffle_epi8(doubled, reinterpret_cast<__m512i>(v)));
+  }
   return v;
 }
 
@@ -178,7 +183,8 @@ template <int... C>
 constexpr PrefillBytesTable make_table(std::integer_sequence<int, C...>) {
   PrefillBytesTable t{};
   t.pack_x = pack_x;
-  ((t.pack_w[C] = C >= kE2m1 ? nullptr : pack_w<static_cast<Code>(C)>), ...);
+  ((t.pack_w[C] = C == kE4m3 ? nullptr : pack_w<static_cast<Code>(C)>), ...);
+  t.least[kE2m1] = -12;
   t.tile = tile;
   return t;
 }

@@ -37,11 +37,13 @@ struct PrefillTable {
 };
 
 // The same in bytes, for float32: a step is four columns, and x is an integer of 24 bits in three pieces,
-// from the high one on, `piece` elements apart. Codes that are unsigned integers only.
+// from the high one on, `piece` elements apart.
+// Integers of w have no sign: what 0 stands for, in units, is a bias.
 struct PrefillBytesTable {
   bool (*pack_x)(const float* x, int64_t ldx, int64_t k, int group_size, const PrefillRows& out,
                  int64_t piece);
   void (*pack_w[kCodes])(const uint32_t* w, int64_t words, int count, int64_t k, int32_t* quads);
+  float least[kCodes];
   void (*tile)(const PrefillRows& x, int64_t piece, int64_t groups, int group_size, const int32_t* w,
                const float* scales, const float* biases, float* c);
 };

@@ -129,7 +129,9 @@ bool prefill_product(const QuantizedProduct& p) {
     Workspace sums(panels * panel_size * 4), packed(kPiece * kPrefillColumns * 2);
     Workspace scales(2 * (kPiece / 16) * kPrefillColumns * 4);
     float* c = sums.as<float>();
-    float* biases = p.w.biases ? scales.as<float>() + kPiece / 16 * kPrefillColumns : nullptr;
+    // Small floats have no biases, but their least value is one for bytes.
+    const float least = x.bytes() ? bytes.least[code] : 0;
+    float* biases = p.w.biases || least != 0 ? scales.as<float>() + kPiece / 16 * kPrefillColumns : nullptr;
     std::fill_n(c, panels * panel_size, 0.0f);
     for (int64_t k0 = 0; k0 < p.k; k0 += kPiece) {
       const int64_t kn = std::min(kPiece, p.k - k0), groups = kn / group, g0 = k0 / group;
@@ -139,7 +141,11 @@ bool prefill_product(const QuantizedProduct& p) {
         (x.bytes() ? bytes.pack_w : t.pack_w)[code](p.w.words + row * words + p.w.layout.words(k0), words,
                                                     count, kn, packed.as<int32_t>());
         turn_scales(p.w, p.w.scales, row, count, g0, groups, t.unit[code], scales.as<float>());
-        if (biases) turn_scales(p.w, p.w.biases, row, count, g0, groups, 1, biases);
+        if (p.w.biases) {
+          turn_scales(p.w, p.w.biases, row, count, g0, groups, 1, biases);
+        } else if (biases) {
+          for (int64_t g = 0; g < groups * kPrefillColumns; ++g) biases[g] = least * scales.as<float>()[g];
+        }
         for (int64_t i = first; i < last; ++i) {
           float* to = c + j * panel_size + (i - first) * x.rows() * kPrefillColumns;
           if (x.bytes())

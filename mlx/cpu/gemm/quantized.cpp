@@ -212,9 +212,12 @@ void quantized_product(const QuantizedProduct& p) {
   if (p.m <= 0 || p.n <= 0) return;
   if (p.k == 0) {
     std::fill_n(static_cast<char*>(p.out), p.m * p.n * kFloatSize[float_type_of(p.dtype)], char{0});
+  } else if (p.transpose && p.m <= 4) {
+    few_rows(p);
+  } else if (prefill_product(p)) {
   } else if (p.transpose && p.m <= kMaxSkinny) {
     few_rows(p);
-  } else if (!prefill_product(p)) {
+  } else {
     blocked(p);
   }
 }
