@@ -55,6 +55,39 @@ void dequantize(const uint32_t* codes, const float* scales, const float* biases,
   }
 }
 
+// --- panels of 32 columns ---
+
+template <Code C, int... V>
+MLX_INLINE void row_of_panel(const uint8_t* p, const float* scales, const float* biases, int groups, vf* out,
+                             std::integer_sequence<int, V...>) {
+  const int second = groups - 1;  // the scale of the second half
+  ((out[V] = run_values<C, V>(p) * splat(scales[V < kRunVectors / 2 ? 0 : second])), ...);
+  if (biases) ((out[V] = out[V] + splat(biases[V < kRunVectors / 2 ? 0 : second])), ...);
+}
+
+template <Code C, bool Pairs>
+void panel(const uint32_t* codes, int64_t words, const float* scales, const float* biases, int groups,
+           int64_t n, void* output) {
+  using All = std::make_integer_sequence<int, kRunVectors>;
+  float* out = static_cast<float*>(output);
+  const auto row = [&](int64_t p, vf* v) {
+    row_of_panel<C>(reinterpret_cast<const uint8_t*>(codes + p * words), scales + p * groups,
+                    biases ? biases + p * groups : nullptr, groups, v, All{});
+  };
+  for (int64_t p = 0; p < n; p += Pairs ? 2 : 1, out += 32) {
+    vf v[kRunVectors], next[kRunVectors];
+    row(p, v);
+    if constexpr (Pairs) row(p + 1, next);
+    for (int i = 0; i < kRunVectors; ++i) {
+      if constexpr (Pairs) {
+        const auto rounded = [](vf x) { return as_bits(x) + 0x7fffu + ((as_bits(x) >> 16) & 1u); };
+        v[i] = as_float(rounded(v[i]) >> 16 | (rounded(next[i]) & 0xffff0000u));
+      }
+      store(out + i * kLanesF, v[i]);
+    }
+  }
+}
+
 // --- dot products: S rows of x, a register of sums for each ---
 
 template <Code C, int S, int V>
@@ -256,6 +289,8 @@ constexpr void add_code(QuantizedTable& t) {
   t.dequantize[C][kFloat16] = dequantize<C, f16>;
   t.dequantize[C][kBfloat16] = dequantize<C, bf16>;
   t.dequantize[C][kBfloat16Once] = dequantize<C, bf16, float>;
+  t.panel[C] = panel<C, false>;
+  t.panel_of_pairs[C] = panel<C, true>;
   t.dot[C][0] = dot<C, 1>;
   t.dot[C][1] = dot<C, 2>;
   t.dot[C][2] = dot<C, 4>;

@@ -36,9 +36,23 @@ struct PrefillTable {
                const float* biases, float* c);
 };
 
+// The same in bytes, for float32: a step is four columns, and x is an integer of 24 bits in three pieces,
+// from the high one on, `piece` elements apart.
+// Integers of w have no sign: what 0 stands for, in units, is a bias.
+struct PrefillBytesTable {
+  bool (*pack_x)(const float* x, int64_t ldx, int64_t k, int group_size, const PrefillRows& out,
+                 int64_t piece);
+  void (*pack_w[kCodes])(const uint32_t* w, int64_t words, int count, int64_t k, int32_t* quads);
+  float least[kCodes];
+  void (*tile)(const PrefillRows& x, int64_t piece, int64_t groups, int group_size, const int32_t* w,
+               const float* scales, const float* biases, float* c);
+};
+
 }  // namespace mlx::core::cpu::gemm_detail
 
 namespace mlx::core::cpu {
 using PrefillTable = gemm_detail::PrefillTable;
+using PrefillBytesTable = gemm_detail::PrefillBytesTable;
 MLX_DECLARE_ISA_TABLE(PrefillTable, prefill_kernels)
+MLX_DECLARE_ISA_TABLE(PrefillBytesTable, prefill_bytes_kernels)
 }  // namespace mlx::core::cpu

@@ -35,9 +35,16 @@ using QuantizedDotFn = void (*)(int64_t rows, int64_t k, int group_size, const u
 // Dot products exist for 1, 2, 4 and 8 rows of x.
 inline constexpr int kDotRows[] = {1, 2, 4, 8};
 
+// A panel of 32 columns: out[p, j] = w(p, column + j) for rows p < n, `words` apart, whose codes of these
+// columns begin at `codes`. Row p has `groups` scales and biases (1, or 2 where groups are 16 columns) at p *
+// groups. Pairs: bfloat16, rows 2i and 2i + 1 in one 32-bit element, as the GEMM has them; n is even.
+using DequantizePanelFn = void (*)(const uint32_t* codes, int64_t words, const float* scales,
+                                   const float* biases, int groups, int64_t n, void* out);
+
 struct QuantizedTable {
   void (*to_float[kScaleTypes])(const void* src, int64_t n, float* out);
   DequantizeFn dequantize[kCodes][kFloatTypes + 1];
+  DequantizePanelFn panel[kCodes], panel_of_pairs[kCodes];
   QuantizedDotFn dot[kCodes][4];
   void (*shuffle[kCodes])(const float* x, int64_t k, float* out);
   void (*group_sums)(const float* x, int64_t groups, int group_size, float* out);

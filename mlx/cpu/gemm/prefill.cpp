@@ -32,8 +32,12 @@ class PackedX {
         groups_(p.k / group_),
         panels_(ceil_div(p.m, kPrefillRows)),
         rows_(ceil_div(p.m, panels_)),
-        pieces_(p.dtype == float32 ? 2 : 1),
-        pairs_(pieces_ * m_ * k_ * 2),
+        bytes_(p.dtype == float32 && prefill_bytes_kernels().pack_w[code_of(p.w.layout)]),
+        pieces_(bytes_               ? 3
+                : p.dtype == float32 ? 2
+                                     : 1),
+        step_(bytes_ ? 4 : 2),
+        pairs_(pieces_ * m_ * k_ / step_ * 4),
         scales_(pieces_ * m_ * groups_ * 4),
         sums_(m_ * groups_ * 4) {
     panels_ = ceil_div(m_, rows_);
@@ -49,28 +53,33 @@ class PackedX {
         quantized_kernels().to_float[type](from, to.rows * k_, converted.as<float>());
         x = converted.as<float>();
       }
-      if (!t.pack_x(x, k_, k_, group_, to, pieces_ == 2 ? &low : nullptr)) finite = false;
+      const bool good = bytes_ ? prefill_bytes_kernels().pack_x(x, k_, k_, group_, to, piece())
+                               : t.pack_x(x, k_, k_, group_, to, pieces_ == 2 ? &low : nullptr);
+      if (!good) finite = false;
     });
     finite_ = finite;
   }
   bool finite() const { return finite_; }
   int64_t rows() const { return rows_; }
   int64_t panels() const { return panels_; }
+  bool bytes() const { return bytes_; }
   int pieces() const { return pieces_; }
+  int64_t piece() const { return m_ * k_ / step_; }  // elements
   // A panel from some group on; piece 0 is the high one and has the sums of both.
-  PrefillRows panel(int64_t i, int64_t group, int piece) const {
+  PrefillRows panel(int64_t i, int64_t group, int which) const {
     const int64_t first = i * rows_, rows = std::min(rows_, m_ - first);
     const int64_t at = first * groups_ + group * rows;
     return {static_cast<int>(rows),
-            pairs_.as<int32_t>() + piece * m_ * (k_ / 2) + first * (k_ / 2) + group * (group_ / 2) * rows,
-            scales_.as<float>() + piece * m_ * groups_ + at, sums_.as<float>() + at};
+            pairs_.as<int32_t>() + which * piece() + first * (k_ / step_) + group * (group_ / step_) * rows,
+            scales_.as<float>() + which * m_ * groups_ + at, sums_.as<float>() + at};
   }
 
  private:
   int64_t m_, k_;
   int group_;
   int64_t groups_, panels_, rows_;
-  int pieces_;
+  bool bytes_;
+  int pieces_, step_;  // step: columns in an element
   Workspace pairs_, scales_, sums_;
   bool finite_ = true;
 };
@@ -79,22 +88,30 @@ class PackedX {
 void turn_scales(const QuantizedMatrix& w, const void* source, int64_t row, int rows, int64_t g0,
                  int64_t groups, float unit, float* out) {
   const int64_t all = w.layout.groups(w.columns);
-  std::fill_n(out, groups * kPrefillColumns, 0.0f);
-  float values[kPiece / 16];
+  const void* from = static_cast<const char*>(source) + (row * all + g0) * kScaleSize[w.scale_type];
+  const auto& pack = gemm_kernels().f32.pack_b;  // panels of as many rows
+  if (w.scale_type == kScaleF32) return pack[kF32](from, all, 1, rows, groups, out);
+  if (w.scale_type == kScaleF16) return pack[kF16](from, all, 1, rows, groups, out);
+  if (w.scale_type == kScaleBf16) return pack[kBf16](from, all, 1, rows, groups, out);
+  float values[kPrefillColumns * kPiece / 16];
   for (int r = 0; r < rows; ++r) {
-    const char* from = static_cast<const char*>(source) + ((row + r) * all + g0) * kScaleSize[w.scale_type];
-    quantized_kernels().to_float[w.scale_type](from, groups, values);
-    for (int64_t g = 0; g < groups; ++g) out[g * kPrefillColumns + r] = values[g] * unit;
+    float* of_row = values + r * groups;
+    quantized_kernels().to_float[w.scale_type](static_cast<const uint8_t*>(from) + r * all, groups, of_row);
+    for (int64_t g = 0; g < groups; ++g) of_row[g] *= unit;
   }
+  pack[kF32](values, groups, 1, rows, groups, out);
 }
 
 }  // namespace
 
 bool prefill_product(const QuantizedProduct& p) {
   const PrefillTable& t = prefill_kernels();
+  const PrefillBytesTable& bytes = prefill_bytes_kernels();
   const Code code = code_of(p.w.layout);
   const int group = p.w.layout.group_size;
-  if (!p.transpose || !t.pack_x || !t.pack_w[code] || p.k % 32 != 0) return false;
+  if (!p.transpose || !t.pack_x || gemm_kernels().f32.nr != kPrefillColumns || !t.pack_w[code] ||
+      p.k % 32 != 0)
+    return false;
   const PackedX x(p);
   if (!x.finite()) return false;
   const FloatType type = float_type_of(p.dtype);
@@ -112,20 +129,29 @@ bool prefill_product(const QuantizedProduct& p) {
     Workspace sums(panels * panel_size * 4), packed(kPiece * kPrefillColumns * 2);
     Workspace scales(2 * (kPiece / 16) * kPrefillColumns * 4);
     float* c = sums.as<float>();
-    float* biases = p.w.biases ? scales.as<float>() + kPiece / 16 * kPrefillColumns : nullptr;
+    // Small floats have no biases, but their least value is one for bytes.
+    const float least = x.bytes() ? bytes.least[code] : 0;
+    float* biases = p.w.biases || least != 0 ? scales.as<float>() + kPiece / 16 * kPrefillColumns : nullptr;
     std::fill_n(c, panels * panel_size, 0.0f);
     for (int64_t k0 = 0; k0 < p.k; k0 += kPiece) {
       const int64_t kn = std::min(kPiece, p.k - k0), groups = kn / group, g0 = k0 / group;
       for (int64_t j = 0; j < panels; ++j) {
         const int64_t row = n0 + j * kPrefillColumns;
         const int count = static_cast<int>(std::min<int64_t>(kPrefillColumns, p.n - row));
-        t.pack_w[code](p.w.words + row * words + p.w.layout.words(k0), words, count, kn,
-                       packed.as<int32_t>());
+        (x.bytes() ? bytes.pack_w : t.pack_w)[code](p.w.words + row * words + p.w.layout.words(k0), words,
+                                                    count, kn, packed.as<int32_t>());
         turn_scales(p.w, p.w.scales, row, count, g0, groups, t.unit[code], scales.as<float>());
-        if (biases) turn_scales(p.w, p.w.biases, row, count, g0, groups, 1, biases);
+        if (p.w.biases) {
+          turn_scales(p.w, p.w.biases, row, count, g0, groups, 1, biases);
+        } else if (biases) {
+          for (int64_t g = 0; g < groups * kPrefillColumns; ++g) biases[g] = least * scales.as<float>()[g];
+        }
         for (int64_t i = first; i < last; ++i) {
           float* to = c + j * panel_size + (i - first) * x.rows() * kPrefillColumns;
-          for (int piece = x.pieces() - 1; piece >= 0; --piece)  // small terms first
+          if (x.bytes())
+            bytes.tile(x.panel(i, g0, 0), x.piece(), groups, group, packed.as<int32_t>(), scales.as<float>(),
+                       biases, to);
+          for (int piece = x.bytes() ? -1 : x.pieces() - 1; piece >= 0; --piece)  // small terms first
             t.tile(x.panel(i, g0, piece), groups, group, packed.as<int32_t>(), scales.as<float>(),
                    piece == 0 ? biases : nullptr, to);
         }

@@ -88,8 +88,17 @@ class QuantizedSource final : public PanelSource {
  public:
   QuantizedSource(const QuantizedTable& t, const QuantizedMatrix& w, int type, PackFn pack, int r,
                   bool transpose)
-      : reader_(t, w, type), w_(w), size_(kFloatSize[type]), pack_(pack), r_(r), transpose_(transpose) {}
+      : t_(t),
+        reader_(t, w, type),
+        type_(type),
+        w_(w),
+        size_(kFloatSize[type]),
+        pack_(pack),
+        r_(r),
+        transpose_(transpose) {}
   void pack(int64_t r0, int rows, int64_t k0, int64_t kn, void* panel) const override {
+    if (!transpose_ && r_ == 32 && rows == 32 && r0 % 32 == 0 && (kn % 2 == 0 || type_ == kFloat32))
+      return pack_panel(r0, k0, kn, panel);
     const int64_t along = transpose_ ? kn : r_, across = transpose_ ? r_ : kn;
     const int64_t row_room = RowReader::room(along);
     const int64_t scale_room = ceil_div(2 * (row_room / w_.layout.group_size + 2), 16) * 16;
@@ -107,7 +116,38 @@ class QuantizedSource final : public PanelSource {
   }
 
  private:
+  // 32 columns of rows k0 ... of w are a panel as they are.
+  void pack_panel(int64_t column, int64_t k0, int64_t kn, void* panel) const {
+    const int64_t words = w_.layout.words(w_.columns), all = w_.layout.groups(w_.columns);
+    const int groups = w_.layout.group_size == 16 ? 2 : 1;
+    Workspace raw(kn * groups * 4), scales(kn * groups * 4), biases(kn * groups * 4);
+    const auto gather = [&](const void* source, float* to) {
+      const int64_t size = kScaleSize[w_.scale_type];
+      const char* from = static_cast<const char*>(source) + (k0 * all + column / w_.layout.group_size) * size;
+      const auto copy = [&]<class T>(T* dense) {
+        for (int64_t p = 0; p < kn; ++p)
+          for (int g = 0; g < groups; ++g)
+            dense[p * groups + g] = reinterpret_cast<const T*>(from + p * all * size)[g];
+      };
+      if (size == 4) return copy(to);
+      if (size == 2) {
+        copy(raw.as<uint16_t>());
+      } else {
+        copy(raw.as<uint8_t>());
+      }
+      t_.to_float[w_.scale_type](raw.data(), kn * groups, to);
+    };
+    gather(w_.scales, scales.as<float>());
+    if (w_.biases) gather(w_.biases, biases.as<float>());
+    const Code code = code_of(w_.layout);
+    (type_ == kFloat32 ? t_.panel : t_.panel_of_pairs)[code](
+        w_.words + k0 * words + w_.layout.words(column), words, scales.as<float>(),
+        w_.biases ? biases.as<float>() : nullptr, groups, kn, panel);
+  }
+
+  const QuantizedTable& t_;
   RowReader reader_;
+  int type_;
   const QuantizedMatrix& w_;
   int64_t size_;
   PackFn pack_;
@@ -212,9 +252,12 @@ void quantized_product(const QuantizedProduct& p) {
   if (p.m <= 0 || p.n <= 0) return;
   if (p.k == 0) {
     std::fill_n(static_cast<char*>(p.out), p.m * p.n * kFloatSize[float_type_of(p.dtype)], char{0});
+  } else if (p.transpose && p.m <= 4) {
+    few_rows(p);
+  } else if (prefill_product(p)) {
   } else if (p.transpose && p.m <= kMaxSkinny) {
     few_rows(p);
-  } else if (!prefill_product(p)) {
+  } else {
     blocked(p);
   }
 }

@@ -35,9 +35,9 @@ struct QuantizedProduct {
 };
 void quantized_product(const QuantizedProduct& p);
 
-// The same for many rows, where the machine has dot products of 16-bit integers, in which codes are exact.
-// float16 and bfloat16 x is rounded to 16 bits of the largest number of its group, float32 to 32. False where
-// another way has to be taken: x is not finite, the layout or the machine does not suit.
+// The same for more than a few rows, where the machine has dot products of integers, in which codes are
+// exact. float16 and bfloat16 x is rounded to 16 bits of the largest number of its group, float32 to 24.
+// False where another way has to be taken: x is not finite, the layout or the machine does not suit.
 bool prefill_product(const QuantizedProduct& p);
 
 // All of a matrix as float32, float16 or bfloat16; every scale is multiplied by `factor` before (nvfp4).
