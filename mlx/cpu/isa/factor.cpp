@@ -211,21 +211,42 @@ struct Factor {
       for (int64_t i = 0; i < rows; ++i) w[c] += v[i] * a[i * stride + c];
     }
   }
-  static T update(T* row, T f, const T* x, T g, const T* y, const T* next, int64_t n) {
-    const V vf = splat<V>(-f), vg = splat<V>(-g);
-    V sums{};
+  // Some rows at a time: each load of x, y and next serves all of them.
+  template <int kRows, bool kBoth>
+  static void update_some(T* a, int64_t stride, const T* f, const T* x, const T* g, const T* y, const T* next,
+                          int64_t n, T* dots) {
+    V vf[kRows], vg[kRows], sums[kRows] = {};
+    for (int r = 0; r < kRows; ++r) {
+      vf[r] = splat<V>(-f[r]);
+      if constexpr (kBoth) vg[r] = splat<V>(-g[r]);
+    }
+    for (int64_t i = 0; i < n; i += kN) {
+      const V vx = loadu<V>(x + i), vn = loadu<V>(next + i), vy = kBoth ? loadu<V>(y + i) : V{};
+      for (int r = 0; r < kRows; ++r) {
+        T* p = a + r * stride + i;
+        V v = fma(vf[r], vx, loadu<V>(p));
+        if constexpr (kBoth) v = fma(vg[r], vy, v);
+        storeu(p, v);
+        sums[r] = fma(v, vn, sums[r]);
+      }
+    }
+    for (int r = 0; r < kRows; ++r) dots[r] = sum_across(sums[r]);
+  }
+  template <bool kBoth>
+  static void update_rows(T* a, int64_t stride, int64_t rows, const T* f, const T* x, const T* g, const T* y,
+                          const T* next, int64_t n, T* dots) {
     int64_t i = 0;
-    for (; i + kN <= n; i += kN) {
-      const V r = fma(vf, loadu<V>(x + i), fma(vg, loadu<V>(y + i), loadu<V>(row + i)));
-      storeu(row + i, r);
-      sums = fma(r, loadu<V>(next + i), sums);
-    }
-    T sum = sum_across(sums);
-    for (; i < n; ++i) {
-      row[i] -= f * x[i] + g * y[i];
-      sum += row[i] * next[i];
-    }
-    return sum;
+    for (; i + 4 <= rows; i += 4)
+      update_some<4, kBoth>(a + i * stride, stride, f + i, x, kBoth ? g + i : g, y, next, n, dots + i);
+    for (; i < rows; ++i)
+      update_some<1, kBoth>(a + i * stride, stride, f + i, x, kBoth ? g + i : g, y, next, n, dots + i);
+  }
+  static void update(T* a, int64_t stride, int64_t rows, const T* f, const T* x, const T* g, const T* y,
+                     const T* next, int64_t n, T* dots) {
+    if (g)
+      update_rows<true>(a, stride, rows, f, x, g, y, next, n, dots);
+    else
+      update_rows<false>(a, stride, rows, f, x, g, y, next, n, dots);
   }
 
   static constexpr FactorKernels<T> table{substitute, cholesky, lu,       rotate, rotate_complex,

@@ -28,8 +28,10 @@ struct FactorKernels {
   void (*combine)(const T* a, int64_t stride, int64_t rows, int64_t columns, const T* v, T* w);
   // row <- row - f x
   void (*subtract)(T* row, T f, const T* x, int64_t n);
-  // row <- row - f x - g y; returns row . next, of the new row.
-  T (*update)(T* row, T f, const T* x, T g, const T* y, const T* next, int64_t n);
+  // Rows i of a, `stride` apart: row <- row - f[i] x - g[i] y; dots[i] = row . next, of the new row. g and y
+  // may be null. n is a multiple of 64 bytes.
+  void (*update)(T* a, int64_t stride, int64_t rows, const T* f, const T* x, const T* g, const T* y,
+                 const T* next, int64_t n, T* dots);
 };
 
 struct FactorTable {

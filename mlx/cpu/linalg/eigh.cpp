@@ -64,12 +64,19 @@ class Decomposition {
       const Reflection r = find_reflection(v + k + 1, below);
       e_[k] = r.beta;
       tau_[k] = r.tau;
-      rows(below, [&](int64_t i) {
-        i += k + 1;
-        double* other = a_.row(i) + at;
-        p[i] = r.tau * (before ? kernels.update(other, before[i], w + at, w[i], before + at, v + at, length)
-                               : kernels.dot(other, v + at, length));
-      });
+      parallel_ranges(below, std::max<int64_t>(4, (1 << 17) / below / 4 * 4),
+                      [&](int64_t begin, int64_t end) {
+                        begin += k + 1;
+                        end += k + 1;
+                        double* some = a_.row(begin) + at;
+                        if (before)
+                          kernels.update(some, a_.stride, end - begin, before + begin, w + at, w + begin,
+                                         before + at, v + at, length, p + begin);
+                        else
+                          for (int64_t i = begin; i < end; ++i)
+                            p[i] = kernels.dot(a_.row(i) + at, v + at, length);
+                      });
+      for (int64_t i = k + 1; i < n_; ++i) p[i] *= r.tau;
       const double half = 0.5 * r.tau * kernels.dot(v + at, p + at, length);
       w[k] = 0;
       for (int64_t i = k + 1; i < n_; ++i) w[i] = p[i] - half * v[i];
@@ -112,13 +119,6 @@ class Decomposition {
     d_[l] -= p;
     e_[l] = g;
     e_[m] = 0;
-  }
-
-  template <class F>
-  void rows(int64_t n, F&& f) const {
-    parallel_ranges(n, std::max<int64_t>(1, (1 << 16) / n), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) f(i);
-    });
   }
 
   int64_t n_, l_ = 0;

@@ -44,8 +44,8 @@ class Decomposition {
   // Step k clears column k below the diagonal and row k right of the superdiagonal.
   void bidiagonalize() {
     const FactorKernels<double>& kernels = factor<double>();
-    const PaddedMatrix<double> sums(2, n_);
-    double *w = sums.row(0), *none = sums.row(1);
+    const PaddedMatrix<double> sums(2, m_);
+    double *w = sums.row(0), *z = sums.row(1);
     for (int64_t k = 0; k < n_; ++k) {
       double *v = left_.row(k), *u = right_.row(k), *row = a_.row(k);
       for (int64_t i = k; i < m_; ++i) v[i] = a_.row(i)[k];
@@ -64,13 +64,16 @@ class Decomposition {
       const Reflection r = find_reflection(u + k + 1, right);
       e_[k] = r.beta;
       tau_right_[k] = r.tau;
-      parallel_ranges(m_ - k - 1, std::max<int64_t>(1, (1 << 16) / right), [&](int64_t begin, int64_t end) {
-        for (int64_t i = k + 1 + begin; i < k + 1 + end; ++i) {
-          double* other = a_.row(i) + at;
-          const double z = kernels.update(other, v[i], w + at, 0, none + at, u + at, length);
-          if (r.tau != 0) kernels.subtract(other, r.tau * z, u + at, length);
-        }
-      });
+      parallel_ranges(m_ - k - 1, std::max<int64_t>(4, (1 << 17) / right / 4 * 4),
+                      [&](int64_t begin, int64_t end) {
+                        begin += k + 1;
+                        end += k + 1;
+                        kernels.update(a_.row(begin) + at, a_.stride, end - begin, v + begin, w + at, nullptr,
+                                       nullptr, u + at, length, z + begin);
+                        if (r.tau != 0)
+                          for (int64_t i = begin; i < end; ++i)
+                            kernels.subtract(a_.row(i) + at, r.tau * z[i], u + at, length);
+                      });
     }
   }
 
