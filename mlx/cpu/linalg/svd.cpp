@@ -41,24 +41,27 @@ class Decomposition {
   const PaddedMatrix<T>& right() const { return *v_; }
 
  private:
-  // Step k clears column k below the diagonal and row k right of the superdiagonal.
+  // Step k clears column k below the diagonal and row k right of the superdiagonal. What the reflection of
+  // row k does to the rows below is done as step k + 1 reads them.
   void bidiagonalize() {
     const FactorKernels<double>& kernels = factor<double>();
     const PaddedMatrix<double> sums(2, m_);
     double *w = sums.row(0), *z = sums.row(1);
+    const double* before = nullptr;  // the vector of that reflection
     for (int64_t k = 0; k < n_; ++k) {
       double *v = left_.row(k), *u = right_.row(k), *row = a_.row(k);
-      for (int64_t i = k; i < m_; ++i) v[i] = a_.row(i)[k];
+      for (int64_t i = k; i < m_; ++i) v[i] = a_.row(i)[k] - (before ? z[i] * before[k] : 0);
       const Reflection l = find_reflection(v + k, m_ - k);
       d_[k] = l.beta;
       tau_left_[k] = l.tau;
       const int64_t right = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a_.stride - at;
       if (right == 0) continue;
       parallel_ranges(
-          length, std::max<int64_t>(32, (1 << 16) / (m_ - k) / 32 * 32), [&](int64_t begin, int64_t end) {
-            kernels.combine(row + at + begin, a_.stride, m_ - k, end - begin, v + k, w + at + begin);
+          length, std::max<int64_t>(32, (1 << 17) / (m_ - k) / 32 * 32), [&](int64_t begin, int64_t end) {
+            const int64_t first = at + begin;
+            kernels.combine(a_.row(k) + first, a_.stride, m_ - k, end - begin, before ? z + k : nullptr,
+                            before ? before + first : nullptr, v + k, w + first);
           });
-      std::fill(w + at, w + k + 1, 0.0);
       for (int64_t j = k + 1; j < n_; ++j) w[j] *= l.tau;
       for (int64_t j = k + 1; j < n_; ++j) u[j] = row[j] - w[j];
       const Reflection r = find_reflection(u + k + 1, right);
@@ -70,10 +73,9 @@ class Decomposition {
                         end += k + 1;
                         kernels.update(a_.row(begin) + at, a_.stride, end - begin, v + begin, w + at, nullptr,
                                        nullptr, u + at, length, z + begin);
-                        if (r.tau != 0)
-                          for (int64_t i = begin; i < end; ++i)
-                            kernels.subtract(a_.row(i) + at, r.tau * z[i], u + at, length);
+                        for (int64_t i = begin; i < end; ++i) z[i] *= r.tau;
                       });
+      before = u;
     }
   }
 
