@@ -92,6 +92,21 @@ def eigen_parts(xp: Any) -> Any:
     return run
 
 
+def hermitian_parts(xp: Any) -> Any:
+    """Of a Hermitian matrix whose parts are given: eigenvalues, and the moduli of the vectors."""
+
+    def run(a: Any, triangle: str = "L") -> Any:
+        x = a[0] + 1j * a[1]
+        if xp is np:
+            one = np.tril(x, -1) if triangle == "L" else np.triu(x, 1)
+            diagonal = np.real(x) * np.eye(x.shape[-1])
+            x = one + np.conj(np.swapaxes(one, -1, -2)) + diagonal
+        w, v = xp.linalg.eigh(x, triangle)
+        return w, xp.real(v) * xp.real(v) + xp.imag(v) * xp.imag(v)
+
+    return run
+
+
 def eigenvalue_parts(xp: Any) -> Any:
     def run(a: Any) -> Any:
         w = xp.linalg.eigvals(a)
@@ -279,6 +294,18 @@ FACTORIZATIONS = [
         diff=True,
         eps={"float32": 32, "float64": 128},
         keeps_bits=False,
+    ),
+    Op(
+        "linalg.eigh[hermitian]",
+        [S(f(2, 3, 3)), S(f(2, 4, 4), "U"), S(f(2, 2, 3, 3)), S(f(2, 1, 1)), S(f(2, 20, 20))],
+        in_double(hermitian_parts(np)),
+        call=hermitian_parts(mx),
+        dtypes=("float32",),
+        diff=True,
+        eps={"float32": 64},
+        batched=False,
+        keeps_bits=False,
+        errors=[Bad(S(f(2, 3, 4)), ValueError, r"\[linalg.eigh\].*\(3, ?4\)")],
     ),
     Op(
         "linalg.eig",
