@@ -130,7 +130,7 @@ class Inverse final : public Primitive {
 };
 
 // U (m, m), the singular values (k), descending, and V^T (n, n) of matrices (m, n), k = min(m, n); or the
-// values alone.
+// values alone. In complex64 V^H.
 class SVD final : public Primitive {
  public:
   SVD(Stream s, bool vectors) : Primitive(s), vectors(vectors) {}
