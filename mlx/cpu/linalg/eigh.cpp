@@ -47,7 +47,7 @@ class Decomposition {
  private:
   void iterate() {
     const bool vectors = z_.has_value();
-    Rotations<T> rotations(vectors ? &*z_ : nullptr);
+    Rotations<T> rotations(vectors ? &*z_ : nullptr, n_);
     apply_while<T>(
         [&] {
           while (l_ < n_) {

@@ -92,7 +92,7 @@ class Decomposition {
   }
 
   void iterate(bool vectors) {
-    Rotations<T> left(vectors ? &*u_ : nullptr), right(vectors ? &*v_ : nullptr);
+    Rotations<T> left(vectors ? &*u_ : nullptr, n_), right(vectors ? &*v_ : nullptr, n_);
     double norm = 0;
     for (int64_t i = 0; i < n_; ++i)
       norm = std::max({norm, std::abs(d_[i]), i + 1 < n_ ? std::abs(e_[i]) : 0.0});
