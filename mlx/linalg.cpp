@@ -34,11 +34,11 @@ array vector_norm(const array& a, double ord, const std::vector<int>& axes, bool
 // The singular values of matrices along the two axes, in the order of the other axes; float32 where they are
 // not of a floating type.
 array singular_values(const array& a, int row, int column, StreamOrDevice s) {
-  const array x = issubdtype(a.dtype(), floating) ? a : astype(a, float32, s);
-  const array wide = x.dtype() == float64 ? x : astype(x, float32, s);
+  const array x = issubdtype(a.dtype(), inexact) ? a : astype(a, float32, s);
+  const array wide = x.dtype() == float64 || x.dtype() == complex64 ? x : astype(x, float32, s);
   const array values =
       svd(moveaxis(moveaxis(wide, row, -1, s), column > row ? column - 1 : column, -1, s), false, s)[0];
-  return astype(values, x.dtype(), s);
+  return x.dtype() == complex64 ? values : astype(values, x.dtype(), s);
 }
 array kept(const array& a, int row, int column, bool keepdims, StreamOrDevice s) {
   return keepdims ? expand_dims(a, std::vector<int>{row, column}, s) : a;

@@ -92,6 +92,33 @@ def eigen_parts(xp: Any) -> Any:
     return run
 
 
+def hermitian_parts(xp: Any) -> Any:
+    """Of a Hermitian matrix whose parts are given: eigenvalues, and the moduli of the vectors."""
+
+    def run(a: Any, triangle: str = "L") -> Any:
+        x = a[0] + 1j * a[1]
+        if xp is np:
+            one = np.tril(x, -1) if triangle == "L" else np.triu(x, 1)
+            diagonal = np.real(x) * np.eye(x.shape[-1])
+            x = one + np.conj(np.swapaxes(one, -1, -2)) + diagonal
+        w, v = xp.linalg.eigh(x, triangle)
+        return w, xp.real(v) * xp.real(v) + xp.imag(v) * xp.imag(v)
+
+    return run
+
+
+def complex_svd_parts(xp: Any) -> Any:
+    """Of a complex matrix whose parts are given: singular values, and the product U V^H."""
+
+    def run(a: Any) -> Any:
+        u, s, vt = xp.linalg.svd(a[0] + 1j * a[1])
+        k = s.shape[-1]
+        p = u[..., :, :k] @ vt[..., :k, :]
+        return s, xp.real(p), xp.imag(p)
+
+    return run
+
+
 def eigenvalue_parts(xp: Any) -> Any:
     def run(a: Any) -> Any:
         w = xp.linalg.eigvals(a)
@@ -119,7 +146,7 @@ def factorization(name: str, samples: list[S], reference: Any, call: Any = None,
         keeps_bits=False,
         errors=[
             Bad(S(f(3)), ValueError, rf"\[linalg.{function}\].* 1 "),
-            Bad(S(f(3, 3)), ValueError, rf"\[linalg.{function}\].*complex", dtype="complex64"),
+            Bad(S(f(3, 3)), ValueError, rf"\[linalg.{function}\].*float16", dtype="float16"),
             *kw.pop("errors", []),
         ],
         **kw,
@@ -271,6 +298,17 @@ FACTORIZATIONS = [
         eps=32,
     ),
     Op(
+        "linalg.svd[complex]",
+        [S(f(2, 3, 3)), S(f(2, 4, 2)), S(f(2, 2, 4)), S(f(2, 2, 3, 4)), S(f(2, 1, 1))],
+        in_double(complex_svd_parts(np)),
+        call=complex_svd_parts(mx),
+        dtypes=("float32",),
+        diff=True,
+        eps={"float32": 64},
+        batched=False,
+        keeps_bits=False,
+    ),
+    Op(
         "linalg.norm[spectral]",
         [S(f(3, 4), 2), S(f(3, 4), -2), S(f(2, 3, 4), "nuc", [0, 2]), S(f(3, 3), "nuc")],
         in_double(lambda a, ord, axis=None: np.linalg.norm(a, ord, None if axis is None else tuple(axis))),
@@ -279,6 +317,18 @@ FACTORIZATIONS = [
         diff=True,
         eps={"float32": 32, "float64": 128},
         keeps_bits=False,
+    ),
+    Op(
+        "linalg.eigh[hermitian]",
+        [S(f(2, 3, 3)), S(f(2, 4, 4), "U"), S(f(2, 2, 3, 3)), S(f(2, 1, 1)), S(f(2, 20, 20))],
+        in_double(hermitian_parts(np)),
+        call=hermitian_parts(mx),
+        dtypes=("float32",),
+        diff=True,
+        eps={"float32": 64},
+        batched=False,
+        keeps_bits=False,
+        errors=[Bad(S(f(2, 3, 4)), ValueError, r"\[linalg.eigh\].*\(3, ?4\)")],
     ),
     Op(
         "linalg.eig",

@@ -7,6 +7,11 @@
 namespace mlx::core::linalg {
 namespace {
 
+array adjoint(const array& a, StreamOrDevice s) {
+  return flipped(a.dtype() == complex64 ? conjugate(a, s) : a, s);
+}
+Dtype type_of_values(const array& a) { return a.dtype() == complex64 ? float32 : a.dtype(); }
+
 // 1 / (w[j] - w[i]) at (i, j). Between equal eigenvalues vectors can turn freely: what depends on the
 // direction has no derivative, and for the rest it does not matter what stands here.
 array inverse_gaps(const array& w, StreamOrDevice s) {
@@ -18,20 +23,28 @@ array inverse_gaps(const array& w, StreamOrDevice s) {
 Arrays decomposed(const array& a, StreamOrDevice s) {
   auto primitive = std::make_shared<Eigh>(to_stream(s), true);
   const auto shapes = primitive->output_shapes({a});
-  return array::make_arrays(shapes, {a.dtype(), a.dtype()}, primitive, {a});
+  return array::make_arrays(shapes, {type_of_values(a), a.dtype()}, primitive, {a});
 }
 array values_of(const array& a, StreamOrDevice s) {
   Shape shape = a.shape();
   shape.pop_back();
-  return make<Eigh>(std::move(shape), a.dtype(), s, {a}, false);
+  return make<Eigh>(std::move(shape), type_of_values(a), s, {a}, false);
 }
 
-// The whole of a symmetric matrix of which one triangle is given.
+// The whole of a symmetric or Hermitian matrix of which one triangle is given.
 array symmetric(const char* op, const array& a, const std::string& triangle, StreamOrDevice s) {
-  check_square(op, a);
+  if (a.dtype() != complex64)
+    check_square(op, a);
+  else if (a.ndim() < 2 || a.shape(-1) != a.shape(-2))
+    throw invalid(op, "got the shape ", a.shape(), ", expected square matrices");
   if (triangle != "L" && triangle != "U" && triangle != "l" && triangle != "u")
     throw invalid(op, "UPLO must be \"L\" or \"U\", got \"", triangle, "\"");
   const bool upper = triangle == "U" || triangle == "u";
+  if (a.dtype() == complex64) {
+    const array one = upper ? triu(a, 1, s) : tril(a, -1, s);
+    const array middle = multiply(eye(a.shape(-1), float32, s), real(a, s), s);
+    return add(add(one, adjoint(one, s), s), middle, s);
+  }
   return upper ? add(triu(a, 0, s), flipped(triu(a, 1, s), s), s)
                : add(tril(a, 0, s), flipped(tril(a, -1, s), s), s);
 }
@@ -41,17 +54,18 @@ array symmetric(const char* op, const array& a, const std::string& triangle, Str
 Arrays Eigh::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays& outputs) {
   const StreamOrDevice s = stream();
   const Arrays parts = vectors ? outputs : decomposed(primals[0], s);
-  const array &w = parts[0], &v = parts[1], vt = flipped(v, s);
+  const array &w = parts[0], &v = parts[1], vt = adjoint(v, s);
   array middle = multiply(eye(w.shape(-1), w.dtype(), s), expand_dims(cotangents[0], -1, s), s);
   if (vectors) middle = add(middle, multiply(inverse_gaps(w, s), matmul(vt, cotangents[1], s), s), s);
-  return {matmul(v, matmul(middle, vt, s), s)};
+  return {matmul(v, matmul(astype(middle, v.dtype(), s), vt, s), s)};
 }
 Arrays Eigh::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) {
   const StreamOrDevice s = stream();
   const Arrays parts = decomposed(primals[0], s);
   const array &w = parts[0], &v = parts[1];
-  const array turned = matmul(flipped(v, s), matmul(tangents[0], v, s), s);
-  Arrays out{diagonal(turned, 0, -2, -1, s)};
+  const array turned = matmul(adjoint(v, s), matmul(tangents[0], v, s), s);
+  const array change = diagonal(turned, 0, -2, -1, s);
+  Arrays out{turned.dtype() == complex64 ? real(change, s) : change};
   if (vectors) out.push_back(matmul(v, multiply(inverse_gaps(w, s), turned, s), s));
   return out;
 }

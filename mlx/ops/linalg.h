@@ -37,7 +37,8 @@ class QR final : public Primitive {
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
-// Eigenvalues (n), ascending, and where wanted the vectors as columns (n, n) of symmetric matrices (n, n).
+// Eigenvalues (n), ascending, and where wanted the vectors as columns (n, n) of symmetric matrices (n, n);
+// or, in complex64, of Hermitian ones.
 class Eigh final : public Primitive {
  public:
   Eigh(Stream s, bool vectors) : Primitive(s), vectors(vectors) {}
@@ -129,7 +130,7 @@ class Inverse final : public Primitive {
 };
 
 // U (m, m), the singular values (k), descending, and V^T (n, n) of matrices (m, n), k = min(m, n); or the
-// values alone.
+// values alone. In complex64 V^H.
 class SVD final : public Primitive {
  public:
   SVD(Stream s, bool vectors) : Primitive(s), vectors(vectors) {}

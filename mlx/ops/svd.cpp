@@ -10,15 +10,17 @@
 namespace mlx::core::linalg {
 namespace {
 
+Dtype type_of_values(const array& a) { return a.dtype() == complex64 ? float32 : a.dtype(); }
+
 Arrays decomposed(const array& a, StreamOrDevice s) {
   auto primitive = std::make_shared<SVD>(to_stream(s), true);
   const auto shapes = primitive->output_shapes({a});
-  return array::make_arrays(shapes, {a.dtype(), a.dtype(), a.dtype()}, primitive, {a});
+  return array::make_arrays(shapes, {a.dtype(), type_of_values(a), a.dtype()}, primitive, {a});
 }
 array values_of(const array& a, StreamOrDevice s) {
   Shape shape(a.shape().begin(), a.shape().end() - 1);
   shape.back() = std::min(a.shape(-1), a.shape(-2));
-  return make<SVD>(std::move(shape), a.dtype(), s, {a}, false);
+  return make<SVD>(std::move(shape), type_of_values(a), s, {a}, false);
 }
 
 // 1 / (s_j^2 - s_i^2) at (i, j). Vectors of equal values can turn freely: what depends on that has no
@@ -33,7 +35,10 @@ array reciprocals(const array& w, StreamOrDevice s) {
   const array none = equal(w, zeros_of(w), s);
   return where(none, zeros_of(w), reciprocal(where(none, ones_of(w), w, s), s), s);
 }
-array rotation_part(const array& g, StreamOrDevice s) { return subtract(g, flipped(g, s), s); }
+array adjoint(const array& a, StreamOrDevice s) {
+  return flipped(a.dtype() == complex64 ? conjugate(a, s) : a, s);
+}
+array rotation_part(const array& g, StreamOrDevice s) { return subtract(g, adjoint(g, s), s); }
 
 }  // namespace
 
@@ -46,8 +51,8 @@ Arrays SVD::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, co
   array p = multiply(eye(k, w.dtype(), s), expand_dims(dw, -1, s), s);
   if (vectors) {
     const array gaps = inverse_gaps(w, s), row = expand_dims(w, -2, s), column = expand_dims(w, -1, s);
-    const array gu = rotation_part(matmul(flipped(u, s), cotangents[0], s), s);
-    const array gv = rotation_part(matmul(vt, flipped(cotangents[2], s), s), s);
+    const array gu = rotation_part(matmul(adjoint(u, s), cotangents[0], s), s);
+    const array gv = rotation_part(matmul(vt, adjoint(cotangents[2], s), s), s);
     const auto corner = [&](const array& g) { return rows_of(columns_of(g, 0, k, s), 0, k, s); };
     p = add(p, multiply(multiply(corner(gu), gaps, s), row, s), s);
     p = add(p, multiply(multiply(corner(gv), gaps, s), column, s), s);
@@ -55,38 +60,46 @@ Arrays SVD::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, co
     const auto rest = [&](const array& g, int size) {
       return multiply(rows_of(columns_of(g, 0, k, s), k, size, s), inverse, s);
     };
+    if (p.dtype() == complex64) {  // the vectors' phases: the change of those of U
+      const array half = multiply(multiply(corner(gu), inverse, s), array(0.5f), s);
+      p = add(p, multiply(eye(k, float32, s), half, s), s);
+    }
     if (m > k) p = concatenate({p, rest(gu, m)}, -2, s);
-    if (n > k) p = concatenate({p, flipped(rest(gv, n), s)}, -1, s);
+    if (n > k) p = concatenate({p, adjoint(rest(gv, n), s)}, -1, s);
     return {matmul(u, matmul(p, vt, s), s)};
   }
-  return {matmul(columns_of(u, 0, k, s), matmul(p, rows_of(vt, 0, k, s), s), s)};
+  return {matmul(columns_of(u, 0, k, s), matmul(astype(p, u.dtype(), s), rows_of(vt, 0, k, s), s), s)};
 }
 Arrays SVD::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) {
   const StreamOrDevice s = stream();
   const Arrays parts = decomposed(primals[0], s);
   const array &u = parts[0], &w = parts[1], &vt = parts[2];
   const int m = u.shape(-1), n = vt.shape(-1), k = std::min(m, n);
-  const array p = matmul(flipped(u, s), matmul(tangents[0], flipped(vt, s), s), s);
+  const array p = matmul(adjoint(u, s), matmul(tangents[0], adjoint(vt, s), s), s);
   const array corner = rows_of(columns_of(p, 0, k, s), 0, k, s);
-  const array dw = diagonal(corner, 0, -2, -1, s);
+  const array along = diagonal(corner, 0, -2, -1, s), dw = u.dtype() == complex64 ? real(along, s) : along;
   if (!vectors) return {dw};
   const array gaps = inverse_gaps(w, s), row = expand_dims(w, -2, s), column = expand_dims(w, -1, s);
-  const array ct = flipped(corner, s);
+  const array ct = adjoint(corner, s);
   array turn_u = multiply(gaps, add(multiply(corner, row, s), multiply(ct, column, s), s), s);
   array turn_v = multiply(gaps, add(multiply(corner, column, s), multiply(ct, row, s), s), s);
   const array inverse = expand_dims(reciprocals(w, s), -2, s);
+  if (u.dtype() == complex64) {
+    const array phases = multiply(expand_dims(subtract(along, dw, s), -2, s), inverse, s);
+    turn_u = add(turn_u, multiply(eye(k, float32, s), phases, s), s);
+  }
   // Rows `rest` below, its negative transpose beside, zeros in the corner.
   const auto bordered = [&](const array& turn, const array& rest) {
     const array below = multiply(rest, inverse, s);
     Shape corner_shape = below.shape();
     corner_shape.back() = below.shape(-2);
     const array right =
-        concatenate({negative(flipped(below, s), s), zeros(corner_shape, below.dtype(), s)}, -2, s);
+        concatenate({negative(adjoint(below, s), s), zeros(corner_shape, below.dtype(), s)}, -2, s);
     return concatenate({concatenate({turn, below}, -2, s), right}, -1, s);
   };
   if (m > k) turn_u = bordered(turn_u, rows_of(p, k, m, s));
-  if (n > k) turn_v = bordered(turn_v, flipped(columns_of(p, k, n, s), s));
-  return {matmul(u, turn_u, s), dw, matmul(flipped(turn_v, s), vt, s)};
+  if (n > k) turn_v = bordered(turn_v, adjoint(columns_of(p, k, n, s), s));
+  return {matmul(u, turn_u, s), dw, matmul(adjoint(turn_v, s), vt, s)};
 }
 Batched SVD::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at, [&](const Arrays& in) {
@@ -104,7 +117,10 @@ std::vector<Shape> SVD::output_shapes(const Arrays& inputs) {
 }
 
 std::vector<array> svd(const array& a, bool compute_uv, StreamOrDevice s) {
-  check_matrices("linalg.svd", a);
+  if (a.dtype() != complex64)
+    check_matrices("linalg.svd", a);
+  else if (a.ndim() < 2)
+    throw invalid("linalg.svd", "got an array with ", a.ndim(), " dimensions, expected at least 2");
   return compute_uv ? decomposed(a, s) : Arrays{values_of(a, s)};
 }
 std::vector<array> svd(const array& a, StreamOrDevice s) { return svd(a, true, s); }

@@ -20,6 +20,8 @@
 namespace mlx::core {
 namespace {
 
+bool same_type(const Primitive& a, const Primitive& b) { return typeid(a) == typeid(b); }
+
 CompileMode mode_from_environment() {
   return env::get_var("MLX_DISABLE_COMPILE", 0) ? CompileMode::disabled : CompileMode::enabled;
 }
@@ -115,7 +117,8 @@ class Trace {
 
   void add(const array& a) {
     TracedNode node{a.primitive_ptr(), {}, {}, {}, static_cast<uint32_t>(values_)};
-    size_t hash = typeid(*node.primitive).hash_code();
+    const Primitive& primitive = *node.primitive;
+    size_t hash = typeid(primitive).hash_code();
     for (const array& in : a.inputs()) {
       node.inputs.push_back(source_of(in));
       hash = hash * 31 + node.inputs.back().kind + 4 * node.inputs.back().index;
@@ -143,8 +146,8 @@ class Trace {
           std::equal(other.inputs.begin(), other.inputs.end(), node.inputs.begin(),
                      [](Source x, Source y) { return x.kind == y.kind && x.index == y.index; });
       if (same_inputs && other.primitive->stream() == node.primitive->stream() &&
-          typeid(*other.primitive) == typeid(*node.primitive) &&
-          other.primitive->is_equivalent(*node.primitive) && other.shapes == node.shapes)
+          same_type(*other.primitive, *node.primitive) && other.primitive->is_equivalent(*node.primitive) &&
+          other.shapes == node.shapes)
         return &other;
     }
     return nullptr;

@@ -178,11 +178,11 @@ Raises:
       R"(The singular value decomposition of matrices: ``a = U[:, :k] diag(s) Vt[:k]``.
 
 Args:
-  a: matrices (..., m, n) in float32 or float64.
+  a: matrices (..., m, n) in float32, float64 or complex64.
   compute_uv: whether the vectors are wanted.
   stream: where to run; ``None`` is the default stream.
 Returns:
-  Orthogonal ``U`` (..., m, m), the singular values ``s`` (..., k), descending, with k = min(m, n), and ``Vt``
+  Orthogonal (unitary) ``U`` (..., m, m), the singular values ``s`` (..., k), descending, with k = min(m, n), and ``Vt``
   (..., n, n); or only ``s``.
 Raises:
   ValueError: there are fewer than two dimensions, another dtype, or, when evaluated, a number is not finite.)");

@@ -82,7 +82,7 @@ Raises:
   const char* symmetric_arguments = R"(
 
 Args:
-  a: matrices (..., n, n) in float32 or float64.
+  a: matrices (..., n, n) in float32 or float64, or Hermitian ones in complex64.
   UPLO: the triangle that is looked at, "L" or "U"; the other one is taken to be its mirror image.
   stream: where to run; ``None`` is the default stream.
 )";
@@ -94,7 +94,7 @@ Args:
       },
       "a"_a, "UPLO"_a = "L", nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def eigh(a: array, UPLO: str = 'L', *, stream: StreamOrDevice = None) -> tuple[array, array]"),
-      (std::string("Eigenvalues and eigenvectors of symmetric matrices.") + symmetric_arguments +
+      (std::string("Eigenvalues and eigenvectors of symmetric or Hermitian matrices.") + symmetric_arguments +
        R"(Returns:
   The values (..., n), ascending, and the vectors (..., n, n), one a column.
 Raises:
@@ -107,7 +107,7 @@ Raises:
       },
       "a"_a, "UPLO"_a = "L", nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def eigvalsh(a: array, UPLO: str = 'L', *, stream: StreamOrDevice = None) -> array"),
-      (std::string("Eigenvalues of symmetric matrices.") + symmetric_arguments + R"(Returns:
+      (std::string("Eigenvalues of symmetric or Hermitian matrices.") + symmetric_arguments + R"(Returns:
   The values (..., n), ascending.
 Raises:
   ValueError: the matrices are not square, or have another dtype.)")

@@ -75,7 +75,6 @@ struct Factor {
     for (; i + kN <= n; i += kN) storeu(y + i, fma(v, loadu<V>(x + i), loadu<V>(y + i)));
     for (; i < n; ++i) y[i] += f * x[i];
   }
-  static void subtract(T* row, T f, const T* x, int64_t n) { axpy(row, x, -f, n); }
   static T magnitude(T x) { return x < 0 ? -x : x; }
   // The first of the elements of largest modulus.
   static int64_t largest(const T* x, int64_t n) {
@@ -194,42 +193,86 @@ struct Factor {
     for (; i < n; ++i) sum += x[i] * y[i];
     return sum;
   }
-  template <int kParts>
-  static void combine_part(const T* a, int64_t stride, int64_t rows, const T* v, T* w) {
-    V sums[kParts] = {};
+  template <int kParts, bool kUpdate>
+  static void combine_part(T* a, int64_t stride, int64_t rows, const T* z, const T* u, const T* v, T* w) {
+    V sums[kParts] = {}, turn[kParts] = {};
+    if constexpr (kUpdate)
+      for (int p = 0; p < kParts; ++p) turn[p] = -loadu<V>(u + p * kN);
     for (int64_t i = 0; i < rows; ++i)
-      for (int p = 0; p < kParts; ++p)
-        sums[p] = fma(splat<V>(v[i]), loadu<V>(a + i * stride + p * kN), sums[p]);
+      for (int p = 0; p < kParts; ++p) {
+        T* at = a + i * stride + p * kN;
+        V x = loadu<V>(at);
+        if constexpr (kUpdate) {
+          x = fma(splat<V>(z[i]), turn[p], x);
+          storeu(at, x);
+        }
+        sums[p] = fma(splat<V>(v[i]), x, sums[p]);
+      }
     for (int p = 0; p < kParts; ++p) storeu(w + p * kN, sums[p]);
   }
-  static void combine(const T* a, int64_t stride, int64_t rows, int64_t columns, const T* v, T* w) {
+  template <bool kUpdate>
+  static void combine_parts(T* a, int64_t stride, int64_t rows, int64_t columns, const T* z, const T* u,
+                            const T* v, T* w) {
     int64_t c = 0;
-    for (; c + 4 * kN <= columns; c += 4 * kN) combine_part<4>(a + c, stride, rows, v, w + c);
-    for (; c + kN <= columns; c += kN) combine_part<1>(a + c, stride, rows, v, w + c);
+    for (; c + 4 * kN <= columns; c += 4 * kN)
+      combine_part<4, kUpdate>(a + c, stride, rows, z, kUpdate ? u + c : u, v, w + c);
+    for (; c + kN <= columns; c += kN)
+      combine_part<1, kUpdate>(a + c, stride, rows, z, kUpdate ? u + c : u, v, w + c);
     for (; c < columns; ++c) {
       w[c] = 0;
-      for (int64_t i = 0; i < rows; ++i) w[c] += v[i] * a[i * stride + c];
+      for (int64_t i = 0; i < rows; ++i) {
+        if constexpr (kUpdate) a[i * stride + c] -= z[i] * u[c];
+        w[c] += v[i] * a[i * stride + c];
+      }
     }
   }
-  static T update(T* row, T f, const T* x, T g, const T* y, const T* next, int64_t n) {
-    const V vf = splat<V>(-f), vg = splat<V>(-g);
-    V sums{};
+  static void combine(T* a, int64_t stride, int64_t rows, int64_t columns, const T* z, const T* u, const T* v,
+                      T* w) {
+    if (z)
+      combine_parts<true>(a, stride, rows, columns, z, u, v, w);
+    else
+      combine_parts<false>(a, stride, rows, columns, z, u, v, w);
+  }
+  // Some rows at a time: each load of x, y and next serves all of them.
+  template <int kRows, bool kBoth>
+  static void update_some(T* a, int64_t stride, const T* f, const T* x, const T* g, const T* y, const T* next,
+                          int64_t n, T* dots) {
+    V vf[kRows], vg[kRows], sums[kRows] = {};
+    for (int r = 0; r < kRows; ++r) {
+      vf[r] = splat<V>(-f[r]);
+      if constexpr (kBoth) vg[r] = splat<V>(-g[r]);
+    }
+    for (int64_t i = 0; i < n; i += kN) {
+      const V vx = loadu<V>(x + i), vn = loadu<V>(next + i), vy = kBoth ? loadu<V>(y + i) : V{};
+      for (int r = 0; r < kRows; ++r) {
+        T* p = a + r * stride + i;
+        V v = fma(vf[r], vx, loadu<V>(p));
+        if constexpr (kBoth) v = fma(vg[r], vy, v);
+        storeu(p, v);
+        sums[r] = fma(v, vn, sums[r]);
+      }
+    }
+    for (int r = 0; r < kRows; ++r) dots[r] = sum_across(sums[r]);
+  }
+  template <bool kBoth>
+  static void update_rows(T* a, int64_t stride, int64_t rows, const T* f, const T* x, const T* g, const T* y,
+                          const T* next, int64_t n, T* dots) {
     int64_t i = 0;
-    for (; i + kN <= n; i += kN) {
-      const V r = fma(vf, loadu<V>(x + i), fma(vg, loadu<V>(y + i), loadu<V>(row + i)));
-      storeu(row + i, r);
-      sums = fma(r, loadu<V>(next + i), sums);
-    }
-    T sum = sum_across(sums);
-    for (; i < n; ++i) {
-      row[i] -= f * x[i] + g * y[i];
-      sum += row[i] * next[i];
-    }
-    return sum;
+    for (; i + 4 <= rows; i += 4)
+      update_some<4, kBoth>(a + i * stride, stride, f + i, x, kBoth ? g + i : g, y, next, n, dots + i);
+    for (; i < rows; ++i)
+      update_some<1, kBoth>(a + i * stride, stride, f + i, x, kBoth ? g + i : g, y, next, n, dots + i);
+  }
+  static void update(T* a, int64_t stride, int64_t rows, const T* f, const T* x, const T* g, const T* y,
+                     const T* next, int64_t n, T* dots) {
+    if (g)
+      update_rows<true>(a, stride, rows, f, x, g, y, next, n, dots);
+    else
+      update_rows<false>(a, stride, rows, f, x, g, y, next, n, dots);
   }
 
-  static constexpr FactorKernels<T> table{substitute, cholesky, lu,       rotate, rotate_complex,
-                                          dot,        combine,  subtract, update};
+  static constexpr FactorKernels<T> table{substitute,     cholesky, lu,      rotate,
+                                          rotate_complex, dot,      combine, update};
 };
 
 }  // namespace

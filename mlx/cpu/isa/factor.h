@@ -24,12 +24,13 @@ struct FactorKernels {
   // Pairs are complex numbers, n elements of x and y: x, y <- c x + s y, c y - conj(s) x
   void (*rotate_complex)(T* x, T* y, int64_t n, T c, T re, T im);
   T (*dot)(const T* x, const T* y, int64_t n);
-  // w[c] = sum_i v[i] a[i][c]
-  void (*combine)(const T* a, int64_t stride, int64_t rows, int64_t columns, const T* v, T* w);
-  // row <- row - f x
-  void (*subtract)(T* row, T f, const T* x, int64_t n);
-  // row <- row - f x - g y; returns row . next, of the new row.
-  T (*update)(T* row, T f, const T* x, T g, const T* y, const T* next, int64_t n);
+  // a[i][c] <- a[i][c] - z[i] u[c]; w[c] = sum_i v[i] a[i][c], of the new elements. z and u may be null.
+  void (*combine)(T* a, int64_t stride, int64_t rows, int64_t columns, const T* z, const T* u, const T* v,
+                  T* w);
+  // Rows i of a, `stride` apart: row <- row - f[i] x - g[i] y; dots[i] = row . next, of the new row. g and y
+  // may be null. n is a multiple of 64 bytes.
+  void (*update)(T* a, int64_t stride, int64_t rows, const T* f, const T* x, const T* g, const T* y,
+                 const T* next, int64_t n, T* dots);
 };
 
 struct FactorTable {

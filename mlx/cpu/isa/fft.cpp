@@ -178,7 +178,6 @@ V reversed(V v, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(v, v, (kW - 1 - I)...);
 }
 inline V reversed(V v) { return reversed(v, std::make_integer_sequence<int, kW>{}); }
-inline float reversed(float v) { return v; }
 
 // x = Z_k and y = Z_(h - k) become X_k and X_(h - k), or back.
 template <bool kBack, class T>

@@ -8,36 +8,13 @@
 
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/isa/factor.h"
+#include "mlx/cpu/linalg/complex.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/linalg.h"
 
 namespace mlx::core::cpu {
 namespace {
-
-// std::complex looks for infinities in every product.
-struct Z {
-  double re = 0, im = 0;
-};
-Z operator+(Z a, Z b) { return {a.re + b.re, a.im + b.im}; }
-Z operator-(Z a, Z b) { return {a.re - b.re, a.im - b.im}; }
-Z operator*(Z a, Z b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
-Z operator*(double a, Z b) { return {a * b.re, a * b.im}; }
-Z conj(Z a) { return {a.re, -a.im}; }
-double squared(Z a) { return a.re * a.re + a.im * a.im; }
-double size(Z a) { return std::hypot(a.re, a.im); }
-double roughly(Z a) { return std::abs(a.re) + std::abs(a.im); }
-Z operator/(Z a, Z b) {
-  const double scale = std::max(std::abs(b.re), std::abs(b.im));
-  const Z d = (1 / scale) * b;
-  return (1 / (scale * squared(d))) * (a * conj(d));
-}
-Z root(Z a) {
-  const double r = size(a), x = std::sqrt((r + std::abs(a.re)) / 2);
-  if (x == 0) return {};
-  const double y = a.im / (2 * x);
-  return a.re >= 0 ? Z{x, y} : Z{std::abs(y), std::copysign(x, a.im)};
-}
 
 constexpr double kEps = std::numeric_limits<double>::epsilon();
 

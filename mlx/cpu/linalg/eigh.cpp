@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "mlx/cpu/copy.h"
+#include "mlx/cpu/linalg/complex.h"
 #include "mlx/cpu/linalg/rotations.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
@@ -22,13 +23,31 @@ class Decomposition {
  public:
   // The matrix is n x n and finite; `a` is used up.
   Decomposition(const PaddedMatrix<double>& a, int64_t n, bool vectors)
-      : n_(n), a_(a), d_(n), e_(n), tau_(n), v_(n, n) {
-    tridiagonalize();
+      : n_(n), d_(n), e_(n), tau_(n), v_(n, n) {
+    tridiagonalize(a);
     if (vectors) {
       z_.emplace(n, n);
       accumulate(*z_, n, n - 1, 1, tau_.data(), v_);
     }
-    Rotations<T> rotations(vectors ? &*z_ : nullptr);
+    iterate();
+  }
+  // Of a tridiagonal matrix, times n rows that are filled by `fill`, where vectors are wanted.
+  template <class F>
+  Decomposition(std::vector<double> d, std::vector<double> e, int64_t length, F&& fill)
+      : n_(static_cast<int64_t>(d.size())), d_(std::move(d)), e_(std::move(e)) {
+    if (length > 0) {
+      z_.emplace(n_, length);
+      fill(*z_);
+    }
+    iterate();
+  }
+  const std::vector<double>& values() const { return d_; }
+  const T* vector(int64_t j) const { return z_->row(j); }
+
+ private:
+  void iterate() {
+    const bool vectors = z_.has_value();
+    Rotations<T> rotations(vectors ? &*z_ : nullptr, n_);
     apply_while<T>(
         [&] {
           while (l_ < n_) {
@@ -38,38 +57,42 @@ class Decomposition {
           return false;
         },
         {&rotations});
-    if (vectors) normalize(*z_, n);
+    if (vectors) normalize(*z_, n_);
   }
-  const std::vector<double>& values() const { return d_; }
-  const T* vector(int64_t j) const { return z_->row(j); }
 
- private:
   // Reflection k clears column k below the subdiagonal. With p = tau A v, A <- A - v w^T - w v^T,
   // w = p - (tau / 2) (p . v) v; the rows of A are read once for that and for the next p.
-  void tridiagonalize() {
+  void tridiagonalize(const PaddedMatrix<double>& a) {
     const FactorKernels<double>& kernels = factor<double>();
     const PaddedMatrix<double> sums(2, n_);
     double *p = sums.row(0), *w = sums.row(1);
     const double* before = nullptr;
     for (int64_t k = 0; k < n_; ++k) {
-      double* row = a_.row(k);
+      double* row = a.row(k);
       if (before) {  // what the reflection before does to this row
         for (int64_t j = k; j < n_; ++j) row[j] -= before[k] * w[j] + w[k] * before[j];
       }
       d_[k] = row[k];
-      const int64_t below = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a_.stride - at;
+      const int64_t below = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a.stride - at;
       if (below == 0) break;
       double* v = v_.row(k);
       std::copy(row + k + 1, row + n_, v + k + 1);
       const Reflection r = find_reflection(v + k + 1, below);
       e_[k] = r.beta;
       tau_[k] = r.tau;
-      rows(below, [&](int64_t i) {
-        i += k + 1;
-        double* other = a_.row(i) + at;
-        p[i] = r.tau * (before ? kernels.update(other, before[i], w + at, w[i], before + at, v + at, length)
-                               : kernels.dot(other, v + at, length));
-      });
+      parallel_ranges(below, std::max<int64_t>(4, (1 << 17) / below / 4 * 4),
+                      [&](int64_t begin, int64_t end) {
+                        begin += k + 1;
+                        end += k + 1;
+                        double* some = a.row(begin) + at;
+                        if (before)
+                          kernels.update(some, a.stride, end - begin, before + begin, w + at, w + begin,
+                                         before + at, v + at, length, p + begin);
+                        else
+                          for (int64_t i = begin; i < end; ++i)
+                            p[i] = kernels.dot(a.row(i) + at, v + at, length);
+                      });
+      for (int64_t i = k + 1; i < n_; ++i) p[i] *= r.tau;
       const double half = 0.5 * r.tau * kernels.dot(v + at, p + at, length);
       w[k] = 0;
       for (int64_t i = k + 1; i < n_; ++i) w[i] = p[i] - half * v[i];
@@ -114,18 +137,10 @@ class Decomposition {
     e_[m] = 0;
   }
 
-  template <class F>
-  void rows(int64_t n, F&& f) const {
-    parallel_ranges(n, std::max<int64_t>(1, (1 << 16) / n), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) f(i);
-    });
-  }
-
   int64_t n_, l_ = 0;
   int steps_ = 0;
-  const PaddedMatrix<double>& a_;
   std::vector<double> d_, e_, tau_;
-  PaddedMatrix<double> v_;
+  PaddedMatrix<double> v_{0, 0};
   std::optional<PaddedMatrix<T>> z_;
 };
 
@@ -162,6 +177,83 @@ void decompose(const T* in, int64_t n, T* values, T* vectors) {
         vectors[i * n + j] = static_cast<T>(result.vector(order[j])[i]);
 }
 
+// A Hermitian matrix: complex reflections make it tridiagonal, and factors of modulus 1 real.
+void decompose(const complex64_t* in, int64_t n, float* values, complex64_t* vectors) {
+  double largest = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < n * n; ++i) {
+    largest = std::max({largest, std::abs(double{in[i].real()}), std::abs(double{in[i].imag()})});
+    finite = finite && std::isfinite(in[i].real()) && std::isfinite(in[i].imag());
+  }
+  if (!finite) {
+    constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+    std::fill(values, values + n, nan);
+    if (vectors) std::fill(vectors, vectors + n * n, complex64_t(nan, nan));
+    return;
+  }
+  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  const PowerOfTwo scale(-exponent);
+  std::vector<Z> a(n * n), q(vectors ? n * n : 0);
+  for (int64_t i = 0; i < n * n; ++i) a[i] = {scale(in[i].real()), scale(in[i].imag())};
+  for (int64_t i = 0; i < n; ++i) a[i * n + i].im = 0;
+  for (size_t i = 0; i < q.size(); i += n + 1) q[i].re = 1;
+  std::vector<double> d(n), e(n);
+  std::vector<Z> v(n), p(n), w(n), turn(n, Z{1, 0});
+  for (int64_t k = 0; k < n; ++k) {
+    d[k] = a[k * n + k].re;
+    if (k + 1 == n) break;
+    double rest = 0;
+    for (int64_t i = k + 1; i < n; ++i) {
+      v[i] = a[i * n + k];
+      if (i > k + 1) rest += squared(v[i]);
+    }
+    const double first = size(v[k + 1]), length = std::sqrt(squared(v[k + 1]) + rest);
+    const Z direction = first > 0 ? (1 / first) * v[k + 1] : Z{1, 0};
+    e[k] = rest == 0 ? first : length;
+    turn[k + 1] = turn[k] * (rest == 0 ? direction : -1.0 * direction);
+    if (rest == 0) continue;
+    v[k + 1] = v[k + 1] + length * direction;
+    const double factor = 1 / (length * (length + first));  // 2 / |v|^2
+    double half = 0;
+    for (int64_t i = k + 1; i < n; ++i) {
+      Z sum;
+      for (int64_t j = k + 1; j < n; ++j) sum = sum + a[i * n + j] * v[j];
+      p[i] = factor * sum;
+      half += 0.5 * factor * (conj(v[i]) * p[i]).re;
+    }
+    for (int64_t i = k + 1; i < n; ++i) w[i] = p[i] - half * v[i];
+    for (int64_t i = k + 1; i < n; ++i)
+      for (int64_t j = k + 1; j < n; ++j) a[i * n + j] = a[i * n + j] - v[i] * conj(w[j]) - w[i] * conj(v[j]);
+    if (!vectors) continue;
+    std::fill(p.begin(), p.end(), Z{});
+    for (int64_t j = k + 1; j < n; ++j)  // row j of q is column j of the product of reflections
+      for (int64_t i = 0; i < n; ++i) p[i] = p[i] + v[j] * q[j * n + i];
+    for (int64_t j = k + 1; j < n; ++j) {
+      const Z f = factor * conj(v[j]);
+      for (int64_t i = 0; i < n; ++i) q[j * n + i] = q[j * n + i] - f * p[i];
+    }
+  }
+  const Decomposition<float> result(std::move(d), std::move(e), vectors ? 2 * n : 0,
+                                    [&](const PaddedMatrix<float>& z) {
+                                      for (int64_t j = 0; j < n; ++j)
+                                        for (int64_t i = 0; i < n; ++i) {
+                                          const Z x = turn[j] * q[j * n + i];
+                                          z.row(j)[2 * i] = static_cast<float>(x.re);
+                                          z.row(j)[2 * i + 1] = static_cast<float>(x.im);
+                                        }
+                                    });
+  const auto& found = result.values();
+  std::vector<int64_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return found[i] < found[j]; });
+  for (int64_t j = 0; j < n; ++j) {
+    values[j] = static_cast<float>(std::ldexp(found[order[j]], exponent));
+    if (!vectors) continue;
+    const float* x = result.vector(order[j]);
+    for (int64_t i = 0; i < n; ++i) vectors[i * n + j] = complex64_t(x[2 * i], x[2 * i + 1]);
+  }
+}
+
 void eigh(const linalg::Eigh& p, const Arrays& inputs, Arrays& outputs) {
   for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
   const array a = row_contiguous(inputs[0]);
@@ -172,7 +264,11 @@ void eigh(const linalg::Eigh& p, const Arrays& inputs, Arrays& outputs) {
       decompose(a.data<T>() + i * n * n, n, outputs[0].data<T>() + i * n,
                 p.vectors ? outputs[1].data<T>() + i * n * n : nullptr);
     };
-    a.dtype() == float64 ? one(double{}) : one(float{});
+    if (a.dtype() == complex64)
+      decompose(a.data<complex64_t>() + i * n * n, n, outputs[0].data<float>() + i * n,
+                p.vectors ? outputs[1].data<complex64_t>() + i * n * n : nullptr);
+    else
+      a.dtype() == float64 ? one(double{}) : one(float{});
   });
 }
 

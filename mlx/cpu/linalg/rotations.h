@@ -37,30 +37,38 @@ class PaddedMatrix {
 template <class T>
 class Rotations {
  public:
-  explicit Rotations(const PaddedMatrix<T>* vectors) : vectors_(vectors) {}
+  // `step`: how many are added, at most, before anybody asks whether it is full.
+  Rotations(const PaddedMatrix<T>* vectors, int64_t step)
+      : vectors_(vectors), many_(std::min<int64_t>(8192, 2 * step * step)) {
+    if (!vectors) return;
+    for (Batch* b : {&next_, &ready_}) {
+      b->c.resize(many_ + step);
+      b->s.resize(many_ + step);
+      b->at.resize(many_ + step);
+    }
+  }
 
   // Vectors i and i + 1: x, y <- c x - s y, s x + c y.
   void add(int64_t i, double c, double s) {
     if (!vectors_) return;
-    next_.c.push_back(static_cast<T>(c));
-    next_.s.push_back(static_cast<T>(s));
-    next_.at.push_back(static_cast<int32_t>(i));
+    const int64_t k = next_.count++;
+    next_.c[k] = static_cast<T>(c);
+    next_.s[k] = static_cast<T>(s);
+    next_.at[k] = static_cast<int32_t>(i);
   }
   // There are enough to be worth a pass over the vectors.
-  bool full() const { return next_.at.size() >= 8192; }
+  bool full() const { return next_.count >= many_; }
 
   // What was added since the last time is to be applied, in parts that are independent of each other.
   void turn_over() {
     std::swap(ready_, next_);
-    next_.c.clear();
-    next_.s.clear();
-    next_.at.clear();
+    next_.count = 0;
   }
-  int64_t parts() const { return ready_.at.empty() ? 0 : (vectors_->stride + kPart - 1) / kPart; }
+  int64_t parts() const { return ready_.count == 0 ? 0 : (vectors_->stride + kPart - 1) / kPart; }
   void apply(int64_t part) const {
     const int64_t begin = part * kPart, columns = std::min(kPart, vectors_->stride - begin);
     factor<T>().rotate(vectors_->row(0) + begin, vectors_->stride, columns, ready_.c.data(), ready_.s.data(),
-                       ready_.at.data(), static_cast<int64_t>(ready_.at.size()));
+                       ready_.at.data(), ready_.count);
   }
 
  private:
@@ -68,8 +76,10 @@ class Rotations {
   struct Batch {
     std::vector<T> c, s;
     std::vector<int32_t> at;
+    int64_t count = 0;
   };
   const PaddedMatrix<T>* vectors_;
+  int64_t many_;
   Batch next_, ready_;
 };
 

@@ -10,6 +10,7 @@
 
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/linalg/blocked.h"
+#include "mlx/cpu/linalg/complex.h"
 #include "mlx/cpu/linalg/linalg.h"
 #include "mlx/cpu/linalg/rotations.h"
 #include "mlx/graph/kernels.h"
@@ -26,8 +27,8 @@ class Decomposition {
  public:
   // The matrix is m x n, m >= n, and used up.
   Decomposition(const PaddedMatrix<double>& a, int64_t m, int64_t n, bool vectors)
-      : m_(m), n_(n), a_(a), d_(n), e_(n), tau_left_(n), tau_right_(n), left_(n, m), right_(n, n) {
-    bidiagonalize();
+      : m_(m), n_(n), d_(n), e_(n), tau_left_(n), tau_right_(n), left_(n, m), right_(n, n) {
+    bidiagonalize(a);
     if (vectors) {
       u_.emplace(m, m);
       v_.emplace(n, n);
@@ -36,46 +37,62 @@ class Decomposition {
     }
     iterate(vectors);
   }
+  // Of a bidiagonal matrix with vectors that `fill` writes, of twice as many reals, where they are wanted.
+  template <class F>
+  Decomposition(std::vector<double> d, std::vector<double> e, int64_t m, bool vectors, F&& fill)
+      : m_(m), n_(static_cast<int64_t>(d.size())), d_(std::move(d)), e_(std::move(e)) {
+    if (vectors) {
+      u_.emplace(m_, 2 * m_);
+      v_.emplace(n_, 2 * n_);
+      fill(*u_, *v_);
+    }
+    iterate(vectors);
+  }
   const std::vector<double>& values() const { return d_; }
   const PaddedMatrix<T>& left() const { return *u_; }  // a vector is a row
   const PaddedMatrix<T>& right() const { return *v_; }
 
  private:
-  // Step k clears column k below the diagonal and row k right of the superdiagonal.
-  void bidiagonalize() {
+  // Step k clears column k below the diagonal and row k right of the superdiagonal. What the reflection of
+  // row k does to the rows below is done as step k + 1 reads them.
+  void bidiagonalize(const PaddedMatrix<double>& a) {
     const FactorKernels<double>& kernels = factor<double>();
-    const PaddedMatrix<double> sums(2, n_);
-    double *w = sums.row(0), *none = sums.row(1);
+    const PaddedMatrix<double> sums(2, m_);
+    double *w = sums.row(0), *z = sums.row(1);
+    const double* before = nullptr;  // the vector of that reflection
     for (int64_t k = 0; k < n_; ++k) {
-      double *v = left_.row(k), *u = right_.row(k), *row = a_.row(k);
-      for (int64_t i = k; i < m_; ++i) v[i] = a_.row(i)[k];
+      double *v = left_.row(k), *u = right_.row(k), *row = a.row(k);
+      for (int64_t i = k; i < m_; ++i) v[i] = a.row(i)[k] - (before ? z[i] * before[k] : 0);
       const Reflection l = find_reflection(v + k, m_ - k);
       d_[k] = l.beta;
       tau_left_[k] = l.tau;
-      const int64_t right = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a_.stride - at;
+      const int64_t right = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a.stride - at;
       if (right == 0) continue;
       parallel_ranges(
-          length, std::max<int64_t>(32, (1 << 16) / (m_ - k) / 32 * 32), [&](int64_t begin, int64_t end) {
-            kernels.combine(row + at + begin, a_.stride, m_ - k, end - begin, v + k, w + at + begin);
+          length, std::max<int64_t>(32, (1 << 17) / (m_ - k) / 32 * 32), [&](int64_t begin, int64_t end) {
+            const int64_t first = at + begin;
+            kernels.combine(a.row(k) + first, a.stride, m_ - k, end - begin, before ? z + k : nullptr,
+                            before ? before + first : nullptr, v + k, w + first);
           });
-      std::fill(w + at, w + k + 1, 0.0);
       for (int64_t j = k + 1; j < n_; ++j) w[j] *= l.tau;
       for (int64_t j = k + 1; j < n_; ++j) u[j] = row[j] - w[j];
       const Reflection r = find_reflection(u + k + 1, right);
       e_[k] = r.beta;
       tau_right_[k] = r.tau;
-      parallel_ranges(m_ - k - 1, std::max<int64_t>(1, (1 << 16) / right), [&](int64_t begin, int64_t end) {
-        for (int64_t i = k + 1 + begin; i < k + 1 + end; ++i) {
-          double* other = a_.row(i) + at;
-          const double z = kernels.update(other, v[i], w + at, 0, none + at, u + at, length);
-          if (r.tau != 0) kernels.subtract(other, r.tau * z, u + at, length);
-        }
-      });
+      parallel_ranges(m_ - k - 1, std::max<int64_t>(4, (1 << 17) / right / 4 * 4),
+                      [&](int64_t begin, int64_t end) {
+                        begin += k + 1;
+                        end += k + 1;
+                        kernels.update(a.row(begin) + at, a.stride, end - begin, v + begin, w + at, nullptr,
+                                       nullptr, u + at, length, z + begin);
+                        for (int64_t i = begin; i < end; ++i) z[i] *= r.tau;
+                      });
+      before = u;
     }
   }
 
   void iterate(bool vectors) {
-    Rotations<T> left(vectors ? &*u_ : nullptr), right(vectors ? &*v_ : nullptr);
+    Rotations<T> left(vectors ? &*u_ : nullptr, n_), right(vectors ? &*v_ : nullptr, n_);
     double norm = 0;
     for (int64_t i = 0; i < n_; ++i)
       norm = std::max({norm, std::abs(d_[i]), i + 1 < n_ ? std::abs(e_[i]) : 0.0});
@@ -115,7 +132,7 @@ class Decomposition {
       if (std::signbit(d_[i])) {
         d_[i] = -d_[i];
         if (vectors)
-          for (int64_t j = 0; j < n_; ++j) v_->row(i)[j] = -v_->row(i)[j];
+          for (int64_t j = 0; j < v_->stride; ++j) v_->row(i)[j] = -v_->row(i)[j];
       }
   }
 
@@ -152,9 +169,8 @@ class Decomposition {
   }
 
   int64_t m_, n_;
-  const PaddedMatrix<double>& a_;
   std::vector<double> d_, e_, tau_left_, tau_right_;
-  PaddedMatrix<double> left_, right_;  // reflections
+  PaddedMatrix<double> left_{0, 0}, right_{0, 0};  // reflections
   std::optional<PaddedMatrix<T>> u_, v_;
 };
 
@@ -175,6 +191,93 @@ void put_rows(const PaddedMatrix<T>& vectors, int64_t length, const std::vector<
       out[static_cast<int64_t>(j) * length + i] = static_cast<T>(vectors.row(order[j])[i]);
 }
 
+// A complex matrix: reflections make it bidiagonal, and factors of modulus 1 real. A wide one is A^H = V S
+// U^H.
+void complex_singular_values(const complex64_t* in, int64_t m, int64_t n, complex64_t* u, float* s,
+                             complex64_t* vt) {
+  const bool wide = m < n;
+  const int64_t rows = std::max(m, n), k = std::min(m, n);
+  double largest = 0;
+  for (int64_t i = 0; i < m * n; ++i) {
+    if (!std::isfinite(in[i].real()) || !std::isfinite(in[i].imag()))
+      throw invalid("linalg.svd", "the matrix has an element that is not finite");
+    largest = std::max({largest, std::abs(double{in[i].real()}), std::abs(double{in[i].imag()})});
+  }
+  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  const PowerOfTwo scale(-exponent);
+  std::vector<Z> a(m * n), left(u ? rows * rows : 0), right(u ? k * k : 0);
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      const Z x{scale(in[i * n + j].real()), scale(in[i * n + j].imag())};
+      a[wide ? j * k + i : i * k + j] = wide ? conj(x) : x;
+    }
+  for (size_t i = 0; i < left.size(); i += rows + 1) left[i].re = 1;
+  for (size_t i = 0; i < right.size(); i += k + 1) right[i].re = 1;
+
+  std::vector<double> d(k), e(k);
+  std::vector<Z> v(rows), w(rows), turn_left(rows, Z{1, 0}), turn_right(k, Z{1, 0});
+  const auto phase = [](Z x) { return roughly(x) == 0 ? Z{1, 0} : (1 / size(x)) * x; };
+  for (int64_t c = 0; c < k; ++c) {
+    for (int64_t i = c; i < rows; ++i) v[i] = a[i * k + c];
+    const ComplexReflection l = find_reflection(&v[c], rows - c);
+    if (l.factor != 0) {
+      std::fill(w.begin(), w.end(), Z{});
+      for (int64_t i = c; i < rows; ++i)
+        for (int64_t j = c + 1; j < k; ++j) w[j] = w[j] + conj(v[i]) * a[i * k + j];
+      for (int64_t i = c; i < rows; ++i) {
+        const Z f = l.factor * v[i];
+        for (int64_t j = c + 1; j < k; ++j) a[i * k + j] = a[i * k + j] - f * w[j];
+      }
+      if (u) reflect_columns(&left[c * rows], rows, &v[c], rows - c, l.factor);
+    }
+    d[c] = size(l.beta);
+    turn_left[c] = phase(l.beta * turn_right[c]);
+    if (c + 1 == k) break;
+    for (int64_t j = c + 1; j < k; ++j) w[j] = conj(a[c * k + j]);
+    const ComplexReflection r = find_reflection(&w[c + 1], k - c - 1);
+    if (r.factor != 0) {
+      for (int64_t i = c + 1; i < rows; ++i) {
+        Z sum;
+        for (int64_t j = c + 1; j < k; ++j) sum = sum + a[i * k + j] * w[j];
+        sum = r.factor * sum;
+        for (int64_t j = c + 1; j < k; ++j) a[i * k + j] = a[i * k + j] - sum * conj(w[j]);
+      }
+      if (u) reflect_columns(&right[(c + 1) * k], k, &w[c + 1], k - c - 1, r.factor);
+    }
+    e[c] = size(r.beta);
+    turn_right[c + 1] = turn_left[c] * phase(r.beta);
+  }
+  const auto put = [](const std::vector<Z>& q, const std::vector<Z>& turn, int64_t n,
+                      const PaddedMatrix<float>& to) {
+    for (int64_t j = 0; j < n; ++j)
+      for (int64_t i = 0; i < n; ++i) {
+        const Z x = turn[j] * q[j * n + i];
+        to.row(j)[2 * i] = static_cast<float>(x.re);
+        to.row(j)[2 * i + 1] = static_cast<float>(x.im);
+      }
+  };
+  const Decomposition<float> result(std::move(d), std::move(e), rows, u != nullptr,
+                                    [&](const PaddedMatrix<float>& x, const PaddedMatrix<float>& y) {
+                                      put(left, turn_left, rows, x);
+                                      put(right, turn_right, k, y);
+                                    });
+  const std::vector<double>& found = result.values();
+  std::vector<int64_t> order(rows);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.begin() + k,
+                   [&](int64_t i, int64_t j) { return found[i] > found[j]; });
+  for (int64_t j = 0; j < k; ++j) s[j] = static_cast<float>(std::ldexp(found[order[j]], exponent));
+  if (!u) return;
+  const PaddedMatrix<float>&of_u = wide ? result.right() : result.left(),
+        &of_v = wide ? result.left() : result.right();
+  for (int64_t j = 0; j < m; ++j)
+    for (int64_t i = 0; i < m; ++i)
+      u[i * m + j] = complex64_t(of_u.row(order[j])[2 * i], of_u.row(order[j])[2 * i + 1]);
+  for (int64_t j = 0; j < n; ++j)
+    for (int64_t i = 0; i < n; ++i)
+      vt[j * n + i] = complex64_t(of_v.row(order[j])[2 * i], -of_v.row(order[j])[2 * i + 1]);
+}
+
 void run_svd(const linalg::SVD& p, const Arrays& inputs, Arrays& outputs) {
   for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
   const array a = row_contiguous(inputs[0]);
@@ -191,6 +294,13 @@ void run_svd(const linalg::SVD& p, const Arrays& inputs, Arrays& outputs) {
     }
     return;
   }
+  if (a.dtype() == complex64)
+    return parallel_for(static_cast<int64_t>(a.size()) / (m * n), [&](int64_t i) {
+      complex_singular_values(a.data<complex64_t>() + i * m * n, m, n,
+                              p.vectors ? outputs[0].data<complex64_t>() + i * m * m : nullptr,
+                              outputs[p.vectors ? 1 : 0].data<float>() + i * k,
+                              p.vectors ? outputs[2].data<complex64_t>() + i * n * n : nullptr);
+    });
   each_matrix(a, 16, [&]<class T>(int64_t i) {
     array& values = outputs[p.vectors ? 1 : 0];
     singular_values("linalg.svd", a.data<T>() + i * m * n, m, n,
