@@ -14,6 +14,7 @@
 #include <new>
 #include <vector>
 
+#include "mlx/graph/poison.h"
 #include "mlx/memory.h"
 
 namespace mlx::core {
@@ -75,6 +76,7 @@ class CachingAllocator final : public Allocator {
       throw std::bad_alloc();
     }
     header_of(ptr)->requested = size;
+    detail::permit_access(ptr, size);
     size_t peak = peak_.load(std::memory_order_relaxed);
     while (active > peak && !peak_.compare_exchange_weak(peak, active, std::memory_order_relaxed)) {
     }
@@ -88,6 +90,7 @@ class CachingAllocator final : public Allocator {
     active_.fetch_sub(header.requested, std::memory_order_relaxed);
     const size_t cached = cached_.load(std::memory_order_relaxed);
     if (cached + header.capacity > cache_limit_.load(std::memory_order_relaxed)) return to_system(ptr);
+    detail::forbid_access(ptr, header.capacity);
     std::lock_guard lock(mutex_);
     free_[class_of(header.capacity)].push_back(ptr);
     cached_.fetch_add(header.capacity, std::memory_order_relaxed);
@@ -135,6 +138,7 @@ class CachingAllocator final : public Allocator {
     if (!base) return nullptr;
     if (huge) madvise(base, total, MADV_HUGEPAGE);
     new (base) Header{0, capacity};
+    detail::forbid_access(static_cast<char*>(base) + sizeof(Header), total - sizeof(Header));
     return static_cast<char*>(base) + kAlign;
   }
   static void to_system(void* ptr) { std::free(header_of(ptr)); }

@@ -9,6 +9,13 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
+# tests/sanitize preloads the runtime. It maps terabytes of address space, so no process can limit that.
+needs_address_limit = pytest.mark.skipif(
+    "san.so" in os.environ.get("LD_PRELOAD", ""), reason="sanitizers need the address space"
+)
+
 
 def run_python(code: str, timeout: float = 120, **env: str) -> str:
     """Standard output of the script; an assertion with everything it printed where it fails."""

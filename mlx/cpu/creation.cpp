@@ -23,8 +23,8 @@ void arange(const Arange& p, const Arrays&, Arrays& outputs) {
       if constexpr (is_whole<T>) {
         // Unsigned arithmetic wraps, which is what narrow types and downward ranges need.
         using U = std::conditional_t<(sizeof(T) > 4), uint64_t, uint32_t>;
-        const U start = static_cast<U>(static_cast<int64_t>(p.start));
-        const U step = static_cast<U>(static_cast<int64_t>(p.start + p.step)) - start;
+        const U start = static_cast<U>(cast_to<int64_t>(p.start));
+        const U step = static_cast<U>(cast_to<int64_t>(p.start + p.step)) - start;
         for (int64_t i = begin; i < end; ++i) data[i] = static_cast<T>(start + static_cast<U>(i) * step);
       } else {
         for (int64_t i = begin; i < end; ++i) data[i] = cast_to<T>(p.start + static_cast<double>(i) * p.step);

@@ -17,6 +17,9 @@ const char* isa_name(Isa isa) {
 }
 
 bool isa_supported(Isa isa) {
+#ifdef MLX_ISA_SETS  // a build that leaves some out (mlx/CMakeLists.txt)
+  if (std::string(MLX_ISA_SETS).find(std::string(" ") + isa_name(isa) + " ") == std::string::npos) return false;
+#endif
 #ifdef MLX_X86
   __builtin_cpu_init();
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");

@@ -1,4 +1,4 @@
-// Stopping a long evaluation from outside.
+// What an evaluation has to do with the program around it: it can be stopped, and holds no lock of the program's.
 #pragma once
 
 namespace mlx::core {
@@ -9,5 +9,26 @@ using InterruptCheck = void (*)();
 void set_interrupt_check(InterruptCheck check);
 // Calls it, at most every 50 ms per thread.
 void check_interrupt();
+
+// A lock around everything that the program does, as Python has one. Evaluation waits for other threads, and these may
+// need that lock to finish: to answer the interrupt check, or to free what came from Python. `release` gives up the lock
+// and returns what `acquire` takes it back with; null where this thread does not hold it.
+struct OuterLock {
+  void* (*release)();
+  void (*acquire)(void*);
+};
+void set_outer_lock(const OuterLock& lock);
+
+// Holds no outer lock while it lives.
+class WithoutOuterLock {
+ public:
+  WithoutOuterLock();
+  ~WithoutOuterLock();
+  WithoutOuterLock(const WithoutOuterLock&) = delete;
+  WithoutOuterLock& operator=(const WithoutOuterLock&) = delete;
+
+ private:
+  void* held_;
+};
 
 }  // namespace mlx::core

@@ -10,6 +10,10 @@
 namespace mlx::python {
 namespace {
 
+// Operations and transforms evaluate with the GIL held: a[mask] has to count, compile computes constants.
+void* release_gil() { return Py_IsInitialized() && PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
+void acquire_gil(void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }
+
 // Ctrl-C stops an evaluation: its thread holds no GIL, and only the main thread gets signals.
 void answer_signals() {
   if (!core::is_main_thread()) return;
@@ -59,6 +63,7 @@ NB_MODULE(core, m) {
   init_memory(m);
   init_distributed(m);
   core::set_interrupt_check(&answer_signals);
+  core::set_outer_lock({release_gil, acquire_gil});
 }
 
 }  // namespace mlx::python

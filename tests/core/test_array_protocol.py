@@ -170,6 +170,13 @@ class TestCasts:
         assert mx.array([1.9, -1.9]).astype(mx.int32).tolist() == [1, -1]
         assert mx.array([2**40 + 5]).astype(mx.int32).tolist() == [5]
 
+    @pytest.mark.parametrize("name", INTEGERS)
+    def test_python_numbers_convert_as_arrays_do(self, name):
+        values = [1.9, -1.9, 300.0, 3e9, -3e9, 1e20, -1e20, float("inf"), float("nan")]
+        want = mx.array(values).astype(of(name)).tolist()
+        assert mx.array(values, dtype=of(name)).tolist() == want
+        assert [mx.full((), v, dtype=of(name)).item() for v in values] == want
+
 
 class TestPrinting:
     @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import gc
 
 import mlx.core as mx
 import pytest
-from scripts import run_python
+from scripts import needs_address_limit, run_python
 
 MB = 1 << 20
 
@@ -148,6 +148,7 @@ class TestExhaustion:
             """
         )
 
+    @needs_address_limit
     def test_under_a_process_limit(self):
         out = run_python(
             """
@@ -174,6 +175,7 @@ class TestExhaustion:
         )
         assert out.strip() == "ok"
 
+    @needs_address_limit
     def test_failing_in_the_middle_of_a_graph(self):
         """The part that was computed stays, the part that failed can be tried again."""
         run_python(

@@ -143,6 +143,32 @@ class TestThreads:
         assert abs(c.item() - np.exp(np.arange(100) / 100).sum()) < 1e-2 and d.item() == 9900
 
 
+    @pytest.mark.parametrize(
+        "use", ["mx.arange(300)[y[0] > 0]", "mx.compile(lambda x: x + y)(mx.array(1.0))"], ids=["mask", "compile"]
+    )
+    def test_operations_that_evaluate_give_up_the_gil(self, use):
+        """They wait for the main thread, which needs the GIL now and then to look for Ctrl-C."""
+        run_python(
+            f"""
+            import threading, time
+            import mlx.core as mx
+            a = mx.random.normal((300, 300))
+            y = a
+            for _ in range(500):
+                y = mx.tanh(y @ a)
+            def work():
+                time.sleep(0.1)
+                {use}
+            t = threading.Thread(target=work, daemon=True)
+            t.start()
+            mx.eval(y)
+            t.join(20)
+            assert not t.is_alive()
+            """,
+            timeout=120,
+        )
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 class TestFork:
     def test_child_computes(self):

@@ -5,6 +5,8 @@
 #include <new>
 #include <vector>
 
+#include "mlx/graph/poison.h"
+
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -52,6 +54,7 @@ Workspace::Workspace(int64_t bytes) {
     data_ = pieces[best].memory.release();
     cache.kept -= size_;
     pieces.erase(pieces.begin() + static_cast<std::ptrdiff_t>(best));
+    detail::permit_access(data_, wanted);
     return;
   }
   if (!pieces.empty()) {  // too small for today: the largest goes, a larger one comes
@@ -64,6 +67,7 @@ Workspace::Workspace(int64_t bytes) {
   const size_t unit = wanted >= kHugePage ? kHugePage : size_t{4096};
   size_ = (wanted + unit - 1) / unit * unit;
   data_ = allocate(size_, unit);
+  detail::forbid_access(static_cast<char*>(data_) + wanted, size_ - wanted);
 }
 
 Workspace::~Workspace() {
@@ -73,6 +77,7 @@ Workspace::~Workspace() {
   try {
     cache.pieces.push_back({std::move(memory), size_});
     cache.kept += size_;
+    detail::forbid_access(data_, size_);
   } catch (const std::bad_alloc&) {  // freed instead of kept
   }
 }
