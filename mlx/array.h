@@ -26,12 +26,14 @@ class array {
  public:
   // Scalars. Where no dtype is given, C++ doubles become float32.
   template <class T>
-  requires(std::is_arithmetic_v<T> || std::is_same_v<T, float16_t> || std::is_same_v<T, bfloat16_t> ||
-           std::is_same_v<T, complex64_t>) explicit array(T val, Dtype dtype = TypeToDtype<T>());
+    requires(std::is_arithmetic_v<T> || std::is_same_v<T, float16_t> || std::is_same_v<T, bfloat16_t> ||
+             std::is_same_v<T, complex64_t>)
+  explicit array(T val, Dtype dtype = TypeToDtype<T>());
   explicit array(const std::complex<float>& val, Dtype dtype = complex64);
   template <class It>
-  requires(IteratorLike<It>) explicit array(
-      It data, Shape shape, Dtype dtype = TypeToDtype<typename std::iterator_traits<It>::value_type>());
+    requires(IteratorLike<It>)
+  explicit array(It data, Shape shape,
+                 Dtype dtype = TypeToDtype<typename std::iterator_traits<It>::value_type>());
   template <class T>
   explicit array(std::initializer_list<T> data, Dtype dtype = TypeToDtype<T>());
   explicit array(std::initializer_list<float> data);
@@ -238,15 +240,15 @@ size_t elements(const Shape& shape);
 array::Flags flags_of(const Shape& shape, const Strides& strides, size_t data_size);
 
 template <class T>
-requires(std::is_arithmetic_v<T> || std::is_same_v<T, float16_t> || std::is_same_v<T, bfloat16_t> ||
-         std::is_same_v<T, complex64_t>) array::array(T val, Dtype dtype)
-    : array(Shape{}, dtype, nullptr, {}) {
+  requires(std::is_arithmetic_v<T> || std::is_same_v<T, float16_t> || std::is_same_v<T, bfloat16_t> ||
+           std::is_same_v<T, complex64_t>)
+array::array(T val, Dtype dtype) : array(Shape{}, dtype, nullptr, {}) {
   init(&val);
 }
 
 template <class It>
-requires(IteratorLike<It>) array::array(It data, Shape shape, Dtype dtype)
-    : array(std::move(shape), dtype, nullptr, {}) {
+  requires(IteratorLike<It>)
+array::array(It data, Shape shape, Dtype dtype) : array(std::move(shape), dtype, nullptr, {}) {
   init(data);
 }
 

@@ -18,9 +18,9 @@ std::function<std::vector<array>(const std::vector<array>&)> compile(
 std::function<std::vector<array>(const std::vector<array>&)> compile(
     std::vector<array> (*fun)(const std::vector<array>&), bool shapeless = false);
 template <class F>
-requires(!std::is_convertible_v<F, std::function<std::vector<array>(const std::vector<array>&)>> &&
-         std::is_invocable_r_v<array, F, const array&>)
-    std::function<array(const array&)> compile(F&& f, bool shapeless = false) {
+  requires(!std::is_convertible_v<F, std::function<std::vector<array>(const std::vector<array>&)>> &&
+           std::is_invocable_r_v<array, F, const array&>)
+std::function<array(const array&)> compile(F&& f, bool shapeless = false) {
   auto many = compile([f](const std::vector<array>& in) { return std::vector<array>{f(in[0])}; }, shapeless);
   return [many](const array& x) { return many({x})[0]; };
 }

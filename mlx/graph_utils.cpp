@@ -9,8 +9,8 @@
 namespace mlx::core {
 namespace {
 
-// Calls node(array) once for each array without operation and once for each operation (by one of its outputs), inputs
-// first. Iterative: graphs are deep.
+// Calls node(array) once for each array without operation and once for each operation (by one of its
+// outputs), inputs first. Iterative: graphs are deep.
 template <class Node>
 void for_each_node(const std::vector<array>& outputs, Node&& node) {
   struct Frame {
@@ -64,7 +64,8 @@ void print_graph(std::ostream& os, NodeNamer namer, const std::vector<array>& ou
     os << a.primitive().name();
     for (const array& in : a.inputs()) os << " " << namer.get_name(in);
     os << " ->";
-    for (const array& out : a.outputs()) os << " " << namer.get_name(out) << " " << out.shape() << " " << out.dtype();
+    for (const array& out : a.outputs())
+      os << " " << namer.get_name(out) << " " << out.shape() << " " << out.dtype();
     os << "\n";
   });
 }

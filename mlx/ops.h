@@ -17,7 +17,7 @@ namespace mlx::core {
 
 template <class T>
 concept Scalar = std::is_arithmetic_v<T> || std::is_same_v<T, float16_t> || std::is_same_v<T, bfloat16_t> ||
-    std::is_same_v<T, complex64_t>;
+                 std::is_same_v<T, complex64_t>;
 
 array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice s = {});
 array arange(double start, double stop, double step, StreamOrDevice s = {});

@@ -173,8 +173,8 @@ class Pool {
 std::atomic<Pool*> current_pool{nullptr};
 std::mutex pool_mutex;
 
-// A child of fork has none of the parent's threads: it forgets the pool (leaking its memory, since joining threads
-// that do not exist would hang) and builds its own on first use.
+// A child of fork has none of the parent's threads: it forgets the pool (leaking its memory, since joining
+// threads that do not exist would hang) and builds its own on first use.
 void forget_pool() {
   current_pool.store(nullptr);
   new (&pool_mutex) std::mutex;

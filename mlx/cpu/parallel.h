@@ -1,5 +1,6 @@
-// The one thread pool of the CPU backend. Work is given as a fixed number of independent items that is derived from
-// shapes alone, never from the thread count, so that results have the same bits for any number of threads.
+// The one thread pool of the CPU backend. Work is given as a fixed number of independent items that is
+// derived from shapes alone, never from the thread count, so that results have the same bits for any number
+// of threads.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ class ItemFunction {
     requires(!std::is_same_v<std::remove_cvref_t<F>, ItemFunction>)
   ItemFunction(F&& f)
       : object_(const_cast<void*>(static_cast<const void*>(&f))),
-        call_([](void* object, int64_t item) { (*static_cast<std::remove_reference_t<F>*>(object))(item); }) {}
+        call_([](void* object, int64_t item) { (*static_cast<std::remove_reference_t<F>*>(object))(item); }) {
+  }
   void operator()(int64_t item) const { call_(object_, item); }
 
  private:
@@ -24,13 +26,15 @@ class ItemFunction {
   void (*call_)(void*, int64_t);
 };
 
-// Threads that parallel_for uses, the caller included: MLX_NUM_THREADS, or what affinity and the cgroup quota allow.
+// Threads that parallel_for uses, the caller included: MLX_NUM_THREADS, or what affinity and the cgroup quota
+// allow.
 int num_threads();
 
-// Calls f(0) ... f(items - 1), each once, on the pool and the calling thread; returns when all are done. Items are
-// handed out one at a time: make them big enough (20 us or more of work). Runs inline where there is one item or one
-// thread, and when called from inside an item. The first exception thrown by an item is rethrown here; items not yet
-// begun are then skipped. The interrupt check (mlx/graph/interrupt.h) is asked between items.
+// Calls f(0) ... f(items - 1), each once, on the pool and the calling thread; returns when all are done.
+// Items are handed out one at a time: make them big enough (20 us or more of work). Runs inline where there
+// is one item or one thread, and when called from inside an item. The first exception thrown by an item is
+// rethrown here; items not yet begun are then skipped. The interrupt check (mlx/graph/interrupt.h) is asked
+// between items.
 void parallel_for(int64_t items, ItemFunction f);
 
 // Calls f(begin, end) over [0, n) cut into pieces of `grain`: the usual loop over elements or rows.

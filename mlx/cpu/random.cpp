@@ -1,5 +1,5 @@
-// Random bits: word i of the first half and word i of the second half come from one Threefry block whose counter is the two
-// words' positions; with an odd number of words the middle one has a block of its own.
+// Random bits: word i of the first half and word i of the second half come from one Threefry block whose
+// counter is the two words' positions; with an odd number of words the middle one has a block of its own.
 #include <cstring>
 
 #include "mlx/cpu/isa/random.h"

@@ -1,5 +1,5 @@
-// Tells AddressSanitizer which part of a block of memory is in use. It knows the blocks of malloc, but ours are larger
-// than asked for and are kept for the next user.
+// Tells AddressSanitizer which part of a block of memory is in use. It knows the blocks of malloc, but ours
+// are larger than asked for and are kept for the next user.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Random numbers. Everything derives from uniform bits, bits from a key by Threefry-2x32 with 20 rounds (Salmon et al.,
-// "Parallel random numbers: as easy as 1, 2, 3", 2011).
+// Random numbers. Everything derives from uniform bits, bits from a key by Threefry-2x32 with 20 rounds
+// (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
 #include "mlx/ops/random.h"
 
 #include <chrono>
@@ -48,7 +48,8 @@ void check_float(const char* op, Dtype dtype) {
     throw invalid(op, "got ", dtype, ", expected float32, float16 or bfloat16");
 }
 
-// Multiples of 2^-32 in [0, 1), rounded to `dtype`: what would round up to 1 is the largest number below instead.
+// Multiples of 2^-32 in [0, 1), rounded to `dtype`: what would round up to 1 is the largest number below
+// instead.
 array unit_uniform(const Shape& shape, Dtype dtype, const std::optional<array>& key, StreamOrDevice s) {
   check_float("uniform", dtype);
   const float below_one = dtype == float16 ? 0x1.ffcp-1f : dtype == bfloat16 ? 0x1.fep-1f : 0x1.fffffep-1f;
@@ -97,7 +98,8 @@ array bits(const Shape& shape, int width, const std::optional<array>& key_, Stre
   const array key = key_or_next(key_);
   if (key.dtype() != uint32) throw invalid("bits", "got a key of ", key.dtype(), ", expected uint32");
   if (key.shape() != Shape{2}) throw invalid("bits", "got a key of shape ", key.shape(), ", expected (2)");
-  if (width != 1 && width != 2 && width != 4) throw invalid("bits", "got a width of ", width, " bytes, expected 1, 2 or 4");
+  if (width != 1 && width != 2 && width != 4)
+    throw invalid("bits", "got a width of ", width, " bytes, expected 1, 2 or 4");
   return make<RandomBits>(shape, width == 4 ? uint32 : width == 2 ? uint16 : uint8, s, {key}, shape, width);
 }
 
@@ -107,12 +109,13 @@ std::pair<array, array> split(const array& key, StreamOrDevice s) {
   return {squeeze(slice(both, {0, 0}, {1, 2}, s), 0, s), squeeze(slice(both, {1, 0}, {2, 2}, s), 0, s)};
 }
 
-array uniform(const array& low, const array& high, const Shape& shape, Dtype dtype, const std::optional<array>& key,
-              StreamOrDevice s) {
+array uniform(const array& low, const array& high, const Shape& shape, Dtype dtype,
+              const std::optional<array>& key, StreamOrDevice s) {
   check_float("uniform", dtype);
   const array lo = astype(low, dtype, s), hi = astype(high, dtype, s);
   if (broadcast_shapes(broadcast_shapes(lo.shape(), hi.shape()), shape) != shape)
-    throw invalid("uniform", "bounds of shapes ", lo.shape(), " and ", hi.shape(), " do not broadcast to ", shape);
+    throw invalid("uniform", "bounds of shapes ", lo.shape(), " and ", hi.shape(), " do not broadcast to ",
+                  shape);
   return add(multiply(subtract(hi, lo, s), unit_uniform(shape, dtype, key, s), s), lo, s);
 }
 array uniform(const Shape& shape, Dtype dtype, const std::optional<array>& key, StreamOrDevice s) {
@@ -122,8 +125,8 @@ array uniform(const Shape& shape, const std::optional<array>& key, StreamOrDevic
   return unit_uniform(shape, float32, key, s);
 }
 
-array normal(const Shape& shape, Dtype dtype, const std::optional<array>& loc, const std::optional<array>& scale,
-             const std::optional<array>& key, StreamOrDevice s) {
+array normal(const Shape& shape, Dtype dtype, const std::optional<array>& loc,
+             const std::optional<array>& scale, const std::optional<array>& key, StreamOrDevice s) {
   if (dtype == complex64) {  // real and imaginary part with half the variance each
     Shape pairs = shape;
     pairs.push_back(2);
@@ -134,15 +137,16 @@ array normal(const Shape& shape, Dtype dtype, const std::optional<array>& loc, c
   }
   check_float("normal", dtype);
   // float32 inside: the tails of a half-precision uniform would be cut off.
-  array z = astype(multiply(array(kSqrt2), erfinv(symmetric_uniform(shape, float32, key, s), s), s), dtype, s);
+  array z =
+      astype(multiply(array(kSqrt2), erfinv(symmetric_uniform(shape, float32, key, s), s), s), dtype, s);
   if (scale) z = multiply(astype(*scale, dtype, s), z, s);
   if (loc) z = add(astype(*loc, dtype, s), z, s);
   if (z.shape() != shape)
     throw invalid("normal", "loc and scale broadcast to ", z.shape(), ", expected ", shape);
   return z;
 }
-array normal(const Shape& shape, Dtype dtype, const float loc, const float scale, const std::optional<array>& key,
-             StreamOrDevice s) {
+array normal(const Shape& shape, Dtype dtype, const float loc, const float scale,
+             const std::optional<array>& key, StreamOrDevice s) {
   const auto unless = [&](float value, float neutral) {
     return value == neutral ? std::nullopt : std::optional(array(value, dtype));
   };
@@ -159,8 +163,8 @@ array normal(const Shape& shape, const std::optional<array>& key, StreamOrDevice
   return normal(shape, float32, 0.0f, 1.0f, key, s);
 }
 
-array randint(const array& low, const array& high, const Shape& shape, Dtype dtype, const std::optional<array>& key,
-              StreamOrDevice s) {
+array randint(const array& low, const array& high, const Shape& shape, Dtype dtype,
+              const std::optional<array>& key, StreamOrDevice s) {
   if (!issubdtype(dtype, integer) && dtype != bool_)
     throw invalid("randint", "got ", dtype, ", expected an integer dtype or bool");
   const array x = astype(floor(uniform(low, high, shape, float32, key, s), s), dtype, s);
@@ -171,7 +175,8 @@ array randint(const array& low, const array& high, const Shape& shape, Dtype dty
 }
 
 array bernoulli(const array& p, const Shape& shape, const std::optional<array>& key, StreamOrDevice s) {
-  if (!issubdtype(p.dtype(), floating)) throw invalid("bernoulli", "got p of ", p.dtype(), ", expected a float dtype");
+  if (!issubdtype(p.dtype(), floating))
+    throw invalid("bernoulli", "got p of ", p.dtype(), ", expected a float dtype");
   if (broadcast_shapes(p.shape(), shape) != shape)
     throw invalid("bernoulli", "p of shape ", p.shape(), " does not broadcast to ", shape);
   return less(uniform(shape, float32, key, s), p, s);
@@ -229,7 +234,8 @@ array categorical(const array& logits, int axis_, const Shape& shape, const std:
   noise_shape.insert(noise_shape.end() + (from_end + 1), logits.shape(axis));
   return categorical_of(logits, from_end, noise_shape, key, s);
 }
-array categorical(const array& logits, int axis_, int num_samples, const std::optional<array>& key, StreamOrDevice s) {
+array categorical(const array& logits, int axis_, int num_samples, const std::optional<array>& key,
+                  StreamOrDevice s) {
   const int axis = checked_axis("categorical", axis_, logits.shape());
   Shape noise_shape = logits.shape();
   noise_shape.push_back(num_samples);
@@ -268,8 +274,8 @@ array multivariate_normal(const array& mean, const array& cov, const Shape& shap
   return add(x, astype(mean, float32, s), s);
 }
 
-array laplace(const Shape& shape, Dtype dtype, const float loc, const float scale, const std::optional<array>& key,
-              StreamOrDevice s) {
+array laplace(const Shape& shape, Dtype dtype, const float loc, const float scale,
+              const std::optional<array>& key, StreamOrDevice s) {
   check_float("laplace", dtype);
   const array u = symmetric_uniform(shape, float32, key, s);
   array x = multiply(sign(u, s), log1p(negative(abs(u, s), s), s), s);

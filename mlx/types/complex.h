@@ -37,8 +37,9 @@ inline bool operator==(const complex64_t& a, const complex64_t& b) {
   return a.real() == b.real() && a.imag() == b.imag();
 }
 
-// A real number as an integer, as astype does it, also where the language leaves the conversion undefined: truncated; nan
-// gives 0; 32- and 64-bit integers saturate (unsigned ones wrap negative values), narrower ones take the low bits of int32.
+// A real number as an integer, as astype does it, also where the language leaves the conversion undefined:
+// truncated; nan gives 0; 32- and 64-bit integers saturate (unsigned ones wrap negative values), narrower
+// ones take the low bits of int32.
 template <class To>
 constexpr To truncated(double x) {
   using Signed = std::conditional_t<sizeof(To) == 8, int64_t, int32_t>;

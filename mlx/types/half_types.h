@@ -1,5 +1,6 @@
-// IEEE binary16 and bfloat16 as storage types: arithmetic goes through float, results are rounded to nearest even.
-// Kernels have vector conversions of their own (mlx/cpu/isa); these serve constructors, items and scalars.
+// IEEE binary16 and bfloat16 as storage types: arithmetic goes through float, results are rounded to nearest
+// even. Kernels have vector conversions of their own (mlx/cpu/isa); these serve constructors, items and
+// scalars.
 #pragma once
 
 #include <bit>
@@ -46,7 +47,7 @@ struct float16_t {
     const uint32_t magnitude = u & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu);
     if (magnitude >= 0x477ff000u) return sign | 0x7c00u;  // 65520 and above round to infinity
-    if (magnitude < 0x38800000u) {                        // below 2^-14: the float adder rounds to multiples of 2^-24
+    if (magnitude < 0x38800000u) {  // below 2^-14: the float adder rounds to multiples of 2^-24
       const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
       return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u));
     }

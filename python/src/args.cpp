@@ -50,8 +50,8 @@ namespace {
 
 int narrow(int64_t value, Where where) {
   if (value > std::numeric_limits<int>::max() || value < std::numeric_limits<int>::min()) {
-    const std::string text = std::string("[") + where.function + "] argument '" + where.argument + "': " +
-                             std::to_string(value) + " does not fit into 32 bits";
+    const std::string text = std::string("[") + where.function + "] argument '" + where.argument +
+                             "': " + std::to_string(value) + " does not fit into 32 bits";
     PyErr_SetString(PyExc_OverflowError, text.c_str());
     throw nb::python_error();
   }
@@ -75,7 +75,8 @@ void each_int(nb::handle h, Where where, const char* expected, F&& f) {
   } else if (PySequence_Check(h.ptr()) && !PyUnicode_Check(h.ptr()) && !PyBytes_Check(h.ptr())) {
     nb::object items = nb::steal(PySequence_Tuple(h.ptr()));
     if (!items) throw nb::python_error();
-    for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(items.ptr()); i < n; ++i) one(PyTuple_GET_ITEM(items.ptr(), i));
+    for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(items.ptr()); i < n; ++i)
+      one(PyTuple_GET_ITEM(items.ptr(), i));
   } else {
     bad_type(where, expected, h);
   }
@@ -104,7 +105,8 @@ Shape to_shape(nb::handle h, Where where) {
 std::optional<std::vector<int>> to_axes(nb::handle h, const char* function, int position) {
   if (h.is_none()) return std::nullopt;
   std::vector<int> out;
-  each_int(h, {function, "axis", position}, "None, int or a sequence of ints", [&](int i) { out.push_back(i); });
+  each_int(h, {function, "axis", position}, "None, int or a sequence of ints",
+           [&](int i) { out.push_back(i); });
   return out;
 }
 
@@ -113,8 +115,9 @@ std::vector<int> to_ints_n(nb::handle h, size_t n, Where where) {
   if (is_int(h)) out.resize(n, out[0]);
   if (out.size() == 1 && n > 1) out.resize(n, out[0]);
   if (out.size() != n)
-    throw std::invalid_argument(std::string("[") + where.function + "] argument '" + where.argument + "' takes 1 or " +
-                                std::to_string(n) + " values, but " + std::to_string(out.size()) + " were given");
+    throw std::invalid_argument(std::string("[") + where.function + "] argument '" + where.argument +
+                                "' takes 1 or " + std::to_string(n) + " values, but " +
+                                std::to_string(out.size()) + " were given");
   return out;
 }
 
@@ -181,8 +184,9 @@ Arrays to_arrays(nb::handle h, Where where) {
     } else if (std::optional<array> like = from_array_like(item)) {
       out.push_back(std::move(*like));
     } else {
-      const std::string text = std::string(where.function) + "(): element " + std::to_string(i) + " of argument '" +
-                               where.argument + "' must be array, not " + Py_TYPE(item.ptr())->tp_name;
+      const std::string text = std::string(where.function) + "(): element " + std::to_string(i) +
+                               " of argument '" + where.argument + "' must be array, not " +
+                               Py_TYPE(item.ptr())->tp_name;
       throw nb::type_error(text.c_str());
     }
   }
@@ -217,15 +221,32 @@ void set_python_error() noexcept {
   } catch (const nb::builtin_exception& e) {
     PyObject* type = PyExc_RuntimeError;
     switch (e.type()) {
-      case nb::exception_type::type_error: type = PyExc_TypeError; break;
-      case nb::exception_type::value_error: type = PyExc_ValueError; break;
-      case nb::exception_type::index_error: type = PyExc_IndexError; break;
-      case nb::exception_type::key_error: type = PyExc_KeyError; break;
-      case nb::exception_type::attribute_error: type = PyExc_AttributeError; break;
-      case nb::exception_type::buffer_error: type = PyExc_BufferError; break;
-      case nb::exception_type::import_error: type = PyExc_ImportError; break;
-      case nb::exception_type::stop_iteration: type = PyExc_StopIteration; break;
-      default: break;
+      case nb::exception_type::type_error:
+        type = PyExc_TypeError;
+        break;
+      case nb::exception_type::value_error:
+        type = PyExc_ValueError;
+        break;
+      case nb::exception_type::index_error:
+        type = PyExc_IndexError;
+        break;
+      case nb::exception_type::key_error:
+        type = PyExc_KeyError;
+        break;
+      case nb::exception_type::attribute_error:
+        type = PyExc_AttributeError;
+        break;
+      case nb::exception_type::buffer_error:
+        type = PyExc_BufferError;
+        break;
+      case nb::exception_type::import_error:
+        type = PyExc_ImportError;
+        break;
+      case nb::exception_type::stop_iteration:
+        type = PyExc_StopIteration;
+        break;
+      default:
+        break;
     }
     PyErr_SetString(type, e.what());
   } catch (const std::bad_alloc& e) {

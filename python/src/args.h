@@ -1,5 +1,5 @@
-// Arguments of bound functions: conversion from Python objects, and errors that say which argument of which function
-// was wrong.
+// Arguments of bound functions: conversion from Python objects, and errors that say which argument of which
+// function was wrong.
 #pragma once
 
 #include <optional>
@@ -20,7 +20,8 @@ struct Where {
 // "exp(): argument 'a' (position 1) must be array, not str"
 [[noreturn]] void bad_type(Where where, const char* expected, nb::handle got);
 
-// An array argument: the caller's own array, or one made from a scalar, a NumPy array or an array-like object.
+// An array argument: the caller's own array, or one made from a scalar, a NumPy array or an array-like
+// object.
 class ArrayArg {
  public:
   explicit ArrayArg(const array& a) : array_(&a) {}
@@ -33,7 +34,8 @@ class ArrayArg {
   std::optional<array> own_;
 };
 ArrayArg to_array(nb::handle h, Where where);
-// The two operands of a binary operation: a Python scalar takes the other's dtype where that can hold its kind.
+// The two operands of a binary operation: a Python scalar takes the other's dtype where that can hold its
+// kind.
 std::pair<ArrayArg, ArrayArg> to_operands(nb::handle a, nb::handle b, const char* function);
 std::optional<array> to_optional_array(nb::handle h, Where where);
 // A list or tuple of arrays.

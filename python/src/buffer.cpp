@@ -14,7 +14,8 @@ struct Element {
   Dtype dtype = core::float32;
 };
 
-// The dtype of a PEP 3118 format of one native element; nothing for records, text, objects and foreign byte orders.
+// The dtype of a PEP 3118 format of one native element; nothing for records, text, objects and foreign byte
+// orders.
 std::optional<Element> element_of(const char* format, Py_ssize_t itemsize, bool keep_double) {
   std::string_view f = format ? format : "B";
   if (!f.empty() && (f[0] == '@' || f[0] == '=' || f[0] == '<')) f.remove_prefix(1);
@@ -24,25 +25,44 @@ std::optional<Element> element_of(const char* format, Py_ssize_t itemsize, bool 
   if (f.size() != 1) return std::nullopt;
   auto sized = [&](Dtype one, Dtype two, Dtype four, Dtype eight) -> std::optional<Element> {
     switch (itemsize) {
-      case 1: return Element{Element::same, one};
-      case 2: return Element{Element::same, two};
-      case 4: return Element{Element::same, four};
-      case 8: return Element{Element::same, eight};
-      default: return std::nullopt;
+      case 1:
+        return Element{Element::same, one};
+      case 2:
+        return Element{Element::same, two};
+      case 4:
+        return Element{Element::same, four};
+      case 8:
+        return Element{Element::same, eight};
+      default:
+        return std::nullopt;
     }
   };
   switch (f[0]) {
-    case '?': return Element{Element::same, core::bool_};
-    case 'b': case 'h': case 'i': case 'l': case 'q': case 'n':
+    case '?':
+      return Element{Element::same, core::bool_};
+    case 'b':
+    case 'h':
+    case 'i':
+    case 'l':
+    case 'q':
+    case 'n':
       return sized(core::int8, core::int16, core::int32, core::int64);
-    case 'B': case 'H': case 'I': case 'L': case 'Q': case 'N':
+    case 'B':
+    case 'H':
+    case 'I':
+    case 'L':
+    case 'Q':
+    case 'N':
       return sized(core::uint8, core::uint16, core::uint32, core::uint64);
-    case 'e': return Element{Element::same, core::float16};
-    case 'f': return Element{Element::same, core::float32};
+    case 'e':
+      return Element{Element::same, core::float16};
+    case 'f':
+      return Element{Element::same, core::float32};
     case 'd':
       if (keep_double) return Element{Element::same, core::float64};
       return Element{Element::from_double, core::float32};
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -61,7 +81,8 @@ Out* copy_strided(const Py_buffer& b, int dim, const char* in, Out* out, Move&& 
     move(out, in);
     return out + 1;
   }
-  for (Py_ssize_t i = 0; i < b.shape[dim]; ++i, in += b.strides[dim]) out = copy_strided(b, dim + 1, in, out, move);
+  for (Py_ssize_t i = 0; i < b.shape[dim]; ++i, in += b.strides[dim])
+    out = copy_strided(b, dim + 1, in, out, move);
   return out;
 }
 
@@ -81,10 +102,14 @@ void copy_same(const Py_buffer& b, void* out) {
     return;
   }
   switch (b.itemsize) {
-    case 1: return copy_items<1>(b, out);
-    case 2: return copy_items<2>(b, out);
-    case 4: return copy_items<4>(b, out);
-    default: return copy_items<8>(b, out);
+    case 1:
+      return copy_items<1>(b, out);
+    case 2:
+      return copy_items<2>(b, out);
+    case 4:
+      return copy_items<4>(b, out);
+    default:
+      return copy_items<8>(b, out);
   }
 }
 
@@ -100,20 +125,34 @@ void copy_converted(const Py_buffer& b, To* out) {
 
 const char* format_of(Dtype d) {
   switch (d.val()) {
-    case Dtype::Val::bool_: return "?";
-    case Dtype::Val::uint8: return "B";
-    case Dtype::Val::uint16: return "H";
-    case Dtype::Val::uint32: return "I";
-    case Dtype::Val::uint64: return "Q";
-    case Dtype::Val::int8: return "b";
-    case Dtype::Val::int16: return "h";
-    case Dtype::Val::int32: return "i";
-    case Dtype::Val::int64: return "q";
-    case Dtype::Val::float16: return "e";
-    case Dtype::Val::float32: return "f";
-    case Dtype::Val::float64: return "d";
-    case Dtype::Val::complex64: return "Zf";
-    default: return nullptr;
+    case Dtype::Val::bool_:
+      return "?";
+    case Dtype::Val::uint8:
+      return "B";
+    case Dtype::Val::uint16:
+      return "H";
+    case Dtype::Val::uint32:
+      return "I";
+    case Dtype::Val::uint64:
+      return "Q";
+    case Dtype::Val::int8:
+      return "b";
+    case Dtype::Val::int16:
+      return "h";
+    case Dtype::Val::int32:
+      return "i";
+    case Dtype::Val::int64:
+      return "q";
+    case Dtype::Val::float16:
+      return "e";
+    case Dtype::Val::float32:
+      return "f";
+    case Dtype::Val::float64:
+      return "d";
+    case Dtype::Val::complex64:
+      return "Zf";
+    default:
+      return nullptr;
   }
 }
 
@@ -150,9 +189,15 @@ std::optional<array> from_buffer(nb::handle h, bool share, bool keep_double) {
   array out(std::move(shape), element->dtype, nullptr, {});
   out.set_data(core::allocator::malloc(out.nbytes()));
   switch (element->kind) {
-    case Element::same: copy_same(b, out.data<void>()); break;
-    case Element::from_double: copy_converted<double>(b, out.data<float>()); break;
-    case Element::from_complex128: copy_converted<std::complex<double>>(b, out.data<std::complex<float>>()); break;
+    case Element::same:
+      copy_same(b, out.data<void>());
+      break;
+    case Element::from_double:
+      copy_converted<double>(b, out.data<float>());
+      break;
+    case Element::from_complex128:
+      copy_converted<std::complex<double>>(b, out.data<std::complex<float>>());
+      break;
   }
   out.set_status(array::Status::available);
   return out;
@@ -164,7 +209,8 @@ int export_buffer(PyObject* self, Py_buffer* view, int flags) {
     array* a = as_array(self);
     if (!a) throw nb::buffer_error("the array is not initialised");
     if (a->dtype() == core::bfloat16 && (flags & PyBUF_FORMAT))
-      throw nb::buffer_error("bfloat16 has no buffer format; convert with astype, or view the bits as uint16");
+      throw nb::buffer_error(
+          "bfloat16 has no buffer format; convert with astype, or view the bits as uint16");
     eval_released(*a);
     array b = *a;
     if (!b.flags().row_contiguous && (flags & PyBUF_STRIDES) != PyBUF_STRIDES) {
@@ -205,8 +251,9 @@ nb::object to_numpy(nb::handle self, nb::handle dtype, nb::handle copy) {
   nb::object source = nb::borrow(self);
   if (a->dtype() == core::bfloat16) {
     if (!copy.is_none() && !nb::cast<bool>(copy))
-      throw std::invalid_argument("[array.__array__] bfloat16 has no NumPy dtype: it is converted to float32, which "
-                                  "needs a copy");
+      throw std::invalid_argument(
+          "[array.__array__] bfloat16 has no NumPy dtype: it is converted to float32, which "
+          "needs a copy");
     source = wrap(core::astype(*a, core::float32));
   }
   // Not the array itself: NumPy swallows the error of a buffer that cannot be given and calls this function

@@ -56,7 +56,8 @@ void init_callable(nb::module_& m) {
                           "A function that a transform made from another, which is its ``__wrapped__``.")
       .def_prop_ro("__wrapped__", [](const Transformed& t) { return t.fun; })
       // Called for what this class has not: __name__, and whatever the function's author attached to it.
-      .def("__getattr__", [](const Transformed& t, nb::handle name) { return nb::object(nb::getattr(t.fun, name)); });
+      .def("__getattr__",
+           [](const Transformed& t, nb::handle name) { return nb::object(nb::getattr(t.fun, name)); });
 }
 
 }  // namespace mlx::python

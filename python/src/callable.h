@@ -1,5 +1,5 @@
-// The callables that transforms return: they hold the user's function, look like it (name, doc, signature) and take part
-// in garbage collection, as a model often holds a transformed function that holds the model.
+// The callables that transforms return: they hold the user's function, look like it (name, doc, signature)
+// and take part in garbage collection, as a model often holds a transformed function that holds the model.
 #pragma once
 
 #include <functional>
@@ -9,8 +9,8 @@
 namespace mlx::python {
 
 struct Transformed {
-  nb::object fun;                 // what is transformed
-  nb::object held[2];             // further objects that `call` needs
+  nb::object fun;      // what is transformed
+  nb::object held[2];  // further objects that `call` needs
   // Gets this object, a tuple and a dict (or null).
   std::function<nb::object(Transformed&, nb::handle args, nb::handle kwargs)> call;
 };

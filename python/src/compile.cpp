@@ -1,4 +1,5 @@
-// compile: a Python function's trace is keyed by its arguments' structure and constants, and by the state it uses.
+// compile: a Python function's trace is keyed by its arguments' structure and constants, and by the state it
+// uses.
 #include "mlx/compile.h"
 
 #include "python/src/args.h"
@@ -116,11 +117,12 @@ nb::object compile(nb::object fun, nb::object inputs, nb::object outputs, bool s
 }  // namespace
 
 void init_compile(nb::module_& m) {
-  m.def("compile", compile, "fun"_a, "inputs"_a.none() = nb::none(), "outputs"_a.none() = nb::none(),
-        "shapeless"_a = false,
-        nb::sig("def compile(fun: Callable[P, R], inputs: object | None = None, outputs: object | None = None, "
-                "shapeless: bool = False) -> Callable[P, R]"),
-        R"(A function that runs ``fun`` once for each kind of arguments and replays its simplified graph afterwards.
+  m.def(
+      "compile", compile, "fun"_a, "inputs"_a.none() = nb::none(), "outputs"_a.none() = nb::none(),
+      "shapeless"_a = false,
+      nb::sig("def compile(fun: Callable[P, R], inputs: object | None = None, outputs: object | None = None, "
+              "shapeless: bool = False) -> Callable[P, R]"),
+      R"(A function that runs ``fun`` once for each kind of arguments and replays its simplified graph afterwards.
 
 A new trace is made for new shapes, dtypes, structures, or values of arguments that are no arrays. Arrays that ``fun``
 uses besides its arguments are constants of the trace, unless they are declared.
@@ -133,7 +135,8 @@ Args:
 Raises:
   ValueError: an argument is of a type that cannot be part of a trace's key, or an array is evaluated while tracing.)");
   m.def("disable_compile", &core::disable_compile,
-        "Makes compiled functions run as they are written, as the environment variable MLX_DISABLE_COMPILE does.");
+        "Makes compiled functions run as they are written, as the environment variable MLX_DISABLE_COMPILE "
+        "does.");
   m.def("enable_compile", &core::enable_compile,
         "Undoes :func:`disable_compile`, and the environment variable MLX_DISABLE_COMPILE.");
 }

@@ -31,7 +31,8 @@ Kind kind_of(PyObject* o) {
   if (starts("complex") || starts("clongdouble")) return Kind::complex;
   if (starts("float") || starts("half") || starts("double") || starts("single") || starts("longdouble"))
     return Kind::real;
-  if (starts("int") || starts("uint") || starts("long") || starts("ulong") || starts("short") || starts("byte"))
+  if (starts("int") || starts("uint") || starts("long") || starts("ulong") || starts("short") ||
+      starts("byte"))
     return Kind::integer;
   return Kind::none;
 }
@@ -53,7 +54,8 @@ Int read_int(PyObject* o) {
   if (!overflow) return {value, false};
   if (overflow > 0) {
     const unsigned long long big = PyLong_AsUnsignedLongLong(o);
-    if (!(big == static_cast<unsigned long long>(-1) && PyErr_Occurred())) return {static_cast<int64_t>(big), true};
+    if (!(big == static_cast<unsigned long long>(-1) && PyErr_Occurred()))
+      return {static_cast<int64_t>(big), true};
     PyErr_Clear();
   }
   PyErr_SetString(PyExc_OverflowError, "[array] the int is too large: integers have at most 64 bits");
@@ -108,33 +110,41 @@ bool is_scalar(PyObject* o) { return kind_of(o) != Kind::none; }
 
 std::optional<array> from_scalar(PyObject* o) {
   switch (kind_of(o)) {
-    case Kind::boolean: return array(read_bool(o));
+    case Kind::boolean:
+      return array(read_bool(o));
     case Kind::integer: {
       const Int i = read_int(o);
       return int_array(i, int_dtype(i));
     }
-    case Kind::real: return array(read_double(o), core::float32);
-    case Kind::complex: return array(read_complex(o));
-    default: return std::nullopt;
+    case Kind::real:
+      return array(read_double(o), core::float32);
+    case Kind::complex:
+      return array(read_complex(o));
+    default:
+      return std::nullopt;
   }
 }
 
 std::optional<array> from_scalar(PyObject* o, Dtype like) {
   switch (kind_of(o)) {
-    case Kind::boolean: return array(read_bool(o), like);
+    case Kind::boolean:
+      return array(read_bool(o), like);
     case Kind::integer: {
       const Int i = read_int(o);
       if (like == core::bool_) return int_array(i, int_dtype(i));
       if (!fits(i, like)) {
         const std::string value = nb::str(nb::handle(o)).c_str();
-        throw std::invalid_argument("the int " + value + " is outside the range of " + core::dtype_name(like) +
-                                    ", the dtype of the array that it meets");
+        throw std::invalid_argument("the int " + value + " is outside the range of " +
+                                    core::dtype_name(like) + ", the dtype of the array that it meets");
       }
       return int_array(i, like);
     }
-    case Kind::real: return array(read_double(o), core::promote_to_float(like));
-    case Kind::complex: return array(read_complex(o));
-    default: return std::nullopt;
+    case Kind::real:
+      return array(read_double(o), core::promote_to_float(like));
+    case Kind::complex:
+      return array(read_complex(o));
+    default:
+      return std::nullopt;
   }
 }
 
@@ -170,31 +180,38 @@ std::optional<array> from_array_like(nb::handle h, bool keep_double) {
 array make_array(nb::handle value, std::optional<Dtype> dtype, const char* function) {
   PyObject* o = value.ptr();
   if (const array* a = as_array(o)) return dtype ? core::astype(*a, *dtype) : array(*a);
-  if (const Kind kind = kind_of(o); kind != Kind::none && !(kind != Kind::boolean && is_numpy_scalar(o) && !dtype)) {
+  if (const Kind kind = kind_of(o);
+      kind != Kind::none && !(kind != Kind::boolean && is_numpy_scalar(o) && !dtype)) {
     if (!dtype) return *from_scalar(o);
     switch (kind) {
-      case Kind::boolean: return array(read_bool(o), *dtype);
-      case Kind::integer: return int_array(read_int(o), *dtype);
-      case Kind::real: return array(read_double(o), *dtype);
-      default: return array(read_complex(o), *dtype);
+      case Kind::boolean:
+        return array(read_bool(o), *dtype);
+      case Kind::integer:
+        return int_array(read_int(o), *dtype);
+      case Kind::real:
+        return array(read_double(o), *dtype);
+      default:
+        return array(read_complex(o), *dtype);
     }
   }
   if (PyList_Check(o) || PyTuple_Check(o)) return from_sequence(value, dtype, function);
-  if (std::optional<array> a = from_array_like(value, dtype.has_value())) return dtype ? core::astype(*a, *dtype) : *a;
+  if (std::optional<array> a = from_array_like(value, dtype.has_value()))
+    return dtype ? core::astype(*a, *dtype) : *a;
   if (std::optional<array> a = from_scalar(o)) return dtype ? core::astype(*a, *dtype) : *a;
   bad_type({function, "val", 1}, "a number, a list or tuple of them, or an array", value);
 }
 
-// ---- nested sequences -----------------------------------------------------------------------------------------
+// ---- nested sequences
+// -----------------------------------------------------------------------------------------
 
 namespace {
 
 struct Scan {
   Shape shape;
-  Kind kind = Kind::none;     // the largest seen
-  bool wide = false;          // an int outside of int32
-  bool huge = false;          // an int outside of int64
-  bool arrays = false;        // an array or array-like among the elements
+  Kind kind = Kind::none;  // the largest seen
+  bool wide = false;       // an int outside of int32
+  bool huge = false;       // an int outside of int64
+  bool arrays = false;     // an array or array-like among the elements
   size_t depth_of_scalars = 0;
   const char* function;
 };
@@ -206,8 +223,9 @@ PyObject* item(PyObject* o, Py_ssize_t i) {
 bool is_nest(PyObject* o) { return PyList_Check(o) || PyTuple_Check(o); }
 
 [[noreturn]] void ragged(const Scan& scan, size_t depth, Py_ssize_t got, ShapeElem want) {
-  throw std::invalid_argument(std::string("[") + scan.function + "] the lists at depth " + std::to_string(depth) +
-                              " differ in length: " + std::to_string(got) + " beside " + std::to_string(want));
+  throw std::invalid_argument(std::string("[") + scan.function + "] the lists at depth " +
+                              std::to_string(depth) + " differ in length: " + std::to_string(got) +
+                              " beside " + std::to_string(want));
 }
 
 // Finds shape and kind. Elements that are arrays end the fast way: they are stacked instead.
@@ -215,8 +233,8 @@ void scan_level(PyObject* o, size_t depth, Scan& scan) {
   const Py_ssize_t n = length(o);
   if (depth == scan.shape.size()) {
     if (depth > 0 && scan.kind != Kind::none && depth >= scan.depth_of_scalars)
-      throw std::invalid_argument(std::string("[") + scan.function + "] a list stands beside numbers at depth " +
-                                  std::to_string(depth));
+      throw std::invalid_argument(std::string("[") + scan.function +
+                                  "] a list stands beside numbers at depth " + std::to_string(depth));
     if (depth > 64) throw std::invalid_argument(std::string("[") + scan.function + "] lists nest too deeply");
     scan.shape.push_back(core::safe_cast(n, scan.function));
   } else if (scan.shape[depth] != n) {
@@ -227,19 +245,21 @@ void scan_level(PyObject* o, size_t depth, Scan& scan) {
     const Kind kind = kind_of(e);
     if (kind != Kind::none) {
       if (scan.shape.size() > depth + 1)
-        throw std::invalid_argument(std::string("[") + scan.function + "] a number stands beside a list at depth " +
-                                    std::to_string(depth + 1));
+        throw std::invalid_argument(std::string("[") + scan.function +
+                                    "] a number stands beside a list at depth " + std::to_string(depth + 1));
       scan.depth_of_scalars = depth + 1;
       if (kind > scan.kind) scan.kind = kind;
       if (kind == Kind::integer) {
         const Int v = read_int(e);
-        if (v.is_unsigned) scan.huge = true;
-        else if (int_dtype(v) == core::int64) scan.wide = true;
+        if (v.is_unsigned)
+          scan.huge = true;
+        else if (int_dtype(v) == core::int64)
+          scan.wide = true;
       }
     } else if (is_nest(e)) {
       if (scan.depth_of_scalars == depth + 1)
-        throw std::invalid_argument(std::string("[") + scan.function + "] a list stands beside a number at depth " +
-                                    std::to_string(depth + 1));
+        throw std::invalid_argument(std::string("[") + scan.function +
+                                    "] a list stands beside a number at depth " + std::to_string(depth + 1));
       scan_level(e, depth + 1, scan);
     } else {
       scan.arrays = true;
@@ -250,17 +270,21 @@ void scan_level(PyObject* o, size_t depth, Scan& scan) {
 template <class T>
 T read_as(PyObject* o) {
   if constexpr (std::is_same_v<T, complex64_t>) {
-    return PyFloat_CheckExact(o) ? complex64_t(static_cast<float>(PyFloat_AS_DOUBLE(o)), 0.0f) : read_complex(o);
+    return PyFloat_CheckExact(o) ? complex64_t(static_cast<float>(PyFloat_AS_DOUBLE(o)), 0.0f)
+                                 : read_complex(o);
   } else {
     if (PyFloat_CheckExact(o)) return core::cast_to<T>(PyFloat_AS_DOUBLE(o));
     switch (kind_of(o)) {
-      case Kind::boolean: return core::cast_to<T>(read_bool(o));
+      case Kind::boolean:
+        return core::cast_to<T>(read_bool(o));
       case Kind::integer: {
         const Int i = read_int(o);
         return i.is_unsigned ? core::cast_to<T>(static_cast<uint64_t>(i.value)) : core::cast_to<T>(i.value);
       }
-      case Kind::real: return core::cast_to<T>(read_double(o));
-      default: return core::cast_to<T>(read_complex(o));
+      case Kind::real:
+        return core::cast_to<T>(read_double(o));
+      default:
+        return core::cast_to<T>(read_complex(o));
     }
   }
 }
@@ -315,7 +339,8 @@ array from_sequence(nb::handle value, std::optional<Dtype> dtype, const char* fu
   return out;
 }
 
-// ---- arrays to Python values --------------------------------------------------------------------------------
+// ---- arrays to Python values
+// --------------------------------------------------------------------------------
 
 void eval_released(array& a) {
   if (a.status() == array::Status::available) return;
@@ -340,7 +365,8 @@ PyObject* python_value(T v) {
     if constexpr (std::is_signed_v<T>) return PyLong_FromLongLong(v);
     return PyLong_FromUnsignedLongLong(v);
   } else {
-    return PyFloat_FromDouble(static_cast<double>(static_cast<std::conditional_t<sizeof(T) == 8, T, float>>(v)));
+    return PyFloat_FromDouble(
+        static_cast<double>(static_cast<std::conditional_t<sizeof(T) == 8, T, float>>(v)));
   }
 }
 
@@ -363,8 +389,10 @@ nb::object to_scalar(array& a) {
                                 std::to_string(a.size()));
   eval_released(a);
   switch (a.dtype().val()) {
-    case Dtype::Val::float32: return nb::steal(PyFloat_FromDouble(*a.data<float>()));
-    default: return core::dispatch_all(a.dtype(), [&]<class T>() { return nb::steal(python_value(*a.data<T>())); });
+    case Dtype::Val::float32:
+      return nb::steal(PyFloat_FromDouble(*a.data<float>()));
+    default:
+      return core::dispatch_all(a.dtype(), [&]<class T>() { return nb::steal(python_value(*a.data<T>())); });
   }
 }
 

@@ -1,4 +1,5 @@
-// Python values to arrays: scalars, nested lists, buffers (NumPy), DLPack and objects that know how to become one.
+// Python values to arrays: scalars, nested lists, buffers (NumPy), DLPack and objects that know how to become
+// one.
 #pragma once
 
 #include <optional>
@@ -8,14 +9,14 @@
 namespace mlx::python {
 
 bool is_scalar(PyObject* o);  // bool, int, float, complex or a NumPy scalar
-// An array of no dimensions: bool, int32 (int64 or uint64 where the value needs it), float32 or complex64. Nothing
-// where `o` is no scalar; OverflowError beyond 64 bits.
+// An array of no dimensions: bool, int32 (int64 or uint64 where the value needs it), float32 or complex64.
+// Nothing where `o` is no scalar; OverflowError beyond 64 bits.
 std::optional<array> from_scalar(PyObject* o);
-// The same in the company of an array of dtype `like`, whose dtype it takes unless its kind is a larger one (a float
-// beside integers gives float32). Raises ValueError where an int does not fit.
+// The same in the company of an array of dtype `like`, whose dtype it takes unless its kind is a larger one
+// (a float beside integers gives float32). Raises ValueError where an int does not fit.
 std::optional<array> from_scalar(PyObject* o, Dtype like);
-// NumPy arrays and other buffers, __mlx_array__, DLPack, __array__. Nothing where `h` is none of these. Doubles become
-// float32 unless they are asked for.
+// NumPy arrays and other buffers, __mlx_array__, DLPack, __array__. Nothing where `h` is none of these.
+// Doubles become float32 unless they are asked for.
 std::optional<array> from_array_like(nb::handle h, bool keep_double = false);
 // What mx.array(value, dtype) makes.
 array make_array(nb::handle value, std::optional<Dtype> dtype, const char* function);

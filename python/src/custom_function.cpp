@@ -11,13 +11,14 @@ struct CustomFunction {
   nb::object fun, vjp, jvp, vmap;
 };
 
-// One call: what the rules need to see the arrays as the function's arguments were. Graph nodes hold it, which may die
-// on a thread without the GIL.
+// One call: what the rules need to see the arrays as the function's arguments were. Graph nodes hold it,
+// which may die on a thread without the GIL.
 struct Held {
   nb::object fun, vjp, jvp, vmap, args, kwargs, structure;
 
   nb::object call(nb::handle f, nb::object rule_args) const {
-    return call_python(f, rule_args, kwargs.is_valid() && PyDict_Size(kwargs.ptr()) > 0 ? kwargs : nb::object());
+    return call_python(f, rule_args,
+                       kwargs.is_valid() && PyDict_Size(kwargs.ptr()) > 0 ? kwargs : nb::object());
   }
 };
 using HeldPtr = std::shared_ptr<Held>;
@@ -58,7 +59,8 @@ core::CustomVjp vjp_rule(const HeldPtr& held) {
   return [held](const Arrays& primals, const Arrays& cotangents, const Arrays& outputs) {
     nb::gil_scoped_acquire gil;
     nb::object result = held->call(
-        held->vjp, nb::make_tuple(arguments(*held, primals), outputs_of(*held, cotangents), outputs_of(*held, outputs)));
+        held->vjp,
+        nb::make_tuple(arguments(*held, primals), outputs_of(*held, cotangents), outputs_of(*held, outputs)));
     Arrays grads;
     flatten_arrays(result, grads);
     return grads;
@@ -69,7 +71,8 @@ core::CustomJvp jvp_rule(const HeldPtr& held) {
   return [held](const Arrays& primals, const Arrays& tangents, const std::vector<int>& argnums) {
     nb::gil_scoped_acquire gil;
     std::vector<nb::object> by_argument(primals.size(), nb::none());
-    for (size_t i = 0; i < argnums.size(); ++i) by_argument[static_cast<size_t>(argnums[i])] = wrap(tangents[i]);
+    for (size_t i = 0; i < argnums.size(); ++i)
+      by_argument[static_cast<size_t>(argnums[i])] = wrap(tangents[i]);
     size_t next = 0;
     nb::object of_args = unpacked(filled(held->args, next, [&](size_t i) { return by_argument[i]; }));
     nb::object result = held->call(held->jvp, nb::make_tuple(arguments(*held, primals), of_args));
@@ -89,8 +92,9 @@ void output_axes(nb::handle axes, nb::handle result, std::vector<int>& out) {
   } else if (PyList_Check(result.ptr()) || PyTuple_Check(result.ptr())) {
     const bool branch = PyList_Check(axes.ptr()) || PyTuple_Check(axes.ptr());
     if (branch && nb::len(axes) != nb::len(result))
-      throw std::invalid_argument("[custom_function] the vmap rule returned " + std::to_string(nb::len(axes)) +
-                                  " axes for " + std::to_string(nb::len(result)) + " outputs");
+      throw std::invalid_argument("[custom_function] the vmap rule returned " +
+                                  std::to_string(nb::len(axes)) + " axes for " +
+                                  std::to_string(nb::len(result)) + " outputs");
     for (size_t i = 0; i < nb::len(result); ++i)
       output_axes(branch ? nb::object(axes[i]) : nb::borrow(axes), nb::object(result[i]), out);
   }
@@ -117,11 +121,12 @@ core::CustomVmap vmap_rule(const HeldPtr& held) {
 nb::object call(const CustomFunction& f, nb::args args, nb::kwargs kwargs) {
   Arrays inputs;
   flatten_arrays(args, inputs);
-  HeldPtr held(new Held{f.fun, f.vjp, f.jvp, f.vmap, structure_of(args), nb::borrow(kwargs), {}}, [](Held* h) {
-    if (!Py_IsInitialized()) return;
-    nb::gil_scoped_acquire gil;
-    delete h;
-  });
+  HeldPtr held(new Held{f.fun, f.vjp, f.jvp, f.vmap, structure_of(args), nb::borrow(kwargs), {}},
+               [](Held* h) {
+                 if (!Py_IsInitialized()) return;
+                 nb::gil_scoped_acquire gil;
+                 delete h;
+               });
   auto traced = [held](const Arrays& in) {
     nb::gil_scoped_acquire gil;
     size_t next = 0;
@@ -143,7 +148,8 @@ nb::object call(const CustomFunction& f, nb::args args, nb::kwargs kwargs) {
   return from_structure(held->structure, outputs, next);
 }
 
-nb::object rule_setter(CustomFunction& f, nb::object CustomFunction::*rule, nb::object fun, const char* name) {
+nb::object rule_setter(CustomFunction& f, nb::object CustomFunction::* rule, nb::object fun,
+                       const char* name) {
   check_callable(fun, name);
   f.*rule = fun;
   return fun;
@@ -170,8 +176,9 @@ const PyType_Slot kSlots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)
 }  // namespace
 
 void init_custom_function(nb::module_& m) {
-  nb::class_<CustomFunction>(m, "custom_function", nb::type_slots(kSlots), nb::is_weak_referenceable(),
-                             R"(A function with derivatives and a batching rule of one's own. To be used as a decorator.
+  nb::class_<CustomFunction>(
+      m, "custom_function", nb::type_slots(kSlots), nb::is_weak_referenceable(),
+      R"(A function with derivatives and a batching rule of one's own. To be used as a decorator.
 
 A rule that is not given is derived from the function. Rules get arguments by name that the call had.
 
@@ -198,7 +205,9 @@ Example::
       .def_prop_ro("__wrapped__", [](const CustomFunction& f) { return f.fun; })
       .def(
           "vjp",
-          [](CustomFunction& self, nb::object f) { return rule_setter(self, &CustomFunction::vjp, f, "vjp"); },
+          [](CustomFunction& self, nb::object f) {
+            return rule_setter(self, &CustomFunction::vjp, f, "vjp");
+          },
           "f"_a, nb::sig("def vjp(self, f: Callable)"),
           R"(Sets the rule for reverse-mode derivatives.
 
@@ -207,7 +216,9 @@ Args:
     itself where there is only one; cotangents and outputs have the structure of the function's result.)")
       .def(
           "jvp",
-          [](CustomFunction& self, nb::object f) { return rule_setter(self, &CustomFunction::jvp, f, "jvp"); },
+          [](CustomFunction& self, nb::object f) {
+            return rule_setter(self, &CustomFunction::jvp, f, "jvp");
+          },
           "f"_a, nb::sig("def jvp(self, f: Callable)"),
           R"(Sets the rule for forward-mode derivatives.
 
@@ -215,7 +226,9 @@ Args:
   f: ``f(primals, tangents)`` returns the tangents of the outputs. ``None`` stands for an argument without a tangent.)")
       .def(
           "vmap",
-          [](CustomFunction& self, nb::object f) { return rule_setter(self, &CustomFunction::vmap, f, "vmap"); },
+          [](CustomFunction& self, nb::object f) {
+            return rule_setter(self, &CustomFunction::vmap, f, "vmap");
+          },
           "f"_a, nb::sig("def vmap(self, f: Callable)"),
           R"(Sets the batching rule.
 

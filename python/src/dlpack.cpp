@@ -1,4 +1,5 @@
-// DLPack: arrays handed to and taken from other libraries without a copy, where both sides can see the memory.
+// DLPack: arrays handed to and taken from other libraries without a copy, where both sides can see the
+// memory.
 #include <cstdint>
 #include <vector>
 
@@ -46,12 +47,18 @@ enum Code : uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kComplex = 5
 DLDataType to_dl(Dtype d) {
   const uint8_t bits = static_cast<uint8_t>(d.size() * 8);
   switch (core::kindof(d)) {
-    case Dtype::Kind::b: return {kBool, bits, 1};
-    case Dtype::Kind::u: return {kUInt, bits, 1};
-    case Dtype::Kind::i: return {kInt, bits, 1};
-    case Dtype::Kind::f: return {kFloat, bits, 1};
-    case Dtype::Kind::c: return {kComplex, bits, 1};
-    default: return {kBfloat, bits, 1};
+    case Dtype::Kind::b:
+      return {kBool, bits, 1};
+    case Dtype::Kind::u:
+      return {kUInt, bits, 1};
+    case Dtype::Kind::i:
+      return {kInt, bits, 1};
+    case Dtype::Kind::f:
+      return {kFloat, bits, 1};
+    case Dtype::Kind::c:
+      return {kComplex, bits, 1};
+    default:
+      return {kBfloat, bits, 1};
   }
 }
 
@@ -77,8 +84,9 @@ nb::object capsule_of(const array& a, const char* name, uint64_t flags) {
   held->shape.assign(a.shape().begin(), a.shape().end());
   held->strides.assign(a.strides().begin(), a.strides().end());
   auto managed = std::make_unique<Managed>();
-  managed->tensor = {held->a.data<void>(), {kCpu, 0}, static_cast<int32_t>(a.ndim()), to_dl(a.dtype()),
-                     held->shape.data(), held->strides.data(), 0};
+  managed->tensor = {
+      held->a.data<void>(), {kCpu, 0}, static_cast<int32_t>(a.ndim()), to_dl(a.dtype()), held->shape.data(),
+      held->strides.data(), 0};
   managed->context = held.get();
   managed->deleter = [](Managed* m) {
     delete static_cast<Held*>(m->context);
@@ -139,8 +147,9 @@ array take(PyObject* capsule, const char* name, const char* used, bool copy) {
   if (!managed) throw nb::python_error();
   const DLTensor t = managed->tensor;
   if (t.device.type != kCpu)
-    throw std::invalid_argument("[from_dlpack] only memory of the CPU can be taken, the tensor is on a device of type " +
-                                std::to_string(t.device.type));
+    throw std::invalid_argument(
+        "[from_dlpack] only memory of the CPU can be taken, the tensor is on a device of type " +
+        std::to_string(t.device.type));
   const std::optional<Dtype> dtype = from_dl(t.dtype);
   if (!dtype)
     throw std::invalid_argument("[from_dlpack] no dtype for code " + std::to_string(t.dtype.code) + " with " +
@@ -194,7 +203,8 @@ array from_dlpack(nb::handle h, std::optional<bool> copy, const char* function) 
   }
   const bool force = copy.value_or(false);
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned"))
-    return take<DLManagedTensorVersioned>(capsule.ptr(), "dltensor_versioned", "used_dltensor_versioned", force);
+    return take<DLManagedTensorVersioned>(capsule.ptr(), "dltensor_versioned", "used_dltensor_versioned",
+                                          force);
   return take<DLManagedTensor>(capsule.ptr(), "dltensor", "used_dltensor", force);
 }
 

@@ -35,7 +35,8 @@ bool is_kind(Dtype d, std::string_view kind) {
 bool isdtype(Dtype d, nb::handle kind) {
   if (nb::isinstance<Dtype>(kind)) return d == nb::cast<Dtype>(kind);
   if (nb::isinstance<nb::str>(kind)) return is_kind(d, nb::cast<std::string>(kind));
-  if (!nb::isinstance<nb::tuple>(kind)) bad_type({"isdtype", "kind", 2}, "Dtype, str or a tuple of them", kind);
+  if (!nb::isinstance<nb::tuple>(kind))
+    bad_type({"isdtype", "kind", 2}, "Dtype, str or a tuple of them", kind);
   for (nb::handle k : nb::borrow<nb::tuple>(kind))
     if (isdtype(d, k)) return true;
   return false;
@@ -84,21 +85,28 @@ void init_dtype(nb::module_& m) {
 
 Dtypes are the constants of this module (``float32``, ``int8``, ...); they compare equal to themselves only, can be
 hashed and pickled, and tell their ``size`` in bytes.)")
-      .def_prop_ro("size", [](Dtype d) { return static_cast<int>(d.size()); }, nb::sig("def size(self) -> int"),
-                   "Bytes per element.")
+      .def_prop_ro(
+          "size", [](Dtype d) { return static_cast<int>(d.size()); }, nb::sig("def size(self) -> int"),
+          "Bytes per element.")
       .def("__repr__", [](Dtype d) { return std::string("mlx.core.") + core::dtype_name(d); })
-      .def("__eq__",
-           [](Dtype d, nb::handle other) { return nb::isinstance<Dtype>(other) && d == nb::cast<Dtype>(other); },
-           nb::arg().none(), nb::sig("def __eq__(self, arg: object, /) -> bool"))
+      .def(
+          "__eq__",
+          [](Dtype d, nb::handle other) {
+            return nb::isinstance<Dtype>(other) && d == nb::cast<Dtype>(other);
+          },
+          nb::arg().none(), nb::sig("def __eq__(self, arg: object, /) -> bool"))
       .def("__hash__", [](Dtype d) { return static_cast<int64_t>(d.val()); })
-      .def("__reduce__", [](Dtype d) { return public_name(d); }, "Pickles by name: unpickling gives the constant.");
+      .def(
+          "__reduce__", [](Dtype d) { return public_name(d); },
+          "Pickles by name: unpickling gives the constant.");
   for (Dtype d : kAll) {
     nb::object o = nb::cast(d);
     objects[static_cast<size_t>(d.val())] = o.inc_ref().ptr();
     m.attr(public_name(d).c_str()) = o;
   }
 
-  nb::enum_<Dtype::Category>(m, "DtypeCategory", "Families of dtypes, for issubdtype: each contains those below it.")
+  nb::enum_<Dtype::Category>(m, "DtypeCategory",
+                             "Families of dtypes, for issubdtype: each contains those below it.")
       .value("complexfloating", core::complexfloating)
       .value("floating", core::floating)
       .value("inexact", core::inexact)
@@ -109,23 +117,25 @@ hashed and pickled, and tell their ``size`` in bytes.)")
       .value("generic", core::generic)
       .export_values();
 
-  m.def("issubdtype",
-        [](nb::handle a, nb::handle b) {
-          return std::visit([](auto x, auto y) { return core::issubdtype(x, y); }, type_or_category(a, 1),
-                            type_or_category(b, 2));
-        },
-        "arg1"_a, "arg2"_a,
-        nb::sig("def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool"),
-        R"(Whether a dtype or a category is the other or lies within it.
+  m.def(
+      "issubdtype",
+      [](nb::handle a, nb::handle b) {
+        return std::visit([](auto x, auto y) { return core::issubdtype(x, y); }, type_or_category(a, 1),
+                          type_or_category(b, 2));
+      },
+      "arg1"_a, "arg2"_a,
+      nb::sig("def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool"),
+      R"(Whether a dtype or a category is the other or lies within it.
 
 Args:
   arg1: the dtype or category asked about.
   arg2: the dtype or category that may contain it.
 Raises:
   TypeError: an argument is neither.)");
-  m.def("isdtype", [](Dtype d, nb::handle kind) { return isdtype(d, kind); }, "dtype"_a, "kind"_a,
-        nb::sig("def isdtype(dtype: Dtype, kind: Dtype | str | tuple[Dtype | str, ...]) -> bool"),
-        R"(Whether a dtype is of a kind, as the Python array API standard names them.
+  m.def(
+      "isdtype", [](Dtype d, nb::handle kind) { return isdtype(d, kind); }, "dtype"_a, "kind"_a,
+      nb::sig("def isdtype(dtype: Dtype, kind: Dtype | str | tuple[Dtype | str, ...]) -> bool"),
+      R"(Whether a dtype is of a kind, as the Python array API standard names them.
 
 Args:
   dtype: the dtype asked about.
@@ -133,21 +143,23 @@ Args:
     ``complex floating`` and ``numeric``, or a tuple of these (any of them).
 Raises:
   ValueError: the kind has another name.)");
-  m.def("can_cast",
-        [](nb::handle from, Dtype to) {
-          if (const array* a = as_array(from)) return can_cast(a->dtype(), to);
-          if (!nb::isinstance<Dtype>(from)) bad_type({"can_cast", "from_", 1}, "array or Dtype", from);
-          return can_cast(nb::cast<Dtype>(from), to);
-        },
-        "from_"_a, "to"_a, nb::sig("def can_cast(from_: array | Dtype, to: Dtype) -> bool"),
-        R"(Whether type promotion leads from one dtype to another.
+  m.def(
+      "can_cast",
+      [](nb::handle from, Dtype to) {
+        if (const array* a = as_array(from)) return can_cast(a->dtype(), to);
+        if (!nb::isinstance<Dtype>(from)) bad_type({"can_cast", "from_", 1}, "array or Dtype", from);
+        return can_cast(nb::cast<Dtype>(from), to);
+      },
+      "from_"_a, "to"_a, nb::sig("def can_cast(from_: array | Dtype, to: Dtype) -> bool"),
+      R"(Whether type promotion leads from one dtype to another.
 
 Args:
   from_: an array or its dtype.
   to: the dtype to reach.)");
-  m.def("result_type", [](nb::args items) { return wrap(result_type(items)); },
-        nb::sig("def result_type(*arrays_and_dtypes: array | Dtype) -> Dtype"),
-        R"(The dtype that an operation on the given arrays and dtypes has.
+  m.def(
+      "result_type", [](nb::args items) { return wrap(result_type(items)); },
+      nb::sig("def result_type(*arrays_and_dtypes: array | Dtype) -> Dtype"),
+      R"(The dtype that an operation on the given arrays and dtypes has.
 
 Args:
   *arrays_and_dtypes: at least one.
@@ -159,15 +171,18 @@ Raises:
       .def_ro("min", &core::finfo::min, "The most negative finite value.")
       .def_ro("max", &core::finfo::max, "The largest finite value.")
       .def_ro("eps", &core::finfo::eps, "The distance from 1 to the next larger value.")
-      .def_ro("smallest_normal", &core::finfo::smallest_normal, "The smallest positive value of full precision.")
+      .def_ro("smallest_normal", &core::finfo::smallest_normal,
+              "The smallest positive value of full precision.")
       .def_ro("bits", &core::finfo::bits, "Bits per real number.")
-      .def_prop_ro("dtype", [](const core::finfo& f) { return wrap(f.dtype); }, nb::sig("def dtype(self) -> Dtype"))
+      .def_prop_ro(
+          "dtype", [](const core::finfo& f) { return wrap(f.dtype); }, nb::sig("def dtype(self) -> Dtype"))
       .def("__repr__", [](const core::finfo& f) { return limits_repr("finfo", f); });
   nb::class_<core::iinfo>(m, "iinfo", "Limits of an integer dtype.")
       .def(nb::init<Dtype>(), nb::arg(), nb::sig("def __init__(self, arg: Dtype, /) -> None"))
       .def_ro("min", &core::iinfo::min, "The smallest value.")
       .def_ro("max", &core::iinfo::max, "The largest value.")
-      .def_prop_ro("dtype", [](const core::iinfo& f) { return wrap(f.dtype); }, nb::sig("def dtype(self) -> Dtype"))
+      .def_prop_ro(
+          "dtype", [](const core::iinfo& f) { return wrap(f.dtype); }, nb::sig("def dtype(self) -> Dtype"))
       .def("__repr__", [](const core::iinfo& f) { return limits_repr("iinfo", f); });
 }
 

@@ -57,27 +57,29 @@ Args:
   dependencies: an array or several, which are evaluated first.
 Returns:
   An array, or a list where ``inputs`` is a sequence.)");
-  m.def("eval",
-        [](nb::args args) {
-          Arrays arrays = arrays_of(args);
-          nb::gil_scoped_release release;
-          core::eval(std::move(arrays));
-        },
-        nb::sig("def eval(*args) -> None"),
-        R"(Computes arrays, with all that they depend on, and returns when they are there.
+  m.def(
+      "eval",
+      [](nb::args args) {
+        Arrays arrays = arrays_of(args);
+        nb::gil_scoped_release release;
+        core::eval(std::move(arrays));
+      },
+      nb::sig("def eval(*args) -> None"),
+      R"(Computes arrays, with all that they depend on, and returns when they are there.
 
 Args:
   *args: arrays, and lists, tuples and dicts of them, such as a model's parameters. Other leaves are passed over.
 Raises:
   ValueError: an array is an argument of a transform that is being traced.   MemoryError: the memory limit is reached.)");
-  m.def("async_eval",
-        [](nb::args args) {
-          Arrays arrays = arrays_of(args);
-          nb::gil_scoped_release release;
-          core::async_eval(std::move(arrays));
-        },
-        nb::sig("def async_eval(*args)"),
-        R"(Begins to compute arrays and returns at once; reading one of them waits until it is there.
+  m.def(
+      "async_eval",
+      [](nb::args args) {
+        Arrays arrays = arrays_of(args);
+        nb::gil_scoped_release release;
+        core::async_eval(std::move(arrays));
+      },
+      nb::sig("def async_eval(*args)"),
+      R"(Begins to compute arrays and returns at once; reading one of them waits until it is there.
 
 Args:
   *args: arrays, and lists, tuples and dicts of them.)");

@@ -8,11 +8,12 @@
 namespace mlx::python {
 namespace {
 
-array rope(nb::handle a, int dims, bool traditional, std::optional<float> base, float scale, nb::handle offset,
-           nb::handle freqs, StreamOrDevice s) {
+array rope(nb::handle a, int dims, bool traditional, std::optional<float> base, float scale,
+           nb::handle offset, nb::handle freqs, StreamOrDevice s) {
   ArrayArg x = to_array(a, {"rope", "a", 1});
   const std::optional<array> f = to_optional_array(freqs, {"rope", "freqs", 0});
-  if (is_int(offset)) return core::fast::rope(x, dims, traditional, base, scale, to_int(offset, {"rope", "offset", 0}), f, s);
+  if (is_int(offset))
+    return core::fast::rope(x, dims, traditional, base, scale, to_int(offset, {"rope", "offset", 0}), f, s);
   return core::fast::rope(x, dims, traditional, base, scale, to_array(offset, {"rope", "offset", 0}), f, s);
 }
 
@@ -80,14 +81,15 @@ Returns:
 Raises:
   ValueError: a size is not that of the last axis.
 Source: Layer Normalization, arXiv:1607.06450.)");
-  m.def("cross_entropy",
-        [](nb::handle logits, nb::handle targets, StreamOrDevice s) {
-          return wrap(core::fast::cross_entropy(to_array(logits, {"cross_entropy", "logits", 1}),
-                                                to_array(targets, {"cross_entropy", "targets", 2}), s));
-        },
-        "logits"_a, "targets"_a, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def cross_entropy(logits: array, targets: array, *, stream: StreamOrDevice = None) -> array"),
-        R"(The cross entropy of class indices, ``logsumexp(logits) - logits[target]`` over the last axis.
+  m.def(
+      "cross_entropy",
+      [](nb::handle logits, nb::handle targets, StreamOrDevice s) {
+        return wrap(core::fast::cross_entropy(to_array(logits, {"cross_entropy", "logits", 1}),
+                                              to_array(targets, {"cross_entropy", "targets", 2}), s));
+      },
+      "logits"_a, "targets"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def cross_entropy(logits: array, targets: array, *, stream: StreamOrDevice = None) -> array"),
+      R"(The cross entropy of class indices, ``logsumexp(logits) - logits[target]`` over the last axis.
 
 Args:
   logits: shape (..., classes).
@@ -97,14 +99,16 @@ Returns:
   One loss per target.
 Raises:
   ValueError: the shapes do not go together.)");
-  m.def("rope",
-        [](nb::handle a, int dims, bool traditional, std::optional<float> base, float scale, nb::handle offset,
-           nb::handle freqs, StreamOrDevice s) { return wrap(rope(a, dims, traditional, base, scale, offset, freqs, s)); },
-        "a"_a, "dims"_a, nb::kw_only(), "traditional"_a, "base"_a.none(), "scale"_a, "offset"_a, "freqs"_a = nb::none(),
-        "stream"_a = nb::none(),
-        nb::sig("def rope(a: array, dims: int, *, traditional: bool, base: float | None, scale: float, "
-                "offset: int | array, freqs: array | None = None, stream: StreamOrDevice = None) -> array"),
-        R"(Rotary position embedding: pairs of features turned by an angle that grows with the position.
+  m.def(
+      "rope",
+      [](nb::handle a, int dims, bool traditional, std::optional<float> base, float scale, nb::handle offset,
+         nb::handle freqs,
+         StreamOrDevice s) { return wrap(rope(a, dims, traditional, base, scale, offset, freqs, s)); },
+      "a"_a, "dims"_a, nb::kw_only(), "traditional"_a, "base"_a.none(), "scale"_a, "offset"_a,
+      "freqs"_a = nb::none(), "stream"_a = nb::none(),
+      nb::sig("def rope(a: array, dims: int, *, traditional: bool, base: float | None, scale: float, "
+              "offset: int | array, freqs: array | None = None, stream: StreamOrDevice = None) -> array"),
+      R"(Rotary position embedding: pairs of features turned by an angle that grows with the position.
 
 Args:
   a: shape (..., positions, features).

@@ -22,12 +22,16 @@ array take(nb::handle a, nb::handle indices, nb::handle axis, StreamOrDevice s) 
 }  // namespace
 
 void init_gathering(nb::module_& m) {
-  m.def("take",
-        [](nb::handle a, nb::handle indices, nb::handle axis, StreamOrDevice s) { return wrap(take(a, indices, axis, s)); },
-        nb::arg(), "indices"_a, "axis"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def take(a: array, /, indices: int | array, axis: int | None = None, *, stream: StreamOrDevice = None) "
-                "-> array"),
-        R"(Elements or slices at given positions.
+  m.def(
+      "take",
+      [](nb::handle a, nb::handle indices, nb::handle axis, StreamOrDevice s) {
+        return wrap(take(a, indices, axis, s));
+      },
+      nb::arg(), "indices"_a, "axis"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def take(a: array, /, indices: int | array, axis: int | None = None, *, stream: "
+              "StreamOrDevice = None) "
+              "-> array"),
+      R"(Elements or slices at given positions.
 
 Args:
   a: any shape.
@@ -36,18 +40,19 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   IndexError: the axis or a position is out of range.)");
-  m.def("take_along_axis",
-        [](nb::handle a, nb::handle indices, nb::handle axis, StreamOrDevice s) {
-          array x = to_array(a, {"take_along_axis", "a", 1});
-          array i = to_array(indices, {"take_along_axis", "indices", 2});
-          const std::optional<int> at = to_axis(axis, "take_along_axis", 3);
-          if (at) return wrap(core::take_along_axis(x, i, *at, s));
-          return wrap(core::take_along_axis(core::flatten(x, s), core::flatten(i, s), 0, s));
-        },
-        nb::arg(), "indices"_a, "axis"_a.none() = -1, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def take_along_axis(a: array, /, indices: array, axis: int | None = -1, *, "
-                "stream: StreamOrDevice = None) -> array"),
-        R"(One element per index, along an axis: ``out[i, j] = a[indices[i, j], j]`` for axis 0.
+  m.def(
+      "take_along_axis",
+      [](nb::handle a, nb::handle indices, nb::handle axis, StreamOrDevice s) {
+        array x = to_array(a, {"take_along_axis", "a", 1});
+        array i = to_array(indices, {"take_along_axis", "indices", 2});
+        const std::optional<int> at = to_axis(axis, "take_along_axis", 3);
+        if (at) return wrap(core::take_along_axis(x, i, *at, s));
+        return wrap(core::take_along_axis(core::flatten(x, s), core::flatten(i, s), 0, s));
+      },
+      nb::arg(), "indices"_a, "axis"_a.none() = -1, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def take_along_axis(a: array, /, indices: array, axis: int | None = -1, *, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(One element per index, along an axis: ``out[i, j] = a[indices[i, j], j]`` for axis 0.
 
 Args:
   a: any shape.
@@ -56,21 +61,22 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: the dimensions differ in number.   IndexError: the axis is out of range.)");
-  m.def("put_along_axis",
-        [](nb::handle a, nb::handle indices, nb::handle values, nb::handle axis, StreamOrDevice s) {
-          array x = to_array(a, {"put_along_axis", "a", 1});
-          array i = to_array(indices, {"put_along_axis", "indices", 2});
-          array v = to_operands(a, values, "put_along_axis").second;
-          const std::optional<int> at = to_axis(axis, "put_along_axis", 4);
-          if (at) return wrap(core::put_along_axis(x, i, v, *at, s));
-          array flat = core::put_along_axis(core::flatten(x, s), core::flatten(i, s),
-                                            v.ndim() == 0 ? v : core::flatten(v, s), 0, s);
-          return wrap(core::reshape(flat, x.shape(), s));
-        },
-        nb::arg(), "indices"_a, "values"_a, "axis"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def put_along_axis(a: array, /, indices: array, values: array, axis: int | None = None, *, "
-                "stream: StreamOrDevice = None) -> array"),
-        R"(The array with one element per index replaced, along an axis.
+  m.def(
+      "put_along_axis",
+      [](nb::handle a, nb::handle indices, nb::handle values, nb::handle axis, StreamOrDevice s) {
+        array x = to_array(a, {"put_along_axis", "a", 1});
+        array i = to_array(indices, {"put_along_axis", "indices", 2});
+        array v = to_operands(a, values, "put_along_axis").second;
+        const std::optional<int> at = to_axis(axis, "put_along_axis", 4);
+        if (at) return wrap(core::put_along_axis(x, i, v, *at, s));
+        array flat = core::put_along_axis(core::flatten(x, s), core::flatten(i, s),
+                                          v.ndim() == 0 ? v : core::flatten(v, s), 0, s);
+        return wrap(core::reshape(flat, x.shape(), s));
+      },
+      nb::arg(), "indices"_a, "values"_a, "axis"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def put_along_axis(a: array, /, indices: array, values: array, axis: int | None = None, *, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(The array with one element per index replaced, along an axis.
 
 Args:
   a: any shape.
@@ -80,15 +86,17 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: the dimensions differ in number.   IndexError: the axis is out of range.)");
-  m.def("slice",
-        [](nb::handle a, nb::handle start, nb::handle axes, nb::handle size, StreamOrDevice s) {
-          return wrap(core::slice(to_array(a, {"slice", "a", 1}), to_array(start, {"slice", "start_indices", 2}),
-                                  to_ints(axes, {"slice", "axes", 3}), to_shape(size, {"slice", "slice_size", 4}), s));
-        },
-        "a"_a, "start_indices"_a, "axes"_a, "slice_size"_a, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def slice(a: array, start_indices: array, axes: Sequence[int], slice_size: Sequence[int], *, "
-                "stream: StreamOrDevice = None) -> array"),
-        R"(A block of fixed size whose place is an array, so that it may depend on a computation.
+  m.def(
+      "slice",
+      [](nb::handle a, nb::handle start, nb::handle axes, nb::handle size, StreamOrDevice s) {
+        return wrap(
+            core::slice(to_array(a, {"slice", "a", 1}), to_array(start, {"slice", "start_indices", 2}),
+                        to_ints(axes, {"slice", "axes", 3}), to_shape(size, {"slice", "slice_size", 4}), s));
+      },
+      "a"_a, "start_indices"_a, "axes"_a, "slice_size"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def slice(a: array, start_indices: array, axes: Sequence[int], slice_size: Sequence[int], *, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(A block of fixed size whose place is an array, so that it may depend on a computation.
 
 Args:
   a: any shape.
@@ -98,17 +106,18 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: the sizes do not go together.)");
-  m.def("slice_update",
-        [](nb::handle a, nb::handle update, nb::handle start, nb::handle axes, StreamOrDevice s) {
-          return wrap(core::slice_update(to_array(a, {"slice_update", "a", 1}),
-                                         to_operands(a, update, "slice_update").second,
-                                         to_array(start, {"slice_update", "start_indices", 3}),
-                                         to_ints(axes, {"slice_update", "axes", 4}), s));
-        },
-        "a"_a, "update"_a, "start_indices"_a, "axes"_a, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def slice_update(a: array, update: array, start_indices: array, axes: Sequence[int], *, "
-                "stream: StreamOrDevice = None) -> array"),
-        R"(The array with a block replaced whose place is an array; see slice.
+  m.def(
+      "slice_update",
+      [](nb::handle a, nb::handle update, nb::handle start, nb::handle axes, StreamOrDevice s) {
+        return wrap(core::slice_update(to_array(a, {"slice_update", "a", 1}),
+                                       to_operands(a, update, "slice_update").second,
+                                       to_array(start, {"slice_update", "start_indices", 3}),
+                                       to_ints(axes, {"slice_update", "axes", 4}), s));
+      },
+      "a"_a, "update"_a, "start_indices"_a, "axes"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def slice_update(a: array, update: array, start_indices: array, axes: Sequence[int], *, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(The array with a block replaced whose place is an array; see slice.
 
 Args:
   a: any shape.
@@ -123,7 +132,8 @@ Raises:
     return wrap(core::diagonal(to_array(a, {"diagonal", "a", 1}), offset, axis1, axis2, s));
   };
   m.def("diagonal", diagonal, "a"_a, "offset"_a = 0, "axis1"_a = 0, "axis2"_a = 1, "stream"_a = nb::none(),
-        nb::sig("def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: StreamOrDevice = None) "
+        nb::sig("def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: "
+                "StreamOrDevice = None) "
                 "-> array"),
         R"(The diagonals of the matrices in two axes.
 
@@ -134,11 +144,14 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: fewer than two dimensions, or the axes are the same.)");
-  array_class().def("diagonal", diagonal, "offset"_a = 0, "axis1"_a = 0, "axis2"_a = 1, "stream"_a = nb::none(),
-                    nb::sig("def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: Stream | "
-                            "ThreadLocalStream | Device | DeviceType | None = None) -> array"),
-                    "See mlx.core.diagonal.");
-  auto diag = [](nb::handle a, int k, StreamOrDevice s) { return wrap(core::diag(to_array(a, {"diag", "a", 1}), k, s)); };
+  array_class().def(
+      "diagonal", diagonal, "offset"_a = 0, "axis1"_a = 0, "axis2"_a = 1, "stream"_a = nb::none(),
+      nb::sig("def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: Stream | "
+              "ThreadLocalStream | Device | DeviceType | None = None) -> array"),
+      "See mlx.core.diagonal.");
+  auto diag = [](nb::handle a, int k, StreamOrDevice s) {
+    return wrap(core::diag(to_array(a, {"diag", "a", 1}), k, s));
+  };
   m.def("diag", diag, nb::arg(), "k"_a = 0, nb::kw_only(), "stream"_a = nb::none(),
         nb::sig("def diag(a: array, /, k: int = 0, *, stream: StreamOrDevice = None) -> array"),
         R"(A matrix with a vector on its diagonal, or the diagonal of a matrix.
@@ -149,31 +162,38 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: ``a`` is neither.)");
-  array_class().def("diag", diag, "k"_a = 0, nb::kw_only(), "stream"_a = nb::none(),
-                    nb::sig("def diag(self, k: int = 0, *, stream: Stream | ThreadLocalStream | Device | DeviceType | "
-                            "None = None) -> array"),
-                    "See mlx.core.diag.");
-  m.def("trace",
-        [](nb::handle a, int offset, int axis1, int axis2, std::optional<Dtype> dtype, StreamOrDevice s) {
-          ArrayArg x = to_array(a, {"trace", "a", 1});
-          return wrap(dtype ? core::trace(x, offset, axis1, axis2, *dtype, s) : core::trace(x, offset, axis1, axis2, s));
-        },
-        nb::arg(), "offset"_a = 0, "axis1"_a = 0, "axis2"_a = 1, "dtype"_a = nb::none(), nb::kw_only(),
-        "stream"_a = nb::none(),
-        nb::sig("def trace(a: array, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Dtype | None = None, *, "
-                "stream: StreamOrDevice = None) -> array"),
-        R"(The sum of a diagonal; see diagonal.
+  array_class().def(
+      "diag", diag, "k"_a = 0, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def diag(self, k: int = 0, *, stream: Stream | ThreadLocalStream | Device | DeviceType | "
+              "None = None) -> array"),
+      "See mlx.core.diag.");
+  m.def(
+      "trace",
+      [](nb::handle a, int offset, int axis1, int axis2, std::optional<Dtype> dtype, StreamOrDevice s) {
+        ArrayArg x = to_array(a, {"trace", "a", 1});
+        return wrap(dtype ? core::trace(x, offset, axis1, axis2, *dtype, s)
+                          : core::trace(x, offset, axis1, axis2, s));
+      },
+      nb::arg(), "offset"_a = 0, "axis1"_a = 0, "axis2"_a = 1, "dtype"_a = nb::none(), nb::kw_only(),
+      "stream"_a = nb::none(),
+      nb::sig("def trace(a: array, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Dtype | None = "
+              "None, *, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(The sum of a diagonal; see diagonal.
 
 Args:
   a: at least two dimensions.
   offset, axis1, axis2: which diagonal.
   dtype: the type to sum in; ``None`` as for sum.
   stream: where to run; ``None`` is the default stream.)");
-  m.def("diff",
-        [](nb::handle a, int n, int axis, StreamOrDevice s) { return wrap(core::diff(to_array(a, {"diff", "a", 1}), n, axis, s)); },
-        nb::arg(), "n"_a = 1, "axis"_a = -1, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def diff(a: array, /, n: int = 1, axis: int = -1, *, stream: StreamOrDevice = None) -> array"),
-        R"(Differences of neighbours, ``a[i + 1] - a[i]``.
+  m.def(
+      "diff",
+      [](nb::handle a, int n, int axis, StreamOrDevice s) {
+        return wrap(core::diff(to_array(a, {"diff", "a", 1}), n, axis, s));
+      },
+      nb::arg(), "n"_a = 1, "axis"_a = -1, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def diff(a: array, /, n: int = 1, axis: int = -1, *, stream: StreamOrDevice = None) -> array"),
+      R"(Differences of neighbours, ``a[i + 1] - a[i]``.
 
 Args:
   a: at least one dimension.

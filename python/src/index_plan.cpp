@@ -25,11 +25,13 @@ std::optional<array> index_array(nb::handle h) {
   return from_array_like(h);
 }
 
-// Positions of the true elements, one array per dimension. The mask is evaluated: the result's shape depends on it.
+// Positions of the true elements, one array per dimension. The mask is evaluated: the result's shape depends
+// on it.
 Arrays nonzero(array mask) {
   if (!mask.is_available() && mask.is_tracer())
     throw std::invalid_argument(
-        "[index] a boolean mask cannot select inside a transformed function, as the result's shape depends on its "
+        "[index] a boolean mask cannot select inside a transformed function, as the result's shape depends "
+        "on its "
         "values; use where");
   mask = core::contiguous(mask);
   eval_released(mask);
@@ -107,8 +109,8 @@ class Planner {
  private:
   void check_count(size_t consumed) const {
     if (consumed > a_.ndim())
-      throw std::out_of_range("[index] too many indices: " + std::to_string(consumed) + " for an array with " +
-                              std::to_string(a_.ndim()) + " dimensions");
+      throw std::out_of_range("[index] too many indices: " + std::to_string(consumed) +
+                              " for an array with " + std::to_string(a_.ndim()) + " dimensions");
   }
 
   // Arrays converted on the first pass are kept for the second.
@@ -117,10 +119,11 @@ class Planner {
     if (PySlice_Check(item.ptr()) || is_int(item)) return 1;
     std::optional<array> index = index_array(item);
     if (!index)
-      throw nb::type_error((std::string("[index] an index must be an int, a slice, None, an ellipsis, an integer or "
-                                        "boolean array or a list of these, not ") +
-                            Py_TYPE(item.ptr())->tp_name)
-                               .c_str());
+      throw nb::type_error(
+          (std::string("[index] an index must be an int, a slice, None, an ellipsis, an integer or "
+                       "boolean array or a list of these, not ") +
+           Py_TYPE(item.ptr())->tp_name)
+              .c_str());
     if (index->dtype() != core::bool_ && !core::issubdtype(index->dtype(), core::integer))
       throw nb::type_error((std::string("[index] index arrays must have an integer or boolean dtype, not ") +
                             core::dtype_name(index->dtype()))
@@ -272,7 +275,8 @@ IndexPlan plan_index(const array& a, nb::handle key) { return Planner(a).run(key
 std::optional<array> only_mask(const array& a, nb::handle key) {
   if (PyTuple_Check(key.ptr()) && PyTuple_GET_SIZE(key.ptr()) == 1) key = PyTuple_GET_ITEM(key.ptr(), 0);
   if (PyBool_Check(key.ptr())) return array(key.ptr() == Py_True);
-  if (PyTuple_Check(key.ptr()) || PySlice_Check(key.ptr()) || key.is_none() || key.ptr() == Py_Ellipsis || is_int(key))
+  if (PyTuple_Check(key.ptr()) || PySlice_Check(key.ptr()) || key.is_none() || key.ptr() == Py_Ellipsis ||
+      is_int(key))
     return std::nullopt;
   std::optional<array> mask = index_array(key);
   if (!mask || mask->dtype() != core::bool_) return std::nullopt;

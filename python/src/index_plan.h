@@ -1,5 +1,5 @@
-// A subscript taken apart: which basic slice of the array it selects, and which of the remaining dimensions are indexed
-// by arrays.
+// A subscript taken apart: which basic slice of the array it selects, and which of the remaining dimensions
+// are indexed by arrays.
 #pragma once
 
 #include <optional>
@@ -12,12 +12,13 @@ namespace mlx::python {
 struct IndexPlan {
   // The basic part, for every dimension of the array.
   Shape start, stop, step, count;
-  bool whole = true;             // it selects everything, in order
-  std::vector<bool> dropped;     // dimensions selected by one int: they leave the result
+  bool whole = true;          // it selects everything, in order
+  std::vector<bool> dropped;  // dimensions selected by one int: they leave the result
   // Dimensions of the array that index arrays select from, in order, and those arrays.
   std::vector<int> gathered;
   Arrays indices;
-  // The result's dimensions in order: a dimension of the array, kNew for None, kIndices for those of the index arrays.
+  // The result's dimensions in order: a dimension of the array, kNew for None, kIndices for those of the
+  // index arrays.
   static constexpr int kNew = -1, kIndices = -2;
   std::vector<int> layout;
 
@@ -27,8 +28,8 @@ struct IndexPlan {
   Shape result_shape(const Shape& index_shape) const;
 };
 
-// Raises IndexError for an int out of range, too many indices or two ellipses; TypeError for what cannot be an index;
-// ValueError for a zero step or a mask that does not fit.
+// Raises IndexError for an int out of range, too many indices or two ellipses; TypeError for what cannot be
+// an index; ValueError for a zero step or a mask that does not fit.
 IndexPlan plan_index(const array& a, nb::handle key);
 // A boolean mask as the only subscript; nothing where the subscript is something else.
 std::optional<array> only_mask(const array& a, nb::handle key);

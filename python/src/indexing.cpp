@@ -24,7 +24,8 @@ Shape index_shape(const IndexPlan& plan) {
 
 // What stands where in the gathered array: the index dimensions first, then those of the array that stay.
 std::vector<int> stored_order(const IndexPlan& plan, size_t index_dims) {
-  std::vector<int> order;  // for every dimension of the result but the new ones: its place in the gathered array
+  std::vector<int>
+      order;  // for every dimension of the result but the new ones: its place in the gathered array
   for (int dim : plan.layout) {
     if (dim == IndexPlan::kIndices) {
       for (size_t i = 0; i < index_dims; ++i) order.push_back(static_cast<int>(i));
@@ -115,12 +116,14 @@ array fit(const array& value, Dtype dtype, const Shape& result) {
   // Leading dimensions of size one may exceed the selection's.
   if (v.ndim() > result.size()) {
     std::vector<int> extra;
-    for (size_t i = 0; i < v.ndim() - result.size() && v.shape()[i] == 1; ++i) extra.push_back(static_cast<int>(i));
+    for (size_t i = 0; i < v.ndim() - result.size() && v.shape()[i] == 1; ++i)
+      extra.push_back(static_cast<int>(i));
     if (!extra.empty()) v = core::squeeze(v, extra);
   }
   if (v.ndim() > result.size() || core::broadcast_shapes(v.shape(), result) != result) {
     std::ostringstream os;
-    os << "[index] a value of shape " << value.shape() << " cannot be assigned to a selection of shape " << result;
+    os << "[index] a value of shape " << value.shape() << " cannot be assigned to a selection of shape "
+       << result;
     throw std::invalid_argument(os.str());
   }
   return v.shape() == result ? v : core::broadcast_to(v, result);
@@ -128,13 +131,20 @@ array fit(const array& value, Dtype dtype, const Shape& result) {
 
 array combine(const array& old, const array& v, Update update) {
   switch (update) {
-    case Update::add: return core::add(old, v);
-    case Update::subtract: return core::subtract(old, v);
-    case Update::multiply: return core::multiply(old, v);
-    case Update::divide: return core::astype(core::divide(old, v), old.dtype());
-    case Update::maximum: return core::maximum(old, v);
-    case Update::minimum: return core::minimum(old, v);
-    default: return v;
+    case Update::add:
+      return core::add(old, v);
+    case Update::subtract:
+      return core::subtract(old, v);
+    case Update::multiply:
+      return core::multiply(old, v);
+    case Update::divide:
+      return core::astype(core::divide(old, v), old.dtype());
+    case Update::maximum:
+      return core::maximum(old, v);
+    case Update::minimum:
+      return core::minimum(old, v);
+    default:
+      return v;
   }
 }
 
@@ -143,12 +153,18 @@ array write_slice(const array& a, const IndexPlan& plan, const array& v, Update 
   if (plan.whole) return combine(a, v, update);
   const auto& [start, stop, step] = std::tie(plan.start, plan.stop, plan.step);
   switch (update) {
-    case Update::assign: return core::slice_update(a, v, start, stop, step);
-    case Update::add: return core::slice_update_add(a, v, start, stop, step);
-    case Update::subtract: return core::slice_update_add(a, core::negative(v), start, stop, step);
-    case Update::multiply: return core::slice_update_prod(a, v, start, stop, step);
-    case Update::maximum: return core::slice_update_max(a, v, start, stop, step);
-    case Update::minimum: return core::slice_update_min(a, v, start, stop, step);
+    case Update::assign:
+      return core::slice_update(a, v, start, stop, step);
+    case Update::add:
+      return core::slice_update_add(a, v, start, stop, step);
+    case Update::subtract:
+      return core::slice_update_add(a, core::negative(v), start, stop, step);
+    case Update::multiply:
+      return core::slice_update_prod(a, v, start, stop, step);
+    case Update::maximum:
+      return core::slice_update_max(a, v, start, stop, step);
+    case Update::minimum:
+      return core::slice_update_min(a, v, start, stop, step);
     case Update::divide:
       return core::slice_update(a, combine(slice(a, start, stop, step), v, update), start, stop, step);
   }
@@ -158,12 +174,18 @@ array write_slice(const array& a, const IndexPlan& plan, const array& v, Update 
 array scatter(const array& a, const IndexPlan& plan, const array& updates, Update update) {
   const auto& [indices, axes] = std::tie(plan.indices, plan.gathered);
   switch (update) {
-    case Update::assign: return core::scatter(a, indices, updates, axes);
-    case Update::add: return core::scatter_add(a, indices, updates, axes);
-    case Update::subtract: return core::scatter_add(a, indices, core::negative(updates), axes);
-    case Update::multiply: return core::scatter_prod(a, indices, updates, axes);
-    case Update::maximum: return core::scatter_max(a, indices, updates, axes);
-    case Update::minimum: return core::scatter_min(a, indices, updates, axes);
+    case Update::assign:
+      return core::scatter(a, indices, updates, axes);
+    case Update::add:
+      return core::scatter_add(a, indices, updates, axes);
+    case Update::subtract:
+      return core::scatter_add(a, indices, core::negative(updates), axes);
+    case Update::multiply:
+      return core::scatter_prod(a, indices, updates, axes);
+    case Update::maximum:
+      return core::scatter_max(a, indices, updates, axes);
+    case Update::minimum:
+      return core::scatter_min(a, indices, updates, axes);
     case Update::divide: {
       // Elements selected twice are divided by the product of their divisors; the others by one.
       array divisors = core::scatter_prod(core::ones_like(a), indices, updates, axes);

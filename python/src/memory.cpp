@@ -9,8 +9,10 @@ namespace {
 
 template <class F>
 void define_counters(nb::module_& m, F&& define) {
-  define(m, "get_active_memory", core::get_active_memory, "Bytes that arrays hold. Freed buffers kept for reuse do not count.");
-  define(m, "get_peak_memory", core::get_peak_memory, "The most bytes that arrays held since the start or the last reset.");
+  define(m, "get_active_memory", core::get_active_memory,
+         "Bytes that arrays hold. Freed buffers kept for reuse do not count.");
+  define(m, "get_peak_memory", core::get_peak_memory,
+         "The most bytes that arrays held since the start or the last reset.");
   define(m, "get_cache_memory", core::get_cache_memory, "Bytes of freed buffers that are kept for reuse.");
 }
 
@@ -35,36 +37,45 @@ void init_memory(nb::module_& m) {
     limit(*to, "set_cache_limit", core::set_cache_limit,
           "The bytes of freed buffers to keep for reuse; 0 keeps none. Returns the previous limit.");
     limit(*to, "set_wired_limit", core::set_wired_limit,
-          "Bytes to keep resident for the GPU of Apple silicon; elsewhere without effect. Returns the previous limit.");
+          "Bytes to keep resident for the GPU of Apple silicon; elsewhere without effect. Returns the "
+          "previous limit.");
   }
   m.def("get_memory_limit", &core::get_memory_limit, nb::sig("def get_memory_limit() -> int"),
         "The bytes that arrays may hold.");
-  m.def("get_array_buffer_size",
-        [](nb::args trees) {
-          Arrays arrays;
-          flatten_arrays(trees, arrays);
-          return core::get_array_buffer_size(arrays);
-        },
-        nb::sig("def get_array_buffer_size(*args) -> int"),
-        R"(Bytes of the buffers of arrays, each distinct buffer counted once.
+  m.def(
+      "get_array_buffer_size",
+      [](nb::args trees) {
+        Arrays arrays;
+        flatten_arrays(trees, arrays);
+        return core::get_array_buffer_size(arrays);
+      },
+      nb::sig("def get_array_buffer_size(*args) -> int"),
+      R"(Bytes of the buffers of arrays, each distinct buffer counted once.
 
 Args:
   *args: arrays, and lists, tuples and dicts of them.)");
 
-  metal.def("is_available", [] { return false; }, nb::sig("def is_available() -> bool"),
-            "Whether this build and machine can run on an Apple GPU.");
-  metal.def("device_info", [] { return nb::dict(); }, nb::sig("def device_info() -> dict[str, str | int]"),
-            "What is known about the Apple GPU: nothing, as there is none.");
-  metal.def("start_capture",
-            [](const std::string&) { throw std::runtime_error("[metal.start_capture] there is no Metal back end"); },
-            "path"_a, nb::sig("def start_capture(path: str) -> None"),
-            "Records GPU work into a file. Raises RuntimeError, as there is no Metal back end.");
-  metal.def("stop_capture", [] { throw std::runtime_error("[metal.stop_capture] there is no Metal back end"); },
-            nb::sig("def stop_capture() -> None"),
-            "Ends a recording. Raises RuntimeError, as there is no Metal back end.");
+  metal.def(
+      "is_available", [] { return false; }, nb::sig("def is_available() -> bool"),
+      "Whether this build and machine can run on an Apple GPU.");
+  metal.def(
+      "device_info", [] { return nb::dict(); }, nb::sig("def device_info() -> dict[str, str | int]"),
+      "What is known about the Apple GPU: nothing, as there is none.");
+  metal.def(
+      "start_capture",
+      [](const std::string&) {
+        throw std::runtime_error("[metal.start_capture] there is no Metal back end");
+      },
+      "path"_a, nb::sig("def start_capture(path: str) -> None"),
+      "Records GPU work into a file. Raises RuntimeError, as there is no Metal back end.");
+  metal.def(
+      "stop_capture", [] { throw std::runtime_error("[metal.stop_capture] there is no Metal back end"); },
+      nb::sig("def stop_capture() -> None"),
+      "Ends a recording. Raises RuntimeError, as there is no Metal back end.");
   nb::module_ cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
-  cuda.def("is_available", [] { return false; }, nb::sig("def is_available() -> bool"),
-           "Whether this build and machine can run on an NVIDIA GPU.");
+  cuda.def(
+      "is_available", [] { return false; }, nb::sig("def is_available() -> bool"),
+      "Whether this build and machine can run on an NVIDIA GPU.");
 }
 
 }  // namespace mlx::python

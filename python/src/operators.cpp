@@ -1,5 +1,5 @@
-// Python's operators on arrays, as type slots: `a + b` reaches the C++ operation without a method lookup, without
-// overload resolution and without looking at streams.
+// Python's operators on arrays, as type slots: `a + b` reaches the C++ operation without a method lookup,
+// without overload resolution and without looking at streams.
 #include "python/src/operators.h"
 
 #include <sstream>
@@ -16,8 +16,8 @@ using Unary = array (*)(const array&, StreamOrDevice);
 
 PyObject* not_implemented() { return Py_NewRef(Py_NotImplemented); }
 
-// The other operand beside an array of dtype `like`; nothing where it cannot become one, so that Python asks the
-// other type.
+// The other operand beside an array of dtype `like`; nothing where it cannot become one, so that Python asks
+// the other type.
 std::optional<array> operand(PyObject* o, Dtype like) {
   if (std::optional<array> s = from_scalar(o, like)) return s;
   if (o == Py_None) return std::nullopt;
@@ -105,12 +105,18 @@ PyObject* matmul(PyObject* left, PyObject* right) {
 
 PyObject* compare(PyObject* left, PyObject* right, int op) {
   switch (op) {
-    case Py_LT: return binary<core::less>(left, right);
-    case Py_LE: return binary<core::less_equal>(left, right);
-    case Py_EQ: return binary<core::equal>(left, right);
-    case Py_NE: return binary<core::not_equal>(left, right);
-    case Py_GT: return binary<core::greater>(left, right);
-    default: return binary<core::greater_equal>(left, right);
+    case Py_LT:
+      return binary<core::less>(left, right);
+    case Py_LE:
+      return binary<core::less_equal>(left, right);
+    case Py_EQ:
+      return binary<core::equal>(left, right);
+    case Py_NE:
+      return binary<core::not_equal>(left, right);
+    case Py_GT:
+      return binary<core::greater>(left, right);
+    default:
+      return binary<core::greater_equal>(left, right);
   }
 }
 

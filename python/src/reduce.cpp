@@ -21,18 +21,27 @@ struct Row {
 };
 
 const Row kRows[] = {
-    {"sum", core::sum, core::sum, core::sum, "The sum of the elements.", "The dtype of ``a``; int32 for bool and for integers of fewer bits."},
-    {"prod", core::prod, core::prod, core::prod, "The product of the elements.", "The dtype of ``a``; int32 for bool and for integers of fewer bits."},
-    {"mean", core::mean, core::mean, core::mean, "The mean of the elements, ``sum(a) / n``.", "The dtype of ``a``; float32 for integers and bool."},
-    {"median", core::median, core::median, core::median, "The median; the mean of the middle two where their number is even.", "The dtype of ``a``; float32 for integers and bool.", false},
-    {"max", core::max, core::max, core::max, "The largest element; ``nan`` where there is one.", "The dtype of ``a``.\nRaises:\n  ValueError: there is no element."},
-    {"min", core::min, core::min, core::min, "The smallest element; ``nan`` where there is one.", "The dtype of ``a``.\nRaises:\n  ValueError: there is no element."},
+    {"sum", core::sum, core::sum, core::sum, "The sum of the elements.",
+     "The dtype of ``a``; int32 for bool and for integers of fewer bits."},
+    {"prod", core::prod, core::prod, core::prod, "The product of the elements.",
+     "The dtype of ``a``; int32 for bool and for integers of fewer bits."},
+    {"mean", core::mean, core::mean, core::mean, "The mean of the elements, ``sum(a) / n``.",
+     "The dtype of ``a``; float32 for integers and bool."},
+    {"median", core::median, core::median, core::median,
+     "The median; the mean of the middle two where their number is even.",
+     "The dtype of ``a``; float32 for integers and bool.", false},
+    {"max", core::max, core::max, core::max, "The largest element; ``nan`` where there is one.",
+     "The dtype of ``a``.\nRaises:\n  ValueError: there is no element."},
+    {"min", core::min, core::min, core::min, "The smallest element; ``nan`` where there is one.",
+     "The dtype of ``a``.\nRaises:\n  ValueError: there is no element."},
     {"all", core::all, core::all, core::all, "Whether all elements are different from zero.", "bool."},
     {"any", core::any, core::any, core::any, "Whether any element is different from zero.", "bool."},
-    {"logsumexp", core::logsumexp, core::logsumexp, core::logsumexp, "``log(sum(exp(a)))``, without overflow.", "The dtype of ``a``; float32 for integers and bool."},
+    {"logsumexp", core::logsumexp, core::logsumexp, core::logsumexp,
+     "``log(sum(exp(a)))``, without overflow.", "The dtype of ``a``; float32 for integers and bool."},
 };
 
-constexpr const char* kMethodStream = "stream: Stream | ThreadLocalStream | Device | DeviceType | None = None";
+constexpr const char* kMethodStream =
+    "stream: Stream | ThreadLocalStream | Device | DeviceType | None = None";
 
 std::string axis_doc(const char* type) {
   return std::string(R"(
@@ -52,20 +61,22 @@ array reduce(const Row& r, const array& a, nb::handle axis, bool keepdims, Strea
 
 void define(nb::module_& m, const Row& r) {
   const std::string name = r.name;
-  const std::string sig = "def " + name + "(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
+  const std::string sig = "def " + name +
+                          "(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
                           "*, stream: StreamOrDevice = None) -> array";
   const std::string doc = std::string(r.text) + "\n\nArgs:\n  a: any shape." + axis_doc(r.type);
   auto call = [row = &r](nb::handle a, nb::handle axis, bool keepdims, StreamOrDevice s) {
     return wrap(reduce(*row, to_array(a, {row->name, "a", 1}), axis, keepdims, s));
   };
-  m.def(r.name, call, nb::arg(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig(sig.c_str()), doc.c_str());
+  m.def(r.name, call, nb::arg(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(),
+        "stream"_a = nb::none(), nb::sig(sig.c_str()), doc.c_str());
   if (!r.method) return;
-  const std::string method = "def " + name + "(self, axis: int | Sequence[int] | None = None, keepdims: bool = False, *, " +
+  const std::string method = "def " + name +
+                             "(self, axis: int | Sequence[int] | None = None, keepdims: bool = False, *, " +
                              kMethodStream + ") -> array";
   const std::string see = std::string(r.text) + "\n\nSee mlx.core." + name + ".";
-  array_class().def(r.name, call, "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(), "stream"_a = nb::none(),
-                    nb::sig(method.c_str()), see.c_str());
+  array_class().def(r.name, call, "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(),
+                    "stream"_a = nb::none(), nb::sig(method.c_str()), see.c_str());
 }
 
 using SpreadAll = array (*)(const array&, bool, int, StreamOrDevice);
@@ -87,7 +98,8 @@ void define(nb::module_& m, const Spread& r) {
     if (axis.is_none()) return wrap(row->all(a, keepdims, ddof, s));
     return wrap(row->axes(a, *to_axes(axis, row->name), keepdims, ddof, s));
   };
-  const std::string sig = "def " + name + "(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
+  const std::string sig = "def " + name +
+                          "(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
                           "ddof: int = 0, *, stream: StreamOrDevice = None) -> array";
   const std::string doc = std::string(r.text) + R"(
 
@@ -101,20 +113,26 @@ Returns:
   The shape of ``a`` without the reduced axes; float32 for integers and bool.
 Raises:
   IndexError: an axis is out of range.)";
-  m.def(r.name,
-        [compute, row = &r](nb::handle a, nb::handle axis, bool keepdims, int ddof, StreamOrDevice s) {
-          return compute(to_array(a, {row->name, "a", 1}), axis, keepdims, ddof, s);
-        },
-        nb::arg(), "axis"_a = nb::none(), "keepdims"_a = false, "ddof"_a = 0, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig(sig.c_str()), doc.c_str());
-  const std::string method = "def " + name + "(self, axis: int | Sequence[int] | None = None, keepdims: bool = False, "
-                             "ddof: int = 0, *, correction: int | None = None, " + kMethodStream + ") -> array";
-  const std::string see = std::string(r.text) + "\n\n``correction`` is the array API standard's name of ``ddof``. See mlx.core." + name + ".";
-  array_class().def(r.name,
-                    [compute](const array& a, nb::handle axis, bool keepdims, int ddof, std::optional<int> correction,
-                              StreamOrDevice s) { return compute(a, axis, keepdims, correction.value_or(ddof), s); },
-                    "axis"_a = nb::none(), "keepdims"_a = false, "ddof"_a = 0, nb::kw_only(),
-                    "correction"_a = nb::none(), "stream"_a = nb::none(), nb::sig(method.c_str()), see.c_str());
+  m.def(
+      r.name,
+      [compute, row = &r](nb::handle a, nb::handle axis, bool keepdims, int ddof, StreamOrDevice s) {
+        return compute(to_array(a, {row->name, "a", 1}), axis, keepdims, ddof, s);
+      },
+      nb::arg(), "axis"_a = nb::none(), "keepdims"_a = false, "ddof"_a = 0, nb::kw_only(),
+      "stream"_a = nb::none(), nb::sig(sig.c_str()), doc.c_str());
+  const std::string method = "def " + name +
+                             "(self, axis: int | Sequence[int] | None = None, keepdims: bool = False, "
+                             "ddof: int = 0, *, correction: int | None = None, " +
+                             kMethodStream + ") -> array";
+  const std::string see = std::string(r.text) +
+                          "\n\n``correction`` is the array API standard's name of ``ddof``. See mlx.core." +
+                          name + ".";
+  array_class().def(
+      r.name,
+      [compute](const array& a, nb::handle axis, bool keepdims, int ddof, std::optional<int> correction,
+                StreamOrDevice s) { return compute(a, axis, keepdims, correction.value_or(ddof), s); },
+      "axis"_a = nb::none(), "keepdims"_a = false, "ddof"_a = 0, nb::kw_only(), "correction"_a = nb::none(),
+      "stream"_a = nb::none(), nb::sig(method.c_str()), see.c_str());
 }
 
 struct Arg {
@@ -130,7 +148,8 @@ const Arg kArgs[] = {
 
 void define(nb::module_& m, const Arg& r) {
   const std::string name = r.name;
-  const std::string sig = "def " + name + "(a: array, /, axis: None | int = None, keepdims: bool = False, *, "
+  const std::string sig = "def " + name +
+                          "(a: array, /, axis: None | int = None, keepdims: bool = False, *, "
                           "stream: StreamOrDevice = None) -> array";
   const std::string doc = std::string(r.text) + R"(
 
@@ -148,15 +167,17 @@ Raises:
     const std::optional<int> at = to_axis(axis, row->name);
     return wrap(at ? row->axis(x, *at, keepdims, s) : row->all(x, keepdims, s));
   };
-  m.def(r.name, call, nb::arg(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig(sig.c_str()), doc.c_str());
+  m.def(r.name, call, nb::arg(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(),
+        "stream"_a = nb::none(), nb::sig(sig.c_str()), doc.c_str());
   const std::string method = "def " + name + "(self, axis: int | None = None, keepdims: bool = False, *, " +
                              kMethodStream + ") -> array";
-  array_class().def(r.name, call, "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(), "stream"_a = nb::none(),
-                    nb::sig(method.c_str()), (std::string(r.text) + "\n\nSee mlx.core." + name + ".").c_str());
+  array_class().def(r.name, call, "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(),
+                    "stream"_a = nb::none(), nb::sig(method.c_str()),
+                    (std::string(r.text) + "\n\nSee mlx.core." + name + ".").c_str());
 }
 
-// ---- scans ---------------------------------------------------------------------------------------------------
+// ---- scans
+// ---------------------------------------------------------------------------------------------------
 
 using Scan = array (*)(const array&, bool, bool, StreamOrDevice);
 using ScanAxis = array (*)(const array&, int, bool, bool, StreamOrDevice);
@@ -175,13 +196,14 @@ const Cumulation kScans[] = {
     {"cumprod", nullptr, nullptr, core::cumprod, core::cumprod, "Running products along an axis."},
     {"cummax", core::cummax, core::cummax, nullptr, nullptr, "Running maxima along an axis."},
     {"cummin", core::cummin, core::cummin, nullptr, nullptr, "Running minima along an axis."},
-    {"logcumsumexp", core::logcumsumexp, core::logcumsumexp, nullptr, nullptr, "``log`` of the running sums of ``exp(a)`` along an axis, without overflow."},
+    {"logcumsumexp", core::logcumsumexp, core::logcumsumexp, nullptr, nullptr,
+     "``log`` of the running sums of ``exp(a)`` along an axis, without overflow."},
 };
 
 void define(nb::module_& m, const Cumulation& r) {
   const std::string name = r.name;
-  auto compute = [row = &r](nb::handle a, nb::handle axis, bool reverse, bool inclusive, std::optional<Dtype> dtype,
-                            StreamOrDevice s) {
+  auto compute = [row = &r](nb::handle a, nb::handle axis, bool reverse, bool inclusive,
+                            std::optional<Dtype> dtype, StreamOrDevice s) {
     ArrayArg x = to_array(a, {row->name, "a", 1});
     const std::optional<int> at = to_axis(axis, row->name);
     if (row->typed)
@@ -193,32 +215,38 @@ void define(nb::module_& m, const Cumulation& r) {
     return compute(a, axis, reverse, inclusive, std::nullopt, s);
   };
   const std::string typed = r.typed ? "dtype: Dtype | None = None, " : "";
-  const std::string sig = "def " + name + "(a: array, /, axis: int | None = None, *, reverse: bool = False, "
-                          "inclusive: bool = True, " + typed + "stream: StreamOrDevice = None) -> array";
-  const std::string doc = std::string(r.text) + R"(
+  const std::string sig = "def " + name +
+                          "(a: array, /, axis: int | None = None, *, reverse: bool = False, "
+                          "inclusive: bool = True, " +
+                          typed + "stream: StreamOrDevice = None) -> array";
+  const std::string doc =
+      std::string(r.text) + R"(
 
 Args:
   a: any shape.
   axis: the axis to run along; ``None`` runs over the flattened array.
   reverse: run from the end.
   inclusive: let each result contain its own element; otherwise only those before it.)" +
-                          (r.typed ? "\n  dtype: the type to compute in; ``None`` is that of ``a``, int32 for bool." : "") + R"(
+      (r.typed ? "\n  dtype: the type to compute in; ``None`` is that of ``a``, int32 for bool." : "") + R"(
   stream: where to run; ``None`` is the default stream.
 Returns:
   The shape of ``a``.
 Raises:
   IndexError: the axis is out of range.)";
   if (r.typed) {
-    m.def(r.name, compute, nb::arg(), "axis"_a = nb::none(), nb::kw_only(), "reverse"_a = false, "inclusive"_a = true,
-          "dtype"_a = nb::none(), "stream"_a = nb::none(), nb::sig(sig.c_str()), doc.c_str());
+    m.def(r.name, compute, nb::arg(), "axis"_a = nb::none(), nb::kw_only(), "reverse"_a = false,
+          "inclusive"_a = true, "dtype"_a = nb::none(), "stream"_a = nb::none(), nb::sig(sig.c_str()),
+          doc.c_str());
   } else {
-    m.def(r.name, untyped, nb::arg(), "axis"_a = nb::none(), nb::kw_only(), "reverse"_a = false, "inclusive"_a = true,
-          "stream"_a = nb::none(), nb::sig(sig.c_str()), doc.c_str());
+    m.def(r.name, untyped, nb::arg(), "axis"_a = nb::none(), nb::kw_only(), "reverse"_a = false,
+          "inclusive"_a = true, "stream"_a = nb::none(), nb::sig(sig.c_str()), doc.c_str());
   }
-  const std::string method = "def " + name + "(self, axis: int | None = None, *, reverse: bool = False, "
-                             "inclusive: bool = True, " + kMethodStream + ") -> array";
-  array_class().def(r.name, untyped, "axis"_a = nb::none(), nb::kw_only(), "reverse"_a = false, "inclusive"_a = true,
-                    "stream"_a = nb::none(), nb::sig(method.c_str()),
+  const std::string method = "def " + name +
+                             "(self, axis: int | None = None, *, reverse: bool = False, "
+                             "inclusive: bool = True, " +
+                             kMethodStream + ") -> array";
+  array_class().def(r.name, untyped, "axis"_a = nb::none(), nb::kw_only(), "reverse"_a = false,
+                    "inclusive"_a = true, "stream"_a = nb::none(), nb::sig(method.c_str()),
                     (std::string(r.text) + "\n\nSee mlx.core." + name + ".").c_str());
 }
 
@@ -232,41 +260,45 @@ void init_reduce(nb::module_& m) {
   m.attr("cumulative_sum") = m.attr("cumsum");
   m.attr("cumulative_prod") = m.attr("cumprod");
 
-  m.def("minmax",
-        [](nb::handle a, nb::handle axis, bool keepdims, StreamOrDevice s) {
-          ArrayArg x = to_array(a, {"minmax", "a", 1});
-          const auto [low, high] = axis.is_none() ? core::minmax(x, keepdims, s)
-                                                  : core::minmax(x, *to_axes(axis, "minmax"), keepdims, s);
-          return nb::make_tuple(wrap(low), wrap(high));
-        },
-        nb::arg(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def minmax(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
-                "stream: StreamOrDevice = None) -> tuple[array, array]"),
-        ("The smallest and the largest element, ``(min(a), max(a))``.\n\nArgs:\n  a: any shape." +
-         axis_doc("The dtype of ``a``.\nRaises:\n  ValueError: there is no element."))
-            .c_str());
-  m.def("count_nonzero",
-        [](nb::handle a, nb::handle axis, bool keepdims, StreamOrDevice s) {
-          ArrayArg x = to_array(a, {"count_nonzero", "a", 1});
-          if (axis.is_none()) return wrap(core::count_nonzero(x, keepdims, s));
-          return wrap(core::count_nonzero(x, *to_axes(axis, "count_nonzero"), keepdims, s));
-        },
-        nb::arg(), nb::kw_only(), "axis"_a = nb::none(), "keepdims"_a = false, "stream"_a = nb::none(),
-        nb::sig("def count_nonzero(a: array, /, *, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
-                "stream: StreamOrDevice = None) -> array"),
-        ("How many elements are different from zero.\n\nArgs:\n  a: any shape." + axis_doc("int32.")).c_str());
-  m.def("softmax",
-        [](nb::handle a, nb::handle axis, bool precise, StreamOrDevice s) {
-          ArrayArg x = to_array(a, {"softmax", "a", 1});
-          if (axis.is_none()) return wrap(core::softmax(x, precise, s));
-          if (PyLong_CheckExact(axis.ptr()))
-            return wrap(core::softmax(x, to_int(axis, {"softmax", "axis", 2}), precise, s));
-          return wrap(core::softmax(x, *to_axes(axis, "softmax"), precise, s));
-        },
-        nb::arg(), "axis"_a = nb::none(), nb::kw_only(), "precise"_a = false, "stream"_a = nb::none(),
-        nb::sig("def softmax(a: array, /, axis: None | int | Sequence[int] = None, *, precise: bool = False, "
-                "stream: StreamOrDevice = None) -> array"),
-        R"(Exponentials that sum to one along an axis: ``exp(a - m) / sum(exp(a - m))``, ``m = max(a)``.
+  m.def(
+      "minmax",
+      [](nb::handle a, nb::handle axis, bool keepdims, StreamOrDevice s) {
+        ArrayArg x = to_array(a, {"minmax", "a", 1});
+        const auto [low, high] = axis.is_none() ? core::minmax(x, keepdims, s)
+                                                : core::minmax(x, *to_axes(axis, "minmax"), keepdims, s);
+        return nb::make_tuple(wrap(low), wrap(high));
+      },
+      nb::arg(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def minmax(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+              "stream: StreamOrDevice = None) -> tuple[array, array]"),
+      ("The smallest and the largest element, ``(min(a), max(a))``.\n\nArgs:\n  a: any shape." +
+       axis_doc("The dtype of ``a``.\nRaises:\n  ValueError: there is no element."))
+          .c_str());
+  m.def(
+      "count_nonzero",
+      [](nb::handle a, nb::handle axis, bool keepdims, StreamOrDevice s) {
+        ArrayArg x = to_array(a, {"count_nonzero", "a", 1});
+        if (axis.is_none()) return wrap(core::count_nonzero(x, keepdims, s));
+        return wrap(core::count_nonzero(x, *to_axes(axis, "count_nonzero"), keepdims, s));
+      },
+      nb::arg(), nb::kw_only(), "axis"_a = nb::none(), "keepdims"_a = false, "stream"_a = nb::none(),
+      nb::sig("def count_nonzero(a: array, /, *, axis: None | int | Sequence[int] = None, keepdims: bool = "
+              "False, "
+              "stream: StreamOrDevice = None) -> array"),
+      ("How many elements are different from zero.\n\nArgs:\n  a: any shape." + axis_doc("int32.")).c_str());
+  m.def(
+      "softmax",
+      [](nb::handle a, nb::handle axis, bool precise, StreamOrDevice s) {
+        ArrayArg x = to_array(a, {"softmax", "a", 1});
+        if (axis.is_none()) return wrap(core::softmax(x, precise, s));
+        if (PyLong_CheckExact(axis.ptr()))
+          return wrap(core::softmax(x, to_int(axis, {"softmax", "axis", 2}), precise, s));
+        return wrap(core::softmax(x, *to_axes(axis, "softmax"), precise, s));
+      },
+      nb::arg(), "axis"_a = nb::none(), nb::kw_only(), "precise"_a = false, "stream"_a = nb::none(),
+      nb::sig("def softmax(a: array, /, axis: None | int | Sequence[int] = None, *, precise: bool = False, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(Exponentials that sum to one along an axis: ``exp(a - m) / sum(exp(a - m))``, ``m = max(a)``.
 
 Args:
   a: any shape. Integers and booleans are computed in float32.

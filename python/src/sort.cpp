@@ -14,7 +14,8 @@ struct Sort {
 };
 const Sort kSorts[] = {
     {"sort", core::sort, core::sort, "The elements in ascending order, ``nan`` last."},
-    {"argsort", core::argsort, core::argsort, "The positions (uint32) that put the elements into ascending order."},
+    {"argsort", core::argsort, core::argsort,
+     "The positions (uint32) that put the elements into ascending order."},
 };
 
 // With an element count or a position besides the axis.
@@ -28,7 +29,8 @@ struct Select {
 };
 const Select kSelects[] = {
     {"partition", "kth", core::partition, core::partition,
-     "The elements in an order that puts the ``kth`` where sorting would, smaller ones before it, larger ones after.",
+     "The elements in an order that puts the ``kth`` where sorting would, smaller ones before it, larger "
+     "ones after.",
      "the position that will be as if sorted; negative ones count from the end"},
     {"argpartition", "kth", core::argpartition, core::argpartition,
      "The positions (uint32) that partition the elements; see partition.",
@@ -51,40 +53,45 @@ Args:
   stream: where to run; ``None`` is the default stream.
 Raises:
   IndexError: the axis is out of range.)";
-    m.def(r.name,
-          [row = &r](nb::handle a, nb::handle axis, StreamOrDevice s) {
-            ArrayArg x = to_array(a, {row->name, "a", 1});
-            const std::optional<int> at = to_axis(axis, row->name);
-            return wrap(at ? row->axis(x, *at, s) : row->flat(x, s));
-          },
-          nb::arg(), "axis"_a.none() = -1, nb::kw_only(), "stream"_a = nb::none(), nb::sig(sig.c_str()), doc.c_str());
+    m.def(
+        r.name,
+        [row = &r](nb::handle a, nb::handle axis, StreamOrDevice s) {
+          ArrayArg x = to_array(a, {row->name, "a", 1});
+          const std::optional<int> at = to_axis(axis, row->name);
+          return wrap(at ? row->axis(x, *at, s) : row->flat(x, s));
+        },
+        nb::arg(), "axis"_a.none() = -1, nb::kw_only(), "stream"_a = nb::none(), nb::sig(sig.c_str()),
+        doc.c_str());
   }
   for (const Select& r : kSelects) {
     const std::string sig = std::string("def ") + r.name + "(a: array, /, " + r.argument +
                             ": int, axis: None | int = -1, *, stream: StreamOrDevice = None) -> array";
-    const std::string doc = std::string(r.text) + "\n\nArgs:\n  a: any shape.\n  " + r.argument + ": " + r.describe + R"(.
+    const std::string doc =
+        std::string(r.text) + "\n\nArgs:\n  a: any shape.\n  " + r.argument + ": " + r.describe + R"(.
   axis: the axis; ``None`` takes the flattened array.
   stream: where to run; ``None`` is the default stream.
 Raises:
   IndexError: the axis is out of range.   ValueError: the position or number is.)";
-    m.def(r.name,
-          [row = &r](nb::handle a, int k, nb::handle axis, StreamOrDevice s) {
-            ArrayArg x = to_array(a, {row->name, "a", 1});
-            const std::optional<int> at = to_axis(axis, row->name, 3);
-            return wrap(at ? row->axis(x, k, *at, s) : row->flat(x, k, s));
-          },
-          nb::arg(), nb::arg(r.argument), "axis"_a.none() = -1, nb::kw_only(), "stream"_a = nb::none(),
-          nb::sig(sig.c_str()), doc.c_str());
-  }
-  m.def("searchsorted",
-        [](nb::handle sorted, nb::handle values, const std::string& side, StreamOrDevice s) {
-          return wrap(core::searchsorted(to_array(sorted, {"searchsorted", "sorted_sequence", 1}),
-                                         to_array(values, {"searchsorted", "values", 2}), side, s));
+    m.def(
+        r.name,
+        [row = &r](nb::handle a, int k, nb::handle axis, StreamOrDevice s) {
+          ArrayArg x = to_array(a, {row->name, "a", 1});
+          const std::optional<int> at = to_axis(axis, row->name, 3);
+          return wrap(at ? row->axis(x, k, *at, s) : row->flat(x, k, s));
         },
-        nb::arg(), nb::arg(), "side"_a = "left", nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def searchsorted(sorted_sequence: array, values: array, /, side: str = 'left', *, "
-                "stream: StreamOrDevice = None) -> array"),
-        R"(Where values would go in a sorted sequence.
+        nb::arg(), nb::arg(r.argument), "axis"_a.none() = -1, nb::kw_only(), "stream"_a = nb::none(),
+        nb::sig(sig.c_str()), doc.c_str());
+  }
+  m.def(
+      "searchsorted",
+      [](nb::handle sorted, nb::handle values, const std::string& side, StreamOrDevice s) {
+        return wrap(core::searchsorted(to_array(sorted, {"searchsorted", "sorted_sequence", 1}),
+                                       to_array(values, {"searchsorted", "values", 2}), side, s));
+      },
+      nb::arg(), nb::arg(), "side"_a = "left", nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def searchsorted(sorted_sequence: array, values: array, /, side: str = 'left', *, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(Where values would go in a sorted sequence.
 
 Args:
   sorted_sequence: ascending along its last axis.
@@ -95,21 +102,23 @@ Returns:
   Positions in the shape of ``values``.
 Raises:
   ValueError: ``side`` is something else, or the shapes do not go together.)");
-  m.def("unique",
-        [](nb::handle a, int size, bool index, bool inverse, bool counts, nb::handle fill, StreamOrDevice s) -> nb::object {
-          ArrayArg x = to_array(a, {"unique", "a", 1});
-          std::optional<array> fill_value;
-          if (!fill.is_none()) fill_value = to_operands(a, fill, "unique").second.get();
-          Arrays out = core::unique(x, size, index, inverse, counts, fill_value, s);
-          if (out.size() == 1) return wrap(out[0]);
-          return wrap_tuple(out);
-        },
-        nb::arg(), "size"_a, "return_index"_a = false, "return_inverse"_a = false, "return_counts"_a = false,
-        "fill_value"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-        nb::sig("def unique(a: array, /, size: int, return_index: bool = False, return_inverse: bool = False, "
-                "return_counts: bool = False, fill_value: scalar | array | None = None, *, "
-                "stream: StreamOrDevice = None) -> array | tuple[array, ...]"),
-        R"(The distinct elements in ascending order, in an array of given size.
+  m.def(
+      "unique",
+      [](nb::handle a, int size, bool index, bool inverse, bool counts, nb::handle fill,
+         StreamOrDevice s) -> nb::object {
+        ArrayArg x = to_array(a, {"unique", "a", 1});
+        std::optional<array> fill_value;
+        if (!fill.is_none()) fill_value = to_operands(a, fill, "unique").second.get();
+        Arrays out = core::unique(x, size, index, inverse, counts, fill_value, s);
+        if (out.size() == 1) return wrap(out[0]);
+        return wrap_tuple(out);
+      },
+      nb::arg(), "size"_a, "return_index"_a = false, "return_inverse"_a = false, "return_counts"_a = false,
+      "fill_value"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def unique(a: array, /, size: int, return_index: bool = False, return_inverse: bool = False, "
+              "return_counts: bool = False, fill_value: scalar | array | None = None, *, "
+              "stream: StreamOrDevice = None) -> array | tuple[array, ...]"),
+      R"(The distinct elements in ascending order, in an array of given size.
 
 Args:
   a: any shape; it is flattened.

@@ -26,7 +26,8 @@ void snapshot(PyObject* o, std::vector<Snapshot>& out, std::unordered_set<PyObje
     Py_ssize_t at = 0;
     while (PyDict_Next(copy.ptr(), &at, &key, &value)) snapshot(value, out, seen);
   } else {
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(copy.ptr()); ++i) snapshot(PyList_GET_ITEM(copy.ptr(), i), out, seen);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(copy.ptr()); ++i)
+      snapshot(PyList_GET_ITEM(copy.ptr(), i), out, seen);
   }
 }
 
@@ -66,8 +67,8 @@ nb::object restructured(PyObject* live, PyObject* structure, const Arrays& array
     nb::object items = nb::steal(PyTuple_New(n));
     for (Py_ssize_t i = 0; i < n; ++i)
       PyTuple_SET_ITEM(items.ptr(), i,
-                       restructured(pairs ? PyTuple_GET_ITEM(live, i) : nullptr, PyTuple_GET_ITEM(structure, i), arrays,
-                                    next)
+                       restructured(pairs ? PyTuple_GET_ITEM(live, i) : nullptr,
+                                    PyTuple_GET_ITEM(structure, i), arrays, next)
                            .release()
                            .ptr());
     return tuple_like(structure, std::move(items));
@@ -80,7 +81,20 @@ nb::object restructured(PyObject* live, PyObject* structure, const Arrays& array
   return nb::borrow(structure);
 }
 
-enum Tag : uint64_t { kArray = 1, kNone, kBool, kInt, kBigInt, kFloat, kText, kList, kTuple, kDict, kRandom, kOther };
+enum Tag : uint64_t {
+  kArray = 1,
+  kNone,
+  kBool,
+  kInt,
+  kBigInt,
+  kFloat,
+  kText,
+  kList,
+  kTuple,
+  kDict,
+  kRandom,
+  kOther
+};
 
 void append_text(PyObject* o, std::vector<uint64_t>& key) {
   Py_ssize_t n;
@@ -133,7 +147,8 @@ void assign_arrays(nb::handle tree, const Arrays& arrays, size_t& next) {
       if (next_value.ptr() != value) set_list_item(o, i, std::move(next_value));
     }
   } else if (PyTuple_Check(o)) {
-    for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(o); i < n; ++i) assign_arrays(PyTuple_GET_ITEM(o, i), arrays, next);
+    for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(o); i < n; ++i)
+      assign_arrays(PyTuple_GET_ITEM(o, i), arrays, next);
   } else if (is_random_state(o)) {
     set_random_state_key(arrays.at(next++));
   }
@@ -169,7 +184,8 @@ void assign_structure(nb::handle tree, nb::handle structure, const Arrays& array
         set_list_item(o, i, std::move(value));
       }
     }
-    if (PyList_GET_SIZE(o) > n && PyList_SetSlice(o, n, PyList_GET_SIZE(o), nullptr) != 0) throw nb::python_error();
+    if (PyList_GET_SIZE(o) > n && PyList_SetSlice(o, n, PyList_GET_SIZE(o), nullptr) != 0)
+      throw nb::python_error();
   } else if (PyTuple_Check(s) && PyTuple_Check(o) && PyTuple_GET_SIZE(s) == PyTuple_GET_SIZE(o)) {
     for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(s); i < n; ++i)
       assign_structure(PyTuple_GET_ITEM(o, i), PyTuple_GET_ITEM(s, i), arrays, next);
@@ -196,7 +212,8 @@ void append_key(nb::handle tree, std::vector<uint64_t>& key, const char* functio
   } else if (PyList_Check(o)) {
     key.push_back(kList);
     key.push_back(static_cast<uint64_t>(PyList_GET_SIZE(o)));
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(o); ++i) append_key(PyList_GET_ITEM(o, i), key, function, ignore_others);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(o); ++i)
+      append_key(PyList_GET_ITEM(o, i), key, function, ignore_others);
   } else if (PyTuple_Check(o)) {
     key.push_back(kTuple);
     key.push_back(static_cast<uint64_t>(PyTuple_GET_SIZE(o)));
@@ -220,7 +237,8 @@ void append_key(nb::handle tree, std::vector<uint64_t>& key, const char* functio
     key.push_back(std::bit_cast<uint64_t>(PyFloat_AS_DOUBLE(o)));
   } else if (PyComplex_Check(o)) {
     const Py_complex c = PyComplex_AsCComplex(o);
-    for (const uint64_t word : {uint64_t{kFloat}, std::bit_cast<uint64_t>(c.real), std::bit_cast<uint64_t>(c.imag)})
+    for (const uint64_t word :
+         {uint64_t{kFloat}, std::bit_cast<uint64_t>(c.real), std::bit_cast<uint64_t>(c.imag)})
       key.push_back(word);
   } else if (PyUnicode_Check(o)) {
     key.push_back(kText);
@@ -233,9 +251,11 @@ void append_key(nb::handle tree, std::vector<uint64_t>& key, const char* functio
   } else if (ignore_others) {
     key.push_back(kOther);
   } else {
-    throw std::invalid_argument(std::string("[") + function +
-                                "] arguments must be trees of arrays, numbers, text, dtypes or None, but one leaf is "
-                                "of type " + Py_TYPE(o)->tp_name);
+    throw std::invalid_argument(
+        std::string("[") + function +
+        "] arguments must be trees of arrays, numbers, text, dtypes or None, but one leaf is "
+        "of type " +
+        Py_TYPE(o)->tp_name);
   }
 }
 

@@ -12,7 +12,8 @@
 namespace mlx::python {
 namespace {
 
-// ---- gradients -------------------------------------------------------------------------------------------------
+// ---- gradients
+// -------------------------------------------------------------------------------------------------
 
 struct Wanted {
   std::vector<int> positions;
@@ -25,7 +26,8 @@ Wanted wanted_arguments(nb::handle argnums, nb::handle argnames, const char* fun
     out.names.push_back(nb::borrow(argnames));
   } else {
     for (nb::handle name : argnames) {
-      if (!PyUnicode_Check(name.ptr())) bad_type({function, "argnames", 3}, "str or a sequence of str", argnames);
+      if (!PyUnicode_Check(name.ptr()))
+        bad_type({function, "argnames", 3}, "str or a sequence of str", argnames);
       bool known = false;
       for (const nb::object& other : out.names) known |= other.equal(name);
       if (!known) out.names.push_back(nb::borrow(name));
@@ -37,7 +39,8 @@ Wanted wanted_arguments(nb::handle argnums, nb::handle argnames, const char* fun
     out.positions = {0};
   }
   if (out.positions.empty() && out.names.empty())
-    throw std::invalid_argument(std::string("[") + function + "] no argument to differentiate with respect to is given");
+    throw std::invalid_argument(std::string("[") + function +
+                                "] no argument to differentiate with respect to is given");
   std::vector<int> sorted = out.positions;
   std::sort(sorted.begin(), sorted.end());
   for (size_t i = 0; i < sorted.size(); ++i) {
@@ -45,8 +48,8 @@ Wanted wanted_arguments(nb::handle argnums, nb::handle argnames, const char* fun
       throw std::invalid_argument(std::string("[") + function + "] argument positions count from 0, got " +
                                   std::to_string(sorted[i]));
     if (i > 0 && sorted[i] == sorted[i - 1])
-      throw std::invalid_argument(std::string("[") + function + "] argument position " + std::to_string(sorted[i]) +
-                                  " is given twice");
+      throw std::invalid_argument(std::string("[") + function + "] argument position " +
+                                  std::to_string(sorted[i]) + " is given twice");
   }
   return out;
 }
@@ -60,18 +63,19 @@ const array& loss_of(nb::handle result, const char* function, bool tuples) {
   if (tuples && PyTuple_Check(result.ptr()) && PyTuple_GET_SIZE(result.ptr()) > 0)
     got = "a tuple that begins with " + std::string(Py_TYPE(PyTuple_GET_ITEM(result.ptr(), 0))->tp_name);
   throw std::invalid_argument(std::string("[") + function + "] the function must return a scalar array" +
-                              (tuples ? " or a tuple that begins with one" : "") + ", but it returned " + got);
+                              (tuples ? " or a tuple that begins with one" : "") + ", but it returned " +
+                              got);
 }
 
 // The function's value, and the gradients as the caller asked for them.
-std::pair<nb::object, nb::object> differentiate(const Wanted& wanted, nb::handle fun, nb::handle args, nb::handle kwargs,
-                                                const char* function, bool tuples) {
+std::pair<nb::object, nb::object> differentiate(const Wanted& wanted, nb::handle fun, nb::handle args,
+                                                nb::handle kwargs, const char* function, bool tuples) {
   const Py_ssize_t n = PyTuple_GET_SIZE(args.ptr());
   for (int i : wanted.positions)
     if (i >= n)
-      throw std::invalid_argument(std::string("[") + function + "] the gradient of argument " + std::to_string(i) +
-                                  " is asked for, but the function was called with " + std::to_string(n) +
-                                  " positional arguments");
+      throw std::invalid_argument(std::string("[") + function + "] the gradient of argument " +
+                                  std::to_string(i) + " is asked for, but the function was called with " +
+                                  std::to_string(n) + " positional arguments");
   Arrays primals;
   for (int i : wanted.positions) flatten_only_arrays(PyTuple_GET_ITEM(args.ptr(), i), primals, function);
   for (const nb::object& name : wanted.names) {
@@ -87,7 +91,8 @@ std::pair<nb::object, nb::object> differentiate(const Wanted& wanted, nb::handle
   auto traced = [&](const Arrays& tracers) {
     size_t next = 0;
     nb::object inputs = nb::steal(PyTuple_New(n));
-    for (Py_ssize_t i = 0; i < n; ++i) PyTuple_SET_ITEM(inputs.ptr(), i, Py_NewRef(PyTuple_GET_ITEM(args.ptr(), i)));
+    for (Py_ssize_t i = 0; i < n; ++i)
+      PyTuple_SET_ITEM(inputs.ptr(), i, Py_NewRef(PyTuple_GET_ITEM(args.ptr(), i)));
     for (int i : wanted.positions) {
       nb::object tree = replace_arrays(PyTuple_GET_ITEM(args.ptr(), i), tracers, next);
       PyObject* old = PyTuple_GET_ITEM(inputs.ptr(), i);
@@ -138,14 +143,16 @@ nb::object grad(nb::object fun, nb::handle argnums, nb::handle argnames, bool wi
   Wanted wanted = wanted_arguments(argnums, argnames, function);
   Transformed t;
   t.fun = std::move(fun);
-  t.call = [wanted = std::move(wanted), function, with_value](Transformed& self, nb::handle args, nb::handle kwargs) {
+  t.call = [wanted = std::move(wanted), function, with_value](Transformed& self, nb::handle args,
+                                                              nb::handle kwargs) {
     auto [value, grads] = differentiate(wanted, self.fun, args, kwargs, function, with_value);
     return with_value ? nb::object(nb::make_tuple(value, grads)) : grads;
   };
   return make_transformed(std::move(t));
 }
 
-// ---- vjp and jvp -----------------------------------------------------------------------------------------------
+// ---- vjp and jvp
+// -----------------------------------------------------------------------------------------------
 
 // A function of arrays from a Python function that takes them as arguments and returns one array or several.
 core::ArrayFunction array_function(nb::handle fun, const char* function) {
@@ -153,15 +160,20 @@ core::ArrayFunction array_function(nb::handle fun, const char* function) {
     nb::object result = call_python(fun, wrap_tuple(inputs), {});
     if (const array* a = as_array(result)) return Arrays{*a};
     if (!PyTuple_Check(result.ptr()) && !PyList_Check(result.ptr()))
-      throw std::invalid_argument(std::string("[") + function + "] the function must return an array, or a list or tuple "
-                                  "of arrays, but it returned " + Py_TYPE(result.ptr())->tp_name);
+      throw std::invalid_argument(std::string("[") + function +
+                                  "] the function must return an array, or a list or tuple "
+                                  "of arrays, but it returned " +
+                                  Py_TYPE(result.ptr())->tp_name);
     return to_arrays(result, {function, "the function's result", 0});
   };
 }
 
-nb::tuple both(const std::pair<Arrays, Arrays>& r) { return nb::make_tuple(wrap_list(r.first), wrap_list(r.second)); }
+nb::tuple both(const std::pair<Arrays, Arrays>& r) {
+  return nb::make_tuple(wrap_list(r.first), wrap_list(r.second));
+}
 
-// ---- vmap ------------------------------------------------------------------------------------------------------
+// ---- vmap
+// ------------------------------------------------------------------------------------------------------
 
 constexpr int kShared = -1;
 
@@ -175,13 +187,15 @@ void match_axes(nb::handle axes, nb::handle tree, std::vector<int>& out, bool in
     if (a == Py_None) return out.push_back(kShared);
     int64_t axis;
     if (!read_int64(a, axis))
-      throw std::invalid_argument(std::string("[vmap] ") + what + " must be an int, None or a tree of these; it has a " +
+      throw std::invalid_argument(std::string("[vmap] ") + what +
+                                  " must be an int, None or a tree of these; it has a " +
                                   Py_TYPE(a)->tp_name + " where the other tree has an array");
     const array& x = *as_array(t);
     const auto ndim = static_cast<int64_t>(x.ndim());
     if (axis < -ndim || axis >= ndim)
-      throw std::out_of_range(std::string("[vmap] axis ") + std::to_string(axis) + " is out of range for an " +
-                              (inputs ? "argument" : "output") + " with " + std::to_string(ndim) + " dimensions");
+      throw std::out_of_range(std::string("[vmap] axis ") + std::to_string(axis) +
+                              " is out of range for an " + (inputs ? "argument" : "output") + " with " +
+                              std::to_string(ndim) + " dimensions");
     return out.push_back(static_cast<int>(axis < 0 ? axis + ndim : axis));
   }
   const bool branch = PyList_Check(a) || PyTuple_Check(a) || PyDict_Check(a);
@@ -209,7 +223,8 @@ void match_axes(nb::handle axes, nb::handle tree, std::vector<int>& out, bool in
       if (PyTuple_GET_SIZE(parts.ptr()) != n) mismatch();
     }
     for (Py_ssize_t i = 0; i < n; ++i)
-      match_axes(branch ? PyTuple_GET_ITEM(parts.ptr(), i) : a, PyTuple_GET_ITEM(items.ptr(), i), out, inputs, depth + 1);
+      match_axes(branch ? PyTuple_GET_ITEM(parts.ptr(), i) : a, PyTuple_GET_ITEM(items.ptr(), i), out, inputs,
+                 depth + 1);
   } else {
     throw std::invalid_argument(std::string("[vmap] expected trees of arrays only, but one leaf of the ") +
                                 (inputs ? "arguments" : "outputs") + " is of type " + Py_TYPE(t)->tp_name);
@@ -222,7 +237,8 @@ nb::object map_call(Transformed& self, nb::handle args, nb::handle kwargs) {
   nb::handle in_axes = self.held[0];
   nb::handle out_axes = self.held[1];
   // A tree for the only argument may be given without a tuple around it.
-  const bool only = PyTuple_GET_SIZE(args.ptr()) == 1 && (PyDict_Check(in_axes.ptr()) || PyList_Check(in_axes.ptr()));
+  const bool only =
+      PyTuple_GET_SIZE(args.ptr()) == 1 && (PyDict_Check(in_axes.ptr()) || PyList_Check(in_axes.ptr()));
   std::vector<int> axes;
   match_axes(in_axes, only ? nb::handle(PyTuple_GET_ITEM(args.ptr(), 0)) : args, axes, true);
   Arrays inputs;
@@ -252,7 +268,8 @@ nb::object map_call(Transformed& self, nb::handle args, nb::handle kwargs) {
   return from_structure(structure, outputs, next);
 }
 
-// ---- checkpoint ------------------------------------------------------------------------------------------------
+// ---- checkpoint
+// ------------------------------------------------------------------------------------------------
 
 nb::object checkpointed_call(Transformed& self, nb::handle args, nb::handle kwargs) {
   Arrays inputs;
@@ -262,12 +279,13 @@ nb::object checkpointed_call(Transformed& self, nb::handle args, nb::handle kwar
   struct Held {
     nb::object fun, args, kwargs, structure;
   };
-  std::shared_ptr<Held> held(new Held{self.fun, structure_of(args), kwargs.ptr() ? structure_of(kwargs) : nb::object(), {}},
-                             [](Held* h) {
-                               if (!Py_IsInitialized()) return;
-                               nb::gil_scoped_acquire gil;
-                               delete h;
-                             });
+  std::shared_ptr<Held> held(
+      new Held{self.fun, structure_of(args), kwargs.ptr() ? structure_of(kwargs) : nb::object(), {}},
+      [](Held* h) {
+        if (!Py_IsInitialized()) return;
+        nb::gil_scoped_acquire gil;
+        delete h;
+      });
   auto traced = [held](const Arrays& in) {
     nb::gil_scoped_acquire gil;
     size_t next = 0;
@@ -288,12 +306,15 @@ nb::object checkpointed_call(Transformed& self, nb::handle args, nb::handle kwar
 
 void init_transforms(nb::module_& m) {
   init_callable(m);
-  m.def("grad",
-        [](nb::object fun, nb::handle argnums, nb::handle argnames) { return grad(std::move(fun), argnums, argnames, false); },
-        "fun"_a, "argnums"_a = nb::none(), "argnames"_a = nb::list(),
-        nb::sig("def grad(fun: Callable[P, R], argnums: int | Sequence[int] | None = None, "
-                "argnames: str | Sequence[str] = []) -> Callable[P, Any]"),
-        R"(A function that computes the gradient of ``fun``.
+  m.def(
+      "grad",
+      [](nb::object fun, nb::handle argnums, nb::handle argnames) {
+        return grad(std::move(fun), argnums, argnames, false);
+      },
+      "fun"_a, "argnums"_a = nb::none(), "argnames"_a = nb::list(),
+      nb::sig("def grad(fun: Callable[P, R], argnums: int | Sequence[int] | None = None, "
+              "argnames: str | Sequence[str] = []) -> Callable[P, Any]"),
+      R"(A function that computes the gradient of ``fun``.
 
 Args:
   fun: returns an array without dimensions (or with one element).
@@ -305,12 +326,15 @@ Returns:
   there are ``argnames`` a pair of that (or ``None``) and a dict.
 Raises:
   ValueError: an argument holds something else than arrays, or ``fun`` returns no scalar.)");
-  m.def("value_and_grad",
-        [](nb::object fun, nb::handle argnums, nb::handle argnames) { return grad(std::move(fun), argnums, argnames, true); },
-        "fun"_a, "argnums"_a = nb::none(), "argnames"_a = nb::list(),
-        nb::sig("def value_and_grad(fun: Callable[P, R], argnums: int | Sequence[int] | None = None, "
-                "argnames: str | Sequence[str] = []) -> Callable[P, tuple[R, Any]]"),
-        R"(A function that computes the value of ``fun`` and its gradient.
+  m.def(
+      "value_and_grad",
+      [](nb::object fun, nb::handle argnums, nb::handle argnames) {
+        return grad(std::move(fun), argnums, argnames, true);
+      },
+      "fun"_a, "argnums"_a = nb::none(), "argnames"_a = nb::list(),
+      nb::sig("def value_and_grad(fun: Callable[P, R], argnums: int | Sequence[int] | None = None, "
+              "argnames: str | Sequence[str] = []) -> Callable[P, tuple[R, Any]]"),
+      R"(A function that computes the value of ``fun`` and its gradient.
 
 Args:
   fun: returns a scalar array, or a tuple that begins with one; the rest is passed through.
@@ -319,15 +343,17 @@ Returns:
   A function of the same arguments that returns the value of ``fun`` and what grad would return.
 Raises:
   ValueError: an argument holds something else than arrays, or ``fun`` returns no scalar.)");
-  m.def("vjp",
-        [](nb::handle fun, nb::handle primals, nb::handle cotangents) {
-          check_callable(fun, "vjp");
-          return both(core::vjp(array_function(fun, "vjp"), to_arrays(primals, {"vjp", "primals", 2}),
-                                to_arrays(cotangents, {"vjp", "cotangents", 3})));
-        },
-        "fun"_a, "primals"_a, "cotangents"_a,
-        nb::sig("def vjp(fun: Callable, primals: list[array], cotangents: list[array]) -> tuple[list[array], list[array]]"),
-        R"(The product of cotangents with the Jacobian of a function, ``v^T J``.
+  m.def(
+      "vjp",
+      [](nb::handle fun, nb::handle primals, nb::handle cotangents) {
+        check_callable(fun, "vjp");
+        return both(core::vjp(array_function(fun, "vjp"), to_arrays(primals, {"vjp", "primals", 2}),
+                              to_arrays(cotangents, {"vjp", "cotangents", 3})));
+      },
+      "fun"_a, "primals"_a, "cotangents"_a,
+      nb::sig("def vjp(fun: Callable, primals: list[array], cotangents: list[array]) -> tuple[list[array], "
+              "list[array]]"),
+      R"(The product of cotangents with the Jacobian of a function, ``v^T J``.
 
 Args:
   fun: takes the primals as arguments, returns an array or several.
@@ -337,15 +363,17 @@ Returns:
   The outputs, and one product for each primal.
 Raises:
   ValueError: the cotangents do not match the outputs.)");
-  m.def("jvp",
-        [](nb::handle fun, nb::handle primals, nb::handle tangents) {
-          check_callable(fun, "jvp");
-          return both(core::jvp(array_function(fun, "jvp"), to_arrays(primals, {"jvp", "primals", 2}),
-                                to_arrays(tangents, {"jvp", "tangents", 3})));
-        },
-        "fun"_a, "primals"_a, "tangents"_a,
-        nb::sig("def jvp(fun: Callable, primals: list[array], tangents: list[array]) -> tuple[list[array], list[array]]"),
-        R"(The product of the Jacobian of a function with tangents, ``J v``.
+  m.def(
+      "jvp",
+      [](nb::handle fun, nb::handle primals, nb::handle tangents) {
+        check_callable(fun, "jvp");
+        return both(core::jvp(array_function(fun, "jvp"), to_arrays(primals, {"jvp", "primals", 2}),
+                              to_arrays(tangents, {"jvp", "tangents", 3})));
+      },
+      "fun"_a, "primals"_a, "tangents"_a,
+      nb::sig("def jvp(fun: Callable, primals: list[array], tangents: list[array]) -> tuple[list[array], "
+              "list[array]]"),
+      R"(The product of the Jacobian of a function with tangents, ``J v``.
 
 Args:
   fun: takes the primals as arguments, returns an array or several.
@@ -355,19 +383,20 @@ Returns:
   The outputs, and one product for each output.
 Raises:
   ValueError: the tangents do not match the primals.)");
-  m.def("vmap",
-        [](nb::object fun, nb::object in_axes, nb::object out_axes) {
-          check_callable(fun, "vmap");
-          Transformed t;
-          t.fun = std::move(fun);
-          t.held[0] = std::move(in_axes);
-          t.held[1] = std::move(out_axes);
-          t.call = map_call;
-          return make_transformed(std::move(t));
-        },
-        "fun"_a, "in_axes"_a.none() = 0, "out_axes"_a.none() = 0,
-        nb::sig("def vmap(fun: Callable[P, R], in_axes: object = 0, out_axes: object = 0) -> Callable[P, R]"),
-        R"(A function that maps ``fun`` over an axis of its arguments, as a loop would, in one go.
+  m.def(
+      "vmap",
+      [](nb::object fun, nb::object in_axes, nb::object out_axes) {
+        check_callable(fun, "vmap");
+        Transformed t;
+        t.fun = std::move(fun);
+        t.held[0] = std::move(in_axes);
+        t.held[1] = std::move(out_axes);
+        t.call = map_call;
+        return make_transformed(std::move(t));
+      },
+      "fun"_a, "in_axes"_a.none() = 0, "out_axes"_a.none() = 0,
+      nb::sig("def vmap(fun: Callable[P, R], in_axes: object = 0, out_axes: object = 0) -> Callable[P, R]"),
+      R"(A function that maps ``fun`` over an axis of its arguments, as a loop would, in one go.
 
 Args:
   fun: takes and returns trees of arrays.
@@ -378,16 +407,17 @@ Returns:
   A function of the same positional arguments, each mapped one with the additional axis.
 Raises:
   ValueError: sizes of the mapped axes differ, or a structure does not match.   IndexError: an axis is out of range.)");
-  m.def("checkpoint",
-        [](nb::object fun) {
-          check_callable(fun, "checkpoint");
-          Transformed t;
-          t.fun = std::move(fun);
-          t.call = checkpointed_call;
-          return make_transformed(std::move(t));
-        },
-        "fun"_a, nb::sig("def checkpoint(fun: Callable[P, R]) -> Callable[P, R]"),
-        R"(``fun`` with its intermediate results computed again for the gradient instead of kept: less memory, more work.
+  m.def(
+      "checkpoint",
+      [](nb::object fun) {
+        check_callable(fun, "checkpoint");
+        Transformed t;
+        t.fun = std::move(fun);
+        t.call = checkpointed_call;
+        return make_transformed(std::move(t));
+      },
+      "fun"_a, nb::sig("def checkpoint(fun: Callable[P, R]) -> Callable[P, R]"),
+      R"(``fun`` with its intermediate results computed again for the gradient instead of kept: less memory, more work.
 
 Args:
   fun: takes and returns trees of arrays.

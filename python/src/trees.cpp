@@ -23,7 +23,8 @@ void visit(PyObject* o, Leaf&& leaf, int depth = 0) {
   } else if (PyList_Check(o)) {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(o); ++i) visit(PyList_GET_ITEM(o, i), leaf, depth + 1);
   } else if (PyTuple_Check(o)) {
-    for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(o); i < n; ++i) visit(PyTuple_GET_ITEM(o, i), leaf, depth + 1);
+    for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(o); i < n; ++i)
+      visit(PyTuple_GET_ITEM(o, i), leaf, depth + 1);
   } else {
     leaf(o);
   }
@@ -95,7 +96,8 @@ void flatten_only_arrays(nb::handle tree, Arrays& out, const char* function) {
     const array* a = as_array(o);
     if (!a)
       throw std::invalid_argument(std::string("[") + function +
-                                  "] expected a tree of arrays only, but one leaf is of type " + Py_TYPE(o)->tp_name);
+                                  "] expected a tree of arrays only, but one leaf is of type " +
+                                  Py_TYPE(o)->tp_name);
     out.push_back(*a);
   });
 }
@@ -110,7 +112,8 @@ nb::object structure_of(nb::handle tree) {
 
 nb::object from_structure(nb::handle structure, const Arrays& arrays, size_t& next) {
   if (is_marker(structure)) return wrap(arrays.at(next++));
-  return map(structure.ptr(), [&](PyObject* o) { return is_marker(o) ? wrap(arrays.at(next++)) : nb::borrow(o); });
+  return map(structure.ptr(),
+             [&](PyObject* o) { return is_marker(o) ? wrap(arrays.at(next++)) : nb::borrow(o); });
 }
 
 }  // namespace mlx::python

@@ -48,8 +48,8 @@ class AttentionTiles {
     f.tile(m, f.nr, steps, a, steps * f.mr * 4, b, 0, f.nr, c, f.nr, add);
   }
 
-  // The last key that a query of the block sees, plus one; all keys where a row of the block may see none (its result is
-  // uniform over all of them).
+  // The last key that a query of the block sees, plus one; all keys where a row of the block may see none
+  // (its result is uniform over all of them).
   int64_t keys_end(int64_t q0, int64_t rows) const {
     if (!call.causal || call.mask_kind == AttentionMask::boolean) return call.lk;
     const int64_t first = q0 + call.lk - call.lq;

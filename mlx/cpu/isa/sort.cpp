@@ -19,7 +19,7 @@ template <class T>
 using Key = typename KeyOf<T>::type;
 
 template <class T>
-inline constexpr bool is_signed_integer = std::is_integral_v<T>&& std::is_signed_v<T>;
+inline constexpr bool is_signed_integer = std::is_integral_v<T> && std::is_signed_v<T>;
 template <class T>
 inline constexpr int kMantissa = std::is_same_v<T, Half>    ? 10
                                  : std::is_same_v<T, BHalf> ? 7

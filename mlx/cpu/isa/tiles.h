@@ -35,8 +35,8 @@ struct Tiles {
   // int32. From complex: the real part (to bool: either part). from == to copies.
   CastFn cast[kDtypes][kDtypes];
 
-  // Two steps of float32 arithmetic in one pass: (a f b) g c, rounded twice. f: add, subtract, multiply; g: the same, or
-  // c - (a f b).
+  // Two steps of float32 arithmetic in one pass: (a f b) g c, rounded twice. f: add, subtract, multiply; g:
+  // the same, or c - (a f b).
   Fn pair[3][4];
 
   // By the logarithm of the item size: 1, 2, 4, 8 bytes.
