@@ -251,6 +251,11 @@ class Runner {
       const int64_t c = std::min<int64_t>(columns, 64);
       return {std::clamp<int64_t>(tile_ / c, 1, rows), c};
     }
+    // One step on rows that lie in memory as they are needs no tile.
+    const bool direct = calls_.size() == 1 &&
+                        std::all_of(operands_.begin(), operands_.end(),
+                                    [&](const Operand& o) { return !o.constant && o.strides[d - 1] == 1; });
+    if (direct && columns >= tile_ / 4) return {1, std::min(columns, 16 * tile_)};
     if (columns >= tile_ / 4) return {1, std::min(columns, tile_)};
     return {std::clamp<int64_t>(tile_ / columns, 1, rows), columns};
   }
