@@ -92,7 +92,7 @@ class Runner {
     for (const Program::Step& step : program.steps) {
       itemsize = std::max({itemsize, int{step.from.size()}, int{step.to.size()}});
       const bool cheap = step.op == kCastOp || elementwise::op_info[step.op].max_ulp <= 0.5;
-      nanoseconds_ += cheap ? 0.15 : 1.0;
+      nanoseconds_ += cheap ? 0.05 : 0.3;
     }
     tile_ = kTileBytes / itemsize;
     plan_calls();
