@@ -65,17 +65,67 @@ inline V sigmoid(V x) {
   return divide(numerator, sum, _mm512_sub_ps(z, _mm512_sub_ps(sum, one)));
 }
 
-// As vmath_float.h has it.
+// Pieces of |x|, two an octave from 0.09375 to 9.5 and one below, each with a polynomial around its centre:
+// tanh = high + (low + t q(t)). A piece's place is in the exponent and the first bit of the mantissa. Fitted
+// at Chebyshev nodes: 2^-26.4.
+struct TanhTable {
+  alignas(64) float centre[16] = {2.5f,     3.5f,     5.f,     7.f,     10.f,   0.f,    0.f,   0.109375f,
+                                  0.15625f, 0.21875f, 0.3125f, 0.4375f, 0.625f, 0.875f, 1.25f, 1.75f};
+  alignas(64) float high[16] = {0.986614287f, 0.998177886f, 0.999909222f, 0.999998331f,
+                                1.f,          0.f,          0.f,          0.108940929f,
+                                0.154990733f, 0.215326339f, 0.302709728f, 0.411570042f,
+                                0.554599702f, 0.703905582f, 0.848283648f, 0.941375554f};
+  alignas(64) float low[16] = {1.12518634e-08f,
+                               1.16019825e-08f,
+                               -1.78634121e-08f,
+                               5.87399818e-09f,
+                               -4.12230738e-09f,
+                               0.f,
+                               0.f,
+                               7.46431361e-10f,
+                               -2.29820674e-09f,
+                               6.59359289e-10f,
+                               8.52723114e-10f,
+                               1.33022722e-08f,
+                               1.99911359e-08f,
+                               2.1508642e-08f,
+                               -8.53339266e-09f,
+                               -1.51106541e-08f};
+  alignas(64) float q[7][16] = {
+      {0.0265922286f, 0.00364088477f, 0.000181582174f, 3.32608943e-06f, 8.72105232e-09f, 0.f, 1.f,
+       0.988131881f, 0.975977898f, 0.95363456f, 0.908366799f, 0.830610096f, 0.692419171f, 0.5045169f,
+       0.280414879f, 0.113812096f},
+      {-0.0262361951f, -0.00363426586f, -0.000181634401f, -3.32736158e-06f, -5.0097384e-09f, 0.f,
+       -4.27336118e-11f, -0.107648008f, -0.151267529f, -0.205342636f, -0.274971485f, -0.341854244f,
+       -0.384015471f, -0.355132282f, -0.237871364f, -0.1071399f},
+      {0.0170208756f, 0.00241400581f, 0.000121056088f, 2.21802816e-06f, 1.4415428e-08f, 0.f, -0.333333313f,
+       -0.31765002f, -0.301880896f, -0.273662508f, -0.219552398f, -0.136173055f, -0.0178315192f,
+       0.0818073004f, 0.108310848f, 0.062921524f},
+      {-0.00805015117f, -0.00119769503f, -5.99528066e-05f, -1.09872155e-06f, 1.01307398e-08f, 0.f,
+       -5.60767489e-07f, 0.0704877526f, 0.0972112268f, 0.127374262f, 0.158117428f, 0.169995964f, 0.13789548f,
+       0.0607949533f, -0.0125844963f, -0.0235224459f},
+      {0.00285986369f, 0.000472135725f, 2.40115605e-05f, 4.40331547e-07f, 1.15099237e-08f, 0.f, 0.13334997f,
+       0.120162822f, 0.107248507f, 0.0849856734f, 0.0455063954f, -0.00611604936f, -0.0551427752f,
+       -0.0588506199f, -0.019202495f, 0.00369692105f},
+      {-0.000700867502f, -0.000156666749f, -9.10145536e-06f, -1.67386375e-07f, 4.21862412e-09f, 0.f,
+       -0.000236790569f, -0.0389703363f, -0.0523440763f, -0.0652699322f, -0.072398521f, -0.061637219f,
+       -0.0240397118f, 0.0129941758f, 0.0150890779f, 0.00207436248f},
+      {6.31515504e-05f, 4.1689349e-05f, 2.55506097e-06f, 4.7170019e-08f, 1.03053566e-09f, 0.f, -0.0525668748f,
+       -0.0449500643f, -0.0363816582f, -0.0223556869f, -4.96553184e-05f, 0.0225602537f, 0.0295218695f,
+       0.0110896965f, -0.00446169032f, -0.00196241075f}};
+};
+inline constexpr TanhTable tanh_table;
+
 inline V tanh(V x) {
-  const V a = at_most(magnitude(x), 9.5f);
-  const V z = _mm512_mul_ps(a, a);
-  const V p = poly(z, -3.33333e-01f, 1.3331924e-01f, -5.378383e-02f, 2.0795971e-02f, -5.8951573e-03f);
-  const V small = fma(_mm512_mul_ps(a, z), p, a);
-  const V u = exp_of(reduce_exp(_mm512_mul_ps(a, constant(-2.0f))));
-  const V one = constant(1.0f);
-  const V large = _mm512_sub_ps(one, _mm512_div_ps(_mm512_add_ps(u, u), _mm512_add_ps(one, u)));
-  const __mmask16 is_small = _mm512_cmp_ps_mask(a, constant(0.55f), _CMP_LT_OQ);  // false for a nan
-  return with_sign(_mm512_mask_mov_ps(large, is_small, small), x);
+  const V a = at_most(magnitude(x), 9.5f);  // from 9.02 on it rounds to 1
+  const __m512i piece = _mm512_srli_epi32(_mm512_castps_si512(at_least(a, 0.0625f)), 22);
+  const auto look_up = [&](const float* table) {
+    return _mm512_permutexvar_ps(piece, _mm512_load_ps(table));
+  };
+  const V t = _mm512_sub_ps(a, look_up(tanh_table.centre));
+  V q = look_up(tanh_table.q[6]);
+  for (int i = 6; i-- > 0;) q = fma(q, t, look_up(tanh_table.q[i]));
+  return with_sign(_mm512_add_ps(look_up(tanh_table.high), fma(t, q, look_up(tanh_table.low))), x);
 }
 
 // Sixteen pieces of |x|, each with a polynomial around its centre n / 3.9: erf = high + (low + t q(t)). The
