@@ -33,9 +33,7 @@ struct Bf16PairProduct {  // a pair of bfloat16 in each 32-bit lane
   using A = float;
   MLX_INLINE static __m512i load_b(const uint32_t* p) { return _mm512_loadu_si512(p); }
   MLX_INLINE static __m512i broadcast(const uint32_t* p) { return _mm512_set1_epi32(static_cast<int>(*p)); }
-  MLX_INLINE static vf fma(__m512i a, __m512i b, vf c) {
-    return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
-  }
+  MLX_INLINE static vf fma(__m512i a, __m512i b, vf c) { return add_pair_products(c, a, b); }
 };
 #endif
 
