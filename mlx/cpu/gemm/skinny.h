@@ -33,7 +33,15 @@ struct DotProduct<bf16> {  // 32 at a time with vdpbf16ps; x stays bfloat16
   MLX_INLINE static __m512i load_w_first(const bf16* p, int n) {
     return _mm512_maskz_loadu_epi16((n >= 32 ? 0 : 1u << n) - 1, p);
   }
-  MLX_INLINE static vf fma(__m512i x, __m512i w, vf c) { return add_pair_products(c, x, w); }
+  MLX_INLINE static vf fma(__m512i x, __m512i w, vf c) {
+#if defined(__clang__) && __clang_major__ < 17
+    // as in kernel_tile.h
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(x), "v"(w));
+    return c;
+#else
+    return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w));
+#endif
+  }
 };
 #endif
 

@@ -258,17 +258,4 @@ MLX_INLINE auto lane_sum(V v) {
   return x[0];
 }
 
-#if MLX_ISA_LEVEL >= 5
-// c + the products of pairs of bfloat16 in each 32-bit lane.
-MLX_INLINE __m512 add_pair_products(__m512 c, __m512i a, __m512i b) {
-#if defined(__clang__) && __clang_major__ < 17
-  // These versions do not survive vectors of bfloat16 that come from a broadcast.
-  __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
-  return c;
-#else
-  return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
-#endif
-}
-#endif
-
 }  // namespace mlx::core::cpu::MLX_ISA
