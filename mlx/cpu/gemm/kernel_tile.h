@@ -35,7 +35,8 @@ struct Bf16PairProduct {  // a pair of bfloat16 in each 32-bit lane
   MLX_INLINE static __m512i broadcast(const uint32_t* p) { return _mm512_set1_epi32(static_cast<int>(*p)); }
   MLX_INLINE static vf fma(__m512i a, __m512i b, vf c) {
 #if defined(__clang__) && __clang_major__ < 17
-    // clang 16 crashes on vectors of bfloat16. A function shared with skinny.h costs gcc 12 half the speed.
+    // clang 16 crashes on vectors of bfloat16. Not a function shared with skinny.h: with gcc 12
+    // it took the product of 1024 from 2.7 to 4.0 ms.
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
     return c;
 #else
