@@ -4,7 +4,35 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(MLX_X86) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace mlx::core::cpu {
+
+namespace {
+
+// Whether the machine has tiles of bfloat16 and bytes, and the kernel gives this process the 8 KiB that each
+// thread keeps them in. Asking is granting: what is granted once holds for all threads and for children.
+bool has_amx() {
+#if defined(MLX_X86) && defined(__linux__)
+  static const bool granted = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    constexpr unsigned bf16 = 1u << 22, tile = 1u << 24, int8 = 1u << 25;
+    if ((d & (bf16 | tile | int8)) != (bf16 | tile | int8)) return false;
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  }();
+  return granted;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
 
 const char* isa_name(Isa isa) {
   switch (isa) {
@@ -16,6 +44,8 @@ const char* isa_name(Isa isa) {
       return "v4";
     case Isa::v4bf16:
       return "v4bf16";
+    case Isa::v4amx:
+      return "v4amx";
     default:
       return "generic";
   }
@@ -42,6 +72,8 @@ bool isa_supported(Isa isa) {
       return v4;
     case Isa::v4bf16:
       return v4 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+    case Isa::v4amx:
+      return isa_supported(Isa::v4bf16) && has_amx();
     default:
       return false;
   }
@@ -54,7 +86,7 @@ namespace {
 
 Isa choose() {
 #ifdef MLX_X86
-  constexpr Isa best_first[] = {Isa::v4bf16, Isa::v4, Isa::v3, Isa::v2};
+  constexpr Isa best_first[] = {Isa::v4amx, Isa::v4bf16, Isa::v4, Isa::v3, Isa::v2};
   if (const char* wanted = std::getenv("MLX_CPU_ISA"); wanted && *wanted) {
     for (Isa isa : best_first) {
       if (std::string(wanted) != isa_name(isa)) continue;
@@ -62,7 +94,7 @@ Isa choose() {
       throw std::invalid_argument("[MLX_CPU_ISA] this machine has no " + std::string(wanted));
     }
     throw std::invalid_argument("[MLX_CPU_ISA] got '" + std::string(wanted) +
-                                "', expected v2, v3, v4 or v4bf16");
+                                "', expected v2, v3, v4, v4bf16 or v4amx");
   }
   for (Isa isa : best_first)
     if (isa_supported(isa)) return isa;

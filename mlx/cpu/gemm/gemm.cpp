@@ -85,9 +85,9 @@ class ProductSink final : public TileSink {
 void blocked(const GemmTable& t, const Product& p) {
   const bool complex = p.type == kC64;
   const int scale = complex ? 2 : 1;
-  const Family& f = p.type == kF64 ? t.f64 : p.type == kBf16 && t.bf16.tile ? t.bf16 : t.f32;
-  const StridedSource a(f.pack_a[p.type], p.a, kElemSize[p.type], p.a_row, p.a_col, 1, scale);
-  const StridedSource b(f.pack_b[p.type], p.b, kElemSize[p.type], p.b_col, p.b_row, scale, scale);
+  const Family& f = family(t, p.type, p.m, p.n, p.k);
+  const StridedSource a(f.pack_a[p.type], p.a, p.type, p.a_row, p.a_col, 1, scale);
+  const StridedSource b(f.pack_b[p.type], p.b, p.type, p.b_col, p.b_row, scale, scale);
   // A D that is C would be gone when the sums are complete.
   const bool direct = p.type == kF32 || p.type == kF64 || complex ? p.d == nullptr || p.d != p.c : false;
   const ProductSink sink(t, p, direct);
@@ -97,7 +97,7 @@ void blocked(const GemmTable& t, const Product& p) {
   nest.a = &a, nest.b = &b;
   if (direct) nest.direct = p.c, nest.ld = p.ldc * scale;
   nest.sink = sink.needed() ? &sink : nullptr;
-  if ((p.type == kF32 || p.type == kF64) && p.b_col == 1 && read_b_in_place(f, p)) {
+  if ((p.type == kF32 || p.type == kF64) && p.b_col == 1 && !f.formed() && read_b_in_place(f, p)) {
     nest.in_place = p.b;
     nest.in_place_ld = p.b_row;
   }

@@ -9,6 +9,9 @@
 // Complex numbers need no kernel: C (m x n) is the float32 product of A's rows read as 2k floats and of a B
 // that has 2k x 2n floats, [re im; -im re] for each element. So a complex A packs as "floats" and a complex B
 // through pack_b[c64], and all sizes the kernel sees are twice as large.
+//
+// Families of matrix tiles (`tiles`) have panels of another form (amx_panels.h). Operands pack float32 panels
+// for them as well, and form_a or form_b makes the kernel's from those, or at once from a matrix in memory.
 #pragma once
 
 #include <cstddef>
@@ -43,6 +46,22 @@ struct Family {
   PackFn pack_a[kElems];
   PackFn pack_b[kElems];
   PackRowsFn rows_a[kElems];  // null where there is none
+  // Where the kernel's panels have another form: what makes them, from an operand in memory or from the panel
+  // that the packers above made (float32, steps of one k, rows side by side).
+  PackFn form_a[kElems];
+  PackFn form_b[kElems];
+  int k_step, step_size,
+      header;  // elements of k per step, bytes of a step of one row, bytes before the steps
+
+  bool formed() const { return form_a[kF32] != nullptr; }
+  int64_t steps(int64_t k) const {
+    const int64_t step = formed() ? k_step : k_unit;
+    return (k + step - 1) / step;
+  }
+  // Bytes of a panel of r rows and k elements of each, a multiple of cache lines.
+  int64_t panel_bytes(int r, int64_t k) const {
+    return (header + steps(k) * r * (formed() ? step_size : packed_size) + 63) / 64 * 64;
+  }
 };
 
 // out[rows, cols] = alpha * acc + beta * d; d is not read when null. out and d have the stored type.
@@ -62,6 +81,7 @@ struct Skinny {
 
 struct GemmTable {
   Family f32, f64, bf16;  // bf16.tile is null where the set has no bfloat16 products
+  Family tiles[kElems];   // on matrix tiles; tile is null where there is none for the type
   FinishFn finish[kElems];
   Skinny dot[kElems];   // w(p, j) = w[j * w_stride + p]; run is null for complex numbers
   Skinny axpy[kElems];  // w(p, j) = w[p * w_stride + j]
@@ -73,5 +93,5 @@ inline constexpr int kMaxSkinny = 8;
 
 namespace mlx::core::cpu {
 using GemmTable = gemm_detail::GemmTable;
-MLX_DECLARE_ISA_TABLE(GemmTable, gemm_kernels)
+MLX_DECLARE_ISA_TABLE_WITH_AMX(GemmTable, gemm_kernels)
 }  // namespace mlx::core::cpu

@@ -15,9 +15,12 @@ constexpr double kSerialFlops = 1.5e6;                // below, waking another t
 constexpr double kTileFlops = 3e6;                    // about 30 us of one core
 constexpr int64_t kEnoughTiles = 16;
 constexpr int64_t kPackItem = 32768;  // elements
+constexpr int64_t kTilesFrom = 32;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+int64_t k_blocks_unit(const Family& f) { return f.formed() ? f.k_step : 8; }
 
 // A range cut into nearly equal blocks whose length is a multiple of `unit`.
 struct Blocks {
@@ -59,6 +62,19 @@ Plan plan(const Family& f, int64_t m, int64_t n, int64_t k, bool in_place) {
   return t;
 }
 
+// One panel of an operand (A, or B) in the form that the kernel reads.
+void make_panel(const Family& f, bool is_a, const PanelSource& source, int64_t r0, int rows, int64_t k0,
+                int64_t kn, void* panel) {
+  if (!f.formed()) return source.pack(r0, rows, k0, kn, panel);
+  const PackFn* form = is_a ? f.form_a : f.form_b;
+  if (const InMemory m = source.in_memory(r0, k0); m.data)
+    return form[m.type](m.data, m.stride_r, m.stride_k, rows, kn, panel);
+  const int r = is_a ? f.mr : f.nr;
+  Workspace packed(kn * r * f.packed_size);
+  source.pack(r0, rows, k0, kn, packed.data());
+  form[kF32](packed.data(), 1, r, r, kn, panel);
+}
+
 // One packed operand of the current chunk: [k block][panel].
 struct Packed {
   char* data;
@@ -72,16 +88,16 @@ class Run {
   explicit Run(const Nest& g)
       : g_(g),
         f_(*g.family),
-        kb_(g.k, f_.kc, 8),
+        kb_(g.k, f_.kc, k_blocks_unit(f_)),
         shape_(plan(f_, g.m, g.n, g.k, g.in_place != nullptr)),
         serial_(2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) <
                 kSerialFlops) {
-    panel_a_ = panel_bytes(f_.mr);
-    panel_b_ = panel_bytes(f_.nr);
+    panel_a_ = f_.panel_bytes(f_.mr, kb_.size);
+    panel_b_ = f_.panel_bytes(f_.nr, kb_.size);
   }
 
   void operator()() {
-    const int64_t per_row = kb_.size * f_.packed_size;  // bytes of one row of one k block
+    const int64_t per_row = panel_a_ / f_.mr;  // bytes of one row of one k block
     const auto packed_rows = [&](int64_t extent, int64_t unit, bool own) {
       return Blocks(extent, own ? extent : std::max(unit, kPackedAtMost / 2 / per_row), unit);
     };
@@ -114,25 +130,23 @@ class Run {
   }
 
  private:
-  int64_t panel_bytes(int r) const {
-    return round_up(ceil_div(kb_.size, f_.k_unit) * r * f_.packed_size, kPanelSlack);
-  }
   int64_t k_begin(int64_t block) const { return kb_.begin(block0_ + block); }
   int64_t k_length(int64_t block) const { return std::max<int64_t>(0, kb_.length(block0_ + block)); }
 
-  void pack_panel(const PanelSource& source, const Packed& to, int64_t at, int64_t extent, int64_t block,
-                  int64_t p) {
+  void pack_panel(bool is_a, int64_t at, int64_t extent, int64_t block, int64_t p) {
+    const Packed& to = is_a ? a_ : b_;
     const int64_t r0 = p * to.r;
     const int rows = static_cast<int>(std::min<int64_t>(to.r, extent - r0));
-    source.pack(at + r0, rows, k_begin(block), k_length(block), to.panel(block, p));
+    make_panel(f_, is_a, is_a ? *g_.a : *g_.b, at + r0, rows, k_begin(block), k_length(block),
+               to.panel(block, p));
   }
 
   // The panels of [at, at + extent) for one item alone.
-  void pack_own(const PanelSource& source, int r, int64_t panel, int64_t at, int64_t extent, int64_t block,
-                char* to) {
+  void pack_own(bool is_a, int64_t at, int64_t extent, int64_t block, char* to) {
+    const int64_t r = is_a ? f_.mr : f_.nr, panel = is_a ? panel_a_ : panel_b_;
     for (int64_t r0 = 0; r0 < extent; r0 += r, to += panel)
-      source.pack(at + r0, static_cast<int>(std::min<int64_t>(r, extent - r0)), k_begin(block),
-                  k_length(block), to);
+      make_panel(f_, is_a, is_a ? *g_.a : *g_.b, at + r0, static_cast<int>(std::min<int64_t>(r, extent - r0)),
+                 k_begin(block), k_length(block), to);
   }
 
   void pack(bool want_a, bool want_b) {
@@ -148,13 +162,13 @@ class Run {
       const int64_t block = item / (items_a + items_b), in_block = item % (items_a + items_b);
       if (in_block < items_a) {
         const int64_t end = std::min(used_a, (in_block + 1) * group_a);
-        for (int64_t p = in_block * group_a; p < end; ++p) pack_panel(*g_.a, a_, i0_, m_, block, p);
+        for (int64_t p = in_block * group_a; p < end; ++p) pack_panel(true, i0_, m_, block, p);
       } else if (g_.in_place) {
         const int64_t r0 = n_ / f_.nr * f_.nr;
         g_.b->pack(j0_ + r0, static_cast<int>(n_ - r0), k_begin(block), k_length(block), b_.panel(block, 0));
       } else {
         const int64_t first = (in_block - items_a) * group_b, end = std::min(used_b, first + group_b);
-        for (int64_t p = first; p < end; ++p) pack_panel(*g_.b, b_, j0_, n_, block, p);
+        for (int64_t p = first; p < end; ++p) pack_panel(false, j0_, n_, block, p);
       }
     };
     if (serial_) {
@@ -189,10 +203,10 @@ class Run {
       acc = sums_ + (i * ld + j) * f_.acc_size;
     }
     for (int64_t block = 0; block < blocks_; ++block) {
-      const int64_t steps = ceil_div(k_length(block), f_.k_unit);
+      const int64_t steps = f_.steps(k_length(block));
       const bool add = !(first_ && block == 0);
-      if (shape_.own_a) pack_own(*g_.a, f_.mr, panel_a_, i0_ + i, rows, block, own_a.as<char>());
-      if (shape_.own_b) pack_own(*g_.b, f_.nr, panel_b_, j0_ + j, cols, block, own_b.as<char>());
+      if (shape_.own_a) pack_own(true, i0_ + i, rows, block, own_a.as<char>());
+      if (shape_.own_b) pack_own(false, j0_ + j, cols, block, own_b.as<char>());
       const char* a = shape_.own_a ? own_a.as<char>() : a_.panel(block, i / f_.mr);
       if (!g_.in_place) {
         const char* b = shape_.own_b ? own_b.as<char>() : b_.panel(block, j / f_.nr);
@@ -238,9 +252,7 @@ void run_split(const Nest& g, const Blocks& kb, int64_t wanted) {
   const Family& f = *g.family;
   const Blocks pieces(kb.count, ceil_div(kb.count, wanted), 1);
   const int64_t panels_a = ceil_div(g.m, f.mr), panels_b = ceil_div(g.n, f.nr);
-  const int64_t steps_max = ceil_div(kb.size, f.k_unit);
-  const int64_t panel_a = round_up(steps_max * f.mr * f.packed_size, kPanelSlack);
-  const int64_t panel_b = round_up(steps_max * f.nr * f.packed_size, kPanelSlack);
+  const int64_t panel_a = f.panel_bytes(f.mr, kb.size), panel_b = f.panel_bytes(f.nr, kb.size);
   const int64_t part = round_up(g.m * g.n * f.acc_size, kPanelSlack);
   Workspace sums(part * pieces.count);
   parallel_for(pieces.count, [&](int64_t piece) {
@@ -249,12 +261,12 @@ void run_split(const Nest& g, const Blocks& kb, int64_t wanted) {
     for (int64_t i = 0; i < pieces.length(piece); ++i) {
       const int64_t block = pieces.begin(piece) + i, k0 = kb.begin(block), kn = kb.length(block);
       for (int64_t p = 0; p < panels_a; ++p)
-        g.a->pack(p * f.mr, static_cast<int>(std::min<int64_t>(f.mr, g.m - p * f.mr)), k0, kn,
-                  a.as<char>() + p * panel_a);
+        make_panel(f, true, *g.a, p * f.mr, static_cast<int>(std::min<int64_t>(f.mr, g.m - p * f.mr)), k0, kn,
+                   a.as<char>() + p * panel_a);
       for (int64_t p = 0; p < panels_b; ++p)
-        g.b->pack(p * f.nr, static_cast<int>(std::min<int64_t>(f.nr, g.n - p * f.nr)), k0, kn,
-                  b.as<char>() + p * panel_b);
-      f.tile(g.m, g.n, ceil_div(kn, f.k_unit), a.data(), panel_a, b.data(), panel_b, f.nr, c, g.n, i > 0);
+        make_panel(f, false, *g.b, p * f.nr, static_cast<int>(std::min<int64_t>(f.nr, g.n - p * f.nr)), k0,
+                   kn, b.as<char>() + p * panel_b);
+      f.tile(g.m, g.n, f.steps(kn), a.data(), panel_a, b.data(), panel_b, f.nr, c, g.n, i > 0);
     }
   });
   const auto add = [&]<class T>(T* total) {
@@ -278,9 +290,15 @@ void run_split(const Nest& g, const Blocks& kb, int64_t wanted) {
 
 }  // namespace
 
+const Family& family(const GemmTable& t, Elem e, int64_t m, int64_t n, int64_t k) {
+  // Splitting costs more than plain packing, and tiles come in blocks of 32.
+  if (t.tiles[e].tile && m >= kTilesFrom && n >= kTilesFrom && k >= kTilesFrom) return t.tiles[e];
+  return e == kF64 ? t.f64 : e == kBf16 && t.bf16.tile ? t.bf16 : t.f32;
+}
+
 void run_nest(const Nest& nest) {
   if (nest.m <= 0 || nest.n <= 0) return;
-  const Blocks kb(nest.k, nest.family->kc, 8);
+  const Blocks kb(nest.k, nest.family->kc, k_blocks_unit(*nest.family));
   if (const int64_t pieces = split_pieces(nest, kb); pieces > 1) return run_split(nest, kb, pieces);
   Run run(nest);
   run();

@@ -12,6 +12,13 @@
 
 namespace mlx::core::cpu::gemm_detail {
 
+// An operand that lies in memory: strides in elements, from the first element asked for.
+struct InMemory {
+  const void* data = nullptr;
+  Elem type = kF32;
+  int64_t stride_r = 0, stride_k = 0;
+};
+
 // One side of the product, cut into panels of R rows (mr for A, nr for B).
 class PanelSource {
  public:
@@ -19,30 +26,38 @@ class PanelSource {
   // Packs rows [r0, r0 + rows), rows <= R, and elements [k0, k0 + kn) along k. Called from several threads at
   // once.
   virtual void pack(int64_t r0, int rows, int64_t k0, int64_t kn, void* panel) const = 0;
+  // The same elements from (r0, k0) on where they lie in memory; data is null where they do not.
+  virtual InMemory in_memory(int64_t, int64_t) const { return {}; }
 };
 
 // A matrix in memory. Strides in elements; `data` at row 0, k 0. `scale` = 2 where sizes count floats of
 // complex numbers (k of an A operand, rows and k of a B operand: kernels.h).
 class StridedSource final : public PanelSource {
  public:
-  StridedSource(PackFn fn, const void* data, int64_t elem_size, int64_t stride_r, int64_t stride_k,
-                int scale_r = 1, int scale_k = 1)
+  StridedSource(PackFn fn, const void* data, Elem type, int64_t stride_r, int64_t stride_k, int scale_r = 1,
+                int scale_k = 1)
       : fn_(fn),
         data_(static_cast<const char*>(data)),
-        size_(elem_size),
+        type_(type),
         stride_r_(stride_r),
         stride_k_(stride_k),
         scale_r_(scale_r),
         scale_k_(scale_k) {}
   void pack(int64_t r0, int rows, int64_t k0, int64_t kn, void* panel) const override {
-    fn_(data_ + size_ * (r0 / scale_r_ * stride_r_ + k0 / scale_k_ * stride_k_), stride_r_, stride_k_, rows,
-        kn, panel);
+    fn_(at(r0, k0), stride_r_, stride_k_, rows, kn, panel);
+  }
+  InMemory in_memory(int64_t r0, int64_t k0) const override {
+    return {at(r0, k0), type_, stride_r_, stride_k_};
   }
 
  private:
+  const char* at(int64_t r0, int64_t k0) const {
+    return data_ + kElemSize[type_] * (r0 / scale_r_ * stride_r_ + k0 / scale_k_ * stride_k_);
+  }
   PackFn fn_;
   const char* data_;
-  int64_t size_, stride_r_, stride_k_;
+  Elem type_;
+  int64_t stride_r_, stride_k_;
   int scale_r_, scale_k_;
 };
 
@@ -53,6 +68,9 @@ class TileSink {
   virtual void take(int64_t i0, int64_t rows, int64_t j0, int64_t cols, const void* acc,
                     int64_t ld) const = 0;
 };
+
+// The family that multiplies such a product fastest.
+const Family& family(const GemmTable& t, Elem e, int64_t m, int64_t n, int64_t k);
 
 struct Nest {
   const Family* family;

@@ -175,7 +175,7 @@ void blocked(const QuantizedProduct& p) {
   const bool pairs = type == kBfloat16 && g.bf16.tile;
   const Family& f = pairs ? g.bf16 : g.f32;
   const int weights = pairs ? kBfloat16Once : int{kFloat32};
-  const StridedSource a(f.pack_a[kElem[type]], p.x, kFloatSize[type], p.k, 1);
+  const StridedSource a(f.pack_a[kElem[type]], p.x, kElem[type], p.k, 1);
   const QuantizedSource b(quantized_kernels(), p.w, weights, f.pack_b[pairs ? kBf16 : kF32], f.nr,
                           p.transpose);
   const OutputSink sink(g.finish[kElem[type]], p.out, p.n, kFloatSize[type]);

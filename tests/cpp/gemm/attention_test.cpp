@@ -204,7 +204,7 @@ void all(Isa isa) {
 }  // namespace
 
 int main() {
-  for (const Isa isa : {Isa::generic, Isa::v2, Isa::v3, Isa::v4, Isa::v4bf16}) {
+  for (const Isa isa : {Isa::generic, Isa::v2, Isa::v3, Isa::v4, Isa::v4bf16, Isa::v4amx}) {
     if (!isa_supported(isa)) continue;
     const int before = checks;
     all<float>(isa);

@@ -394,7 +394,7 @@ void check_offsets(Isa isa) {
 }  // namespace
 
 int main() {
-  for (const Isa isa : {Isa::generic, Isa::v2, Isa::v3, Isa::v4, Isa::v4bf16}) {
+  for (const Isa isa : {Isa::generic, Isa::v2, Isa::v3, Isa::v4, Isa::v4bf16, Isa::v4amx}) {
     if (!cpu::isa_supported(isa)) continue;
     const int before = checks;
     all_cases<float>(isa);

@@ -37,7 +37,7 @@ inline int report(const char* name) {
 inline std::vector<Isa> isas() {
   std::vector<Isa> all;
 #ifdef MLX_X86
-  for (Isa isa : {Isa::v2, Isa::v3, Isa::v4, Isa::v4bf16})
+  for (Isa isa : {Isa::v2, Isa::v3, Isa::v4, Isa::v4bf16, Isa::v4amx})
     if (cpu::isa_supported(isa)) all.push_back(isa);
 #else
   all.push_back(Isa::generic);

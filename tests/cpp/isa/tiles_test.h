@@ -33,7 +33,7 @@ inline int finish(const char* name) {
 
 inline std::vector<Isa> isas_here() {
   std::vector<Isa> found;
-  for (Isa isa : {Isa::generic, Isa::v2, Isa::v3, Isa::v4, Isa::v4bf16})
+  for (Isa isa : {Isa::generic, Isa::v2, Isa::v3, Isa::v4, Isa::v4bf16, Isa::v4amx})
     if (mlx::core::cpu::isa_supported(isa)) found.push_back(isa);
   return found;
 }

@@ -1,0 +1,172 @@
+// Panels for matrix tiles (amx_gemm.cpp): numbers as sums of bfloat16.
+//
+// A number of float32 is the exact sum of three of bfloat16, one of float16 of two, and a product of sums is
+// a sum of products, which the tiles add up in float32 (Henry, Tang, Heinecke: Leveraging the bfloat16
+// artificial intelligence datatype for higher-precision computations, 2019).
+//
+// A panel is 32 rows by k in chunks of 32 along k. A chunk holds its pieces, the largest first; a piece two
+// tiles of 16 rows; a tile 16 registers of 64 bytes. A register holds pairs of k: of A all 16 pairs of one
+// row, of B one pair of all 16 columns. Pair i of a chunk is its elements i and i + 16.
+//
+// Tiles flush denormal numbers and bfloat16 has the range of float32 with fewer digits, so the pieces of
+// small numbers could vanish. Panels of more than one piece are therefore scaled by a power of two that
+// brings the largest number to 2^55; what is flushed then is below 2^-180 of it. Infinities, nans, and panels
+// of large numbers beside ones 2^110 times smaller are kept as they are, for ordinary multiply-adds.
+#pragma once
+
+#include "mlx/cpu/gemm/pack.h"
+
+namespace mlx::core::cpu::MLX_ISA {
+
+inline constexpr int kPanelRows = 32, kChunk = 32;
+inline constexpr int64_t kTileBytes = 1024, kPieceBytes = 2 * kTileBytes;
+inline constexpr int64_t kHeader = 64;
+inline constexpr int kTop = 55;               // exponent of the largest number of a scaled panel
+inline constexpr int kWide = 110, kLow = 15;  // see above
+
+struct PanelHeader {
+  int32_t scale;  // the panel holds numbers times 2^scale
+  int32_t plain;  // or float32 as they are: 32 of each k
+};
+
+// Bytes of a chunk in which a panel of P pieces comes; as float32 a chunk is 4 KiB, which fits for P > 1.
+template <int P>
+inline constexpr int64_t kChunkBytes = P * kPieceBytes;
+
+// The largest and the smallest magnitude but zero of what passes by.
+struct Range {
+  __m512i high = _mm512_setzero_si512(), low = _mm512_set1_epi32(-1);
+  MLX_INLINE void see(vf x) {
+    const __m512i bits = _mm512_and_si512(reinterpret_cast<__m512i>(x), _mm512_set1_epi32(0x7fffffff));
+    high = _mm512_max_epu32(high, bits);
+    low = _mm512_min_epu32(low, _mm512_sub_epi32(bits, _mm512_set1_epi32(1)));  // zeros become the largest
+  }
+  PanelHeader header() const {
+    const uint32_t most = _mm512_reduce_max_epu32(high), least = _mm512_reduce_min_epu32(low) + 1;
+    if (most == 0) return {0, 0};
+    if (most >= 0x7f800000u) return {0, 1};
+    const int top = exponent(most), bottom = exponent(least);
+    return {kTop - top, top > kLow && top - bottom > kWide};
+  }
+
+ private:
+  static int exponent(uint32_t bits) {
+    return bits >> 23 ? static_cast<int>(bits >> 23) - 127 : -118 - __builtin_clz(bits);
+  }
+};
+
+// The P pieces of x and y, as pairs. What P pieces do not hold is not there: x has no more digits.
+template <int P>
+MLX_INLINE void split(vf x, vf y, __m512i* pieces) {
+#pragma GCC unroll 3
+  for (int p = 0; p < P; ++p) {
+    vf hx = x, hy = y;
+    if (p + 1 < P) {  // rounded to 8 digits (Dekker 1971)
+      const vf factor = splat(65537.0f), tx = x * factor, ty = y * factor;
+      hx = tx - (tx - x);
+      hy = ty - (ty - y);
+      x -= hx;
+      y -= hy;
+    }
+    pieces[p] =
+        _mm512_or_si512(_mm512_srli_epi32(reinterpret_cast<__m512i>(hx), 16), reinterpret_cast<__m512i>(hy));
+  }
+}
+
+// Sixteen registers become what the columns of their 32-bit elements were.
+MLX_INLINE void turn(__m512i* tile) {
+  vf v[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) v[i] = _mm512_castsi512_ps(tile[i]);
+  transpose_steps<8, float>(v);
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) tile[i] = _mm512_castps_si512(v[i]);
+}
+
+// x[r], for up to 32 rows; absent rows and elements are zeros. `kn` and `rows` may be anything.
+template <class S>
+struct Strided {
+  const S* from;
+  int64_t stride_r, stride_k;
+  int rows;
+  int64_t kn;
+
+  // Elements [k, k + 16) of row r where those of a row are neighbours.
+  MLX_INLINE vf along_k(int r, int64_t k) const {
+    if (r >= rows || k >= kn) return vf{};
+    const S* p = from + r * stride_r + k;
+    return kn - k >= 16 ? load(p) : load_first(p, static_cast<int>(kn - k));
+  }
+  // Element k of rows [r, r + 16) where rows are neighbours.
+  MLX_INLINE vf along_rows(int r, int64_t k) const {
+    if (r >= rows || k >= kn) return vf{};
+    const S* p = from + r + k * stride_k;
+    return rows - r >= 16 ? load(p) : load_first(p, rows - r);
+  }
+};
+
+template <int P, bool ByRow, bool IsA, class S>
+void fill(const Strided<S>& x, char* panel) {
+  PanelHeader header{};
+  if constexpr (P > 1) {
+    Range range;
+    if constexpr (ByRow) {
+      for (int r = 0; r < x.rows; ++r)
+        for (int64_t k = 0; k < x.kn; k += 16) range.see(x.along_k(r, k));
+    } else {
+      for (int64_t k = 0; k < x.kn; ++k)
+        for (int r = 0; r < x.rows; r += 16) range.see(x.along_rows(r, k));
+    }
+    header = range.header();
+  }
+  __builtin_memcpy(panel, &header, sizeof header);
+  char* to = panel + kHeader;
+  if (header.plain) {
+    float* out = reinterpret_cast<float*>(to);
+    const int64_t end = (x.kn + kChunk - 1) / kChunk * kChunk;
+    for (int64_t k = 0; k < end; ++k)
+      for (int r = 0; r < kPanelRows; ++r)
+        *out++ = r < x.rows && k < x.kn ? scalar(x.from[r * x.stride_r + k * x.stride_k]) : 0;
+    return;
+  }
+  const vf scale = splat(static_cast<float>(header.scale));
+  const auto scaled = [&](vf v) { return P > 1 ? vf(_mm512_scalef_ps(v, scale)) : v; };
+  for (int64_t k = 0; k < x.kn; k += kChunk, to += kChunkBytes<P>)
+    for (int half = 0; half < 2; ++half) {
+      __m512i tile[P][16];
+#pragma GCC unroll 4
+      for (int i = 0; i < 16; ++i) {
+        __m512i pieces[P];
+        if constexpr (ByRow) {
+          const int r = half * 16 + i;
+          split<P>(scaled(x.along_k(r, k)), scaled(x.along_k(r, k + 16)), pieces);
+        } else {
+          split<P>(scaled(x.along_rows(half * 16, k + i)), scaled(x.along_rows(half * 16, k + i + 16)),
+                   pieces);
+        }
+        for (int p = 0; p < P; ++p) tile[p][i] = pieces[p];
+      }
+      for (int p = 0; p < P; ++p) {
+        if constexpr (ByRow != IsA) turn(tile[p]);
+        char* piece = to + p * kPieceBytes + half * kTileBytes;
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i) _mm512_storeu_si512(piece + 64 * i, tile[p][i]);
+      }
+    }
+}
+
+// A PackFn (kernels.h) to such a panel.
+template <int P, bool IsA, class S>
+void pack_pieces(const void* source, int64_t stride_r, int64_t stride_k, int rows, int64_t kn, void* panel) {
+  const S* src = static_cast<const S*>(source);
+  char* to = static_cast<char*>(panel);
+  if (stride_r == 1) return fill<P, false, IsA>(Strided<S>{src, 1, stride_k, rows, kn}, to);
+  if (stride_k == 1) return fill<P, true, IsA>(Strided<S>{src, stride_r, 1, rows, kn}, to);
+  constexpr int64_t kMost = 512;  // at least every kc
+  S gathered[kMost * kPanelRows];
+  for (int64_t k = 0; k < kn; ++k)
+    for (int r = 0; r < rows; ++r) gathered[k * kPanelRows + r] = src[r * stride_r + k * stride_k];
+  fill<P, false, IsA>(Strided<S>{gathered, 1, kPanelRows, rows, kn}, to);
+}
+
+}  // namespace mlx::core::cpu::MLX_ISA
