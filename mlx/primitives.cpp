@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "mlx/graph/kernels.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops/rules.h"
 
 namespace mlx::core {
@@ -10,6 +11,10 @@ namespace mlx::core {
 KernelTable& kernels(Device::DeviceType type) {
   static KernelTable tables[2];
   return tables[static_cast<int>(type)];
+}
+PrimitiveTable& primitive_table() {
+  static PrimitiveTable table;
+  return table;
 }
 
 namespace {
@@ -39,6 +44,7 @@ Batched Primitive::vmap(const Arrays&, const Axes&) { no_rule(*this, "vmap"); }
 std::vector<Shape> Primitive::output_shapes(const Arrays&) {
   throw std::invalid_argument(text("[", name(), "] cannot tell its output's shape from its inputs' alone"));
 }
+bool Primitive::is_equivalent(const Primitive& other) const { return primitive_table().equal(*this, other); }
 void Primitive::print(std::ostream& os) const { os << name(); }
 
 }  // namespace mlx::core

@@ -1,0 +1,781 @@
+"""Functions as files: what is exported comes back with the same values, and what a file claims is not believed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+from mlx.utils import tree_flatten
+from op_row import draw, to_mx
+from op_table import OPS
+
+ROOT = Path(__file__).parents[2]
+X = mx.array([[1.0, -2.0, 3.0], [0.5, 0.25, -1.0]])
+
+
+def normal(*shape: int, key: int = 0) -> mx.array:
+    return mx.random.normal(shape, key=mx.random.key(key))
+
+
+def as_tuple(out) -> tuple[mx.array, ...]:
+    return (out,) if isinstance(out, mx.array) else tuple(out)
+
+
+def round_trip(path, fn, *args, shapeless=False, **kwargs):
+    """The imported function, after a check that it gives what `fn` does."""
+    mx.export_function(path, fn, *args, shapeless=shapeless, **kwargs)
+    imported = mx.import_function(path)
+    got, expected = imported(*args, **kwargs), as_tuple(fn(*args, **kwargs))
+    assert type(got) is tuple and len(got) == len(expected)
+    for g, e in zip(got, expected, strict=True):
+        assert g.dtype == e.dtype and g.shape == e.shape
+        assert mx.array_equal(g, e, equal_nan=True), f"{g} {e}"
+    return imported
+
+
+@pytest.fixture
+def path(tmp_path) -> str:
+    return str(tmp_path / "f.mlxfn")
+
+
+# --- programs ---
+
+
+def mlp_step():
+    model = nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 3))
+    mx.eval(model.parameters())
+    names = [name for name, _ in tree_flatten(model.parameters())]
+
+    def step(x, y, *weights):
+        def loss(*ws):
+            model.load_weights(list(zip(names, ws, strict=True)))
+            return nn.losses.cross_entropy(model(x), y, reduction="mean")
+
+        value, grads = mx.value_and_grad(loss, argnums=tuple(range(len(names))))(*weights)
+        return [value, *(w - 0.1 * g for w, g in zip(weights, grads, strict=True))]
+
+    weights = [w for _, w in tree_flatten(model.parameters())]
+    return step, (normal(8, 6), mx.arange(8) % 3, *weights)
+
+
+def attention_block():
+    block = nn.TransformerEncoderLayer(16, 4)
+    rope = nn.RoPE(4)
+    mx.eval(block.parameters())
+
+    def fn(x):
+        h = block(x, nn.MultiHeadAttention.create_additive_causal_mask(x.shape[1]))
+        q = rope(h.reshape(2, 5, 4, 4).transpose(0, 2, 1, 3))
+        return mx.fast.scaled_dot_product_attention(q, q, q, scale=0.5, mask="causal")
+
+    return fn, (normal(2, 5, 16),)
+
+
+def attention_gradient():
+    def fn(q, k, v, mask):
+        def total(*qkv):
+            return mx.sin(mx.fast.scaled_dot_product_attention(*qkv, scale=0.3, mask=mask)).sum()
+
+        return mx.grad(total, argnums=(0, 1, 2))(q, k, v)
+
+    return fn, (normal(1, 4, 7, 8), normal(1, 2, 7, 8, key=1), normal(1, 2, 7, 8, key=2), normal(7, 7, key=3) > 0)
+
+
+def quantized():
+    layer = nn.QuantizedLinear(64, 32)
+    mx.eval(layer.parameters())
+    return lambda x: (layer(x), *mx.quantize(layer(x), group_size=32, bits=8)), (normal(4, 64),)
+
+
+def convolutions():
+    def fn(x, w):
+        def total(x, w):
+            y = nn.relu(mx.conv2d(x, w, stride=(1, 2), padding=1, groups=2))
+            return nn.MaxPool2d(2)(y).sum()
+
+        return (*mx.grad(total, argnums=(0, 1))(x, w), mx.conv_transpose2d(x, w[..., :4], stride=2, groups=1)[0])
+
+    return fn, (normal(2, 8, 8, 4), normal(8, 3, 3, 2, key=1))
+
+
+def recurrent():
+    cell = nn.LSTM(4, 5)
+    mx.eval(cell.parameters())
+    return lambda x: cell(x), (normal(2, 6, 4),)
+
+
+def indexing():
+    def fn(x, i, mask):
+        y = mx.array(x)
+        y[i] = 0
+        y[:, 1:] += 2
+        y = y.at[i].multiply(3)
+        z = mx.slice_update(y, x[:1], i[:1], (0,))
+        return y[i], y[::-1, ::2], mx.where(mask, y, z), mx.take_along_axis(x, mx.argsort(x, axis=1), axis=1), x[..., None]
+
+    return fn, (normal(5, 4), mx.array([0, 3, 3]), normal(5, 4, key=2) > 0)
+
+
+def numerical():
+    def fn(a):
+        spd = a @ a.T + 4 * mx.eye(4)
+        q, r = mx.linalg.qr(a)
+        w, v = mx.linalg.eigh(spd)
+        return (
+            (q, r, w, v, *mx.linalg.svd(a), mx.linalg.inv(spd), mx.linalg.cholesky(spd))
+            + (mx.linalg.solve(spd, a), mx.linalg.pinv(a), *mx.linalg.lu(a), mx.linalg.eigvals(a))
+            + (mx.linalg.solve_triangular(r, a, upper=True), mx.fft.rfft(a), mx.fft.ifft(a), mx.fft.irfft(mx.fft.rfft(a)))
+        )
+
+    return fn, (normal(4, 4),)
+
+
+def random_with_key():
+    def fn(key):
+        a, b = mx.random.split(key)
+        return mx.random.normal((3, 4), key=a), mx.random.bits((5,), key=b), mx.random.permutation(7, key=a)
+
+    return fn, (mx.random.key(7),)
+
+
+def mapped():
+    def fn(x, keys):
+        return mx.vmap(lambda a, k: mx.sort(a) * mx.random.uniform(shape=(3,), key=k))(x, keys), mx.vmap(mx.cumsum)(x)
+
+    return fn, (X, mx.random.split(mx.random.key(1), 2))
+
+
+def compiled():
+    return mx.compile(lambda x: mx.exp(mx.sin(x)) + mx.logsumexp(x, axis=1, keepdims=True)), (X,)
+
+
+PROGRAMS = (mlp_step, attention_block, attention_gradient, quantized, convolutions, recurrent, indexing, numerical)
+PROGRAMS += (random_with_key, mapped, compiled)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
+def test_round_trip(program, path):
+    fn, args = program()
+    round_trip(path, fn, *args)
+
+
+def test_in_another_process(path):
+    fn, args = attention_block()
+    mx.export_function(path, fn, *args)
+    np.save(path + ".npy", np.array(args[0]))
+    code = (
+        "import sys, mlx.core as mx, numpy as np; p = sys.argv[1];"
+        "y = mx.import_function(p)(mx.array(np.load(p + '.npy')))[0]; mx.save(p + '.out.npy', y)"
+    )
+    subprocess.run([sys.executable, "-c", code, path], check=True)
+    assert mx.array_equal(mx.load(path + ".out.npy"), fn(*args))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float64", "complex64", "int8", "uint64", "bool_"])
+def test_dtypes_and_captured_arrays(name, path):
+    captured = mx.array([[1, 0, 2], [0, 3, 1]]).astype(getattr(mx, name))
+    with mx.stream(mx.cpu):
+        round_trip(path, lambda x: (mx.where(x, captured, captured.T.reshape(2, 3)), captured[:, 1]), X > 0)
+
+
+def test_extreme_values(path):
+    special = mx.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45])
+    round_trip(path, lambda x: (x + special, x * np.inf, mx.maximum(x, -0.0), x[:0]), mx.zeros(6))
+
+
+# --- arguments ---
+
+
+class TestArguments:
+    def test_forms(self, path):
+        y = X + 1
+        add = lambda a, b: a - b  # noqa: E731
+        f = round_trip(path, add, X, y)
+        for out in (f(X, y), f([X, y]), f((X, y))):
+            assert mx.array_equal(out[0], X - y)
+        mx.export_function(path, add, (X, y))
+        assert mx.array_equal(mx.import_function(path)(X, y)[0], X - y)
+        mx.export_function(path, add, (X,), {"b": y})
+        f = mx.import_function(path)
+        for out in (f(X, b=y), f((X,), {"b": y}), f([X], b=y)):
+            assert mx.array_equal(out[0], X - y)
+        mx.export_function(path, add, {"a": X, "b": y})
+        f = mx.import_function(path)
+        assert mx.array_equal(f({"b": y, "a": X})[0], f(b=y, a=X)[0])
+
+    def test_outputs(self, path):
+        for fn, n in ((lambda x: x, 1), (lambda x: [x, x * 2], 2), (lambda x: (x,), 1), (lambda x: (), 0)):
+            mx.export_function(path, fn, X)
+            assert len(mx.import_function(path)(X)) == n
+        for fn in (lambda x: {"a": x}, lambda x: None, lambda x: 3.0, lambda x: (x, (x,)), lambda x: (x, 1.0)):
+            with pytest.raises(ValueError, match="export_function"):
+                mx.export_function(path, fn, X)
+
+    @pytest.mark.parametrize("args", [(X, 2.0), (X, [X]), ([X, 1],), (np.ones(3),), ({1: X},), ("x",), (X, None)])
+    def test_other_types(self, args, path):
+        with pytest.raises(ValueError, match="inputs of other types"):
+            mx.export_function(path, lambda *a, **k: X, *args)
+        assert not os.path.exists(path)
+        mx.export_function(path, lambda *a: X, X)
+        with pytest.raises(ValueError, match="inputs of other types"):
+            mx.import_function(path)(*args)
+
+    def test_keywords(self, path):
+        fn = lambda x, scale=None, bias=None: x * (1 if scale is None else scale) + (0 if bias is None else bias)  # noqa: E731
+        with mx.exporter(path, fn) as export:
+            export(X)
+            export(X, scale=X)
+            export(X, bias=X, scale=X)
+        f = mx.import_function(path)
+        assert mx.array_equal(f(X)[0], X) and mx.array_equal(f(X, scale=X)[0], X * X)
+        assert mx.array_equal(f(X, scale=X, bias=X)[0], X * X + X)
+        with pytest.raises(ValueError, match=r"bias=float32 \(2,3\)\), expected one of the 3 signatures"):
+            f(X, bias=X)
+
+    def test_no_match(self, path):
+        f = round_trip(path, lambda x: x + 1, X)
+        for bad in (X[0], X.astype(mx.float16), X.T):
+            with pytest.raises(ValueError) as e:
+                f(bad)
+            assert "(float32 (2,3))" in str(e.value) and str(bad.dtype).split(".")[-1] in str(e.value)
+        with pytest.raises(ValueError, match=r"got \(\), expected"):
+            f()
+
+    def test_unused_and_repeated(self, path):
+        y = X * 2
+        mx.export_function(path, lambda a, b, c: (b, a + b), X, X, X)
+        b, s = mx.import_function(path)(X, y, X)
+        assert mx.array_equal(b, y) and mx.array_equal(s, X + y)
+
+    def test_no_arguments(self, path):
+        round_trip(path, lambda: mx.arange(3) + 1)
+
+    def test_metadata(self, path):
+        mx.export_function(path, lambda x: x, X, metadata="é\nversion 3")
+        f, text = mx.import_function(path, return_metadata=True)
+        assert text == "é\nversion 3" and mx.array_equal(f(X)[0], X)
+        mx.export_function(path, lambda x: x, X)
+        assert mx.import_function(path, return_metadata=True)[1] == ""
+
+    def test_paths(self, tmp_path):
+        mx.export_function(tmp_path / "p", lambda x: x, X)
+        assert mx.array_equal(mx.import_function(tmp_path / "p")(X)[0], X)
+        with pytest.raises(TypeError, match="file_or_callback"):
+            mx.export_function(3, lambda x: x, X)
+        with pytest.raises(TypeError, match="callable"):
+            mx.export_function(str(tmp_path / "p"), 3, X)
+        with pytest.raises(TypeError, match="exporter"):
+            mx.exporter(print, lambda x: x)
+        for missing in (tmp_path / "no", tmp_path / "no" / "no", tmp_path):
+            with pytest.raises(RuntimeError, match="import_function"):
+                mx.import_function(missing)
+        with pytest.raises(RuntimeError, match="export_function"):
+            mx.export_function(tmp_path / "no" / "no", lambda x: x, X)
+
+
+# --- several traces ---
+
+
+class TestExporter:
+    def test_traces_share_constants(self, path):
+        w = normal(100, 100)
+        fn = lambda x: x @ w + w.sum()  # noqa: E731
+        with mx.exporter(path, fn) as export:
+            for n in range(1, 6):
+                export(mx.zeros((n, 100)))
+        assert os.path.getsize(path) < 1.2 * w.nbytes
+        f = mx.import_function(path)
+        for n in range(1, 6):
+            x = normal(n, 100, key=n)
+            assert mx.array_equal(f(x)[0], fn(x))
+
+    def test_broadcast_constants_are_small(self, path):
+        round_trip(path, lambda x: x + mx.zeros((1000, 1000)) + mx.full((1000, 1000), 3.0), mx.ones((1000, 1)))
+        assert os.path.getsize(path) < 5000
+
+    def test_twice_and_after_closing(self, path):
+        export = mx.exporter(path, lambda x: x)
+        export(X)
+        with pytest.raises(RuntimeError, match="already"):
+            export(X + 1)
+        export.close()
+        export.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            export(X[0])
+        assert mx.array_equal(mx.import_function(path)(X)[0], X)
+        with mx.exporter(path, lambda x: x, shapeless=True) as export:
+            export(X)
+            with pytest.raises(RuntimeError, match="already"):
+                export(X.T)
+            export(X[0])
+
+    def test_closed_when_dropped(self, path):
+        export = mx.exporter(path, lambda x: x * 2)
+        export(X)
+        del export
+        assert mx.array_equal(mx.import_function(path)(X)[0], X * 2)
+
+    def test_old_file_survives_errors(self, path):
+        mx.export_function(path, lambda x: x * 2, X)
+
+        def bad(x):
+            raise KeyError("inside")
+
+        with pytest.raises(KeyError, match="inside"):
+            mx.export_function(path, bad, X)
+
+        def leave():
+            with mx.exporter(path, lambda x: x * 3) as export:
+                export(X)
+                raise KeyError("outside")
+
+        with pytest.raises(KeyError, match="outside"):
+            leave()
+        assert mx.array_equal(mx.import_function(path)(X)[0], X * 2)
+        assert os.listdir(os.path.dirname(path)) == ["f.mlxfn"]
+
+    def test_nothing_exported(self, path):
+        mx.exporter(path, lambda x: x).close()
+        with pytest.raises(ValueError, match="0 signatures"):
+            mx.import_function(path)(X)
+
+
+# --- shapeless ---
+
+SHAPELESS = {
+    "elementwise": lambda x: mx.exp(x) * 2 + x,
+    "reduce": lambda x: (x.sum(axis=0), x.max(axis=1, keepdims=True), mx.mean(x), mx.argmax(x, axis=1)),
+    "softmax": lambda x: (mx.softmax(x, axis=-1), mx.softmax(x, axis=0), mx.logsumexp(x, axis=1)),
+    "matmul": lambda x: (x @ x.T, mx.addmm(x, x @ x.T, x)),
+    "axes": lambda x: (x[None], x.T, x.flatten(), mx.expand_dims(x, 1).squeeze(1)),
+    "scan": lambda x: (mx.cumsum(x, axis=1), mx.sort(x, axis=0), mx.argsort(x)),
+    "norm": lambda x: (mx.fast.rms_norm(x, None, 1e-5), mx.fast.layer_norm(x, None, None, 1e-5)),
+    "join": lambda x: (mx.concatenate([x, x], axis=1), mx.pad(x, 1), mx.var(x, axis=0)),
+    "pick": lambda x: (mx.take(x, mx.array([0, 1]), axis=1), x[:1], mx.split(x, [1], axis=1)[1]),
+    "norm_gradient": lambda x: mx.grad(lambda y: mx.sin(mx.fast.layer_norm(y, None, None, 1e-5)).sum())(x),
+}
+
+
+@pytest.mark.parametrize("name", SHAPELESS)
+def test_shapeless(name, path):
+    fn = SHAPELESS[name]
+    f = round_trip(path, fn, X, shapeless=True)
+    for shape in ((4, 2), (1, 7), (3, 3)):
+        x = normal(*shape)
+        for g, e in zip(f(x), as_tuple(fn(x)), strict=True):
+            assert g.shape == e.shape and mx.allclose(g, e, rtol=1e-6, atol=1e-6)
+
+
+def test_shapeless_keeps_what_is_fixed(path):
+    f = round_trip(path, lambda x, y: (x.reshape(3, 2), x + y), X, X, shapeless=True)
+    with pytest.raises(ValueError, match="reshape"):
+        f(mx.zeros((4, 4)), mx.zeros((4, 4)))
+    with pytest.raises(ValueError, match="broadcast"):
+        f(X, mx.zeros((5, 5)))
+    for bad in (X[0], X.astype(mx.int32)):
+        with pytest.raises(ValueError, match="or other sizes"):
+            f(bad, bad)
+
+
+# --- what an imported function is ---
+
+
+def test_transforms_of_an_imported_function(path):
+    fn = lambda x: mx.tanh(x * x).sum(axis=-1)  # noqa: E731
+    f = round_trip(path, fn, X)
+    total, expected = (lambda x: f(x)[0].sum()), (lambda x: fn(x).sum())
+    assert mx.array_equal(mx.grad(total)(X), mx.grad(expected)(X))
+    assert mx.array_equal(mx.jvp(total, [X], [X])[1][0], mx.jvp(expected, [X], [X])[1][0])
+    assert mx.allclose(mx.vmap(lambda x: f(x)[0])(mx.stack([X, X + 1])), mx.stack([fn(X), fn(X + 1)]))
+    assert mx.allclose(mx.compile(total)(X), expected(X))
+    mx.export_function(path + "2", lambda x: f(x)[0] * 2, X)
+    assert mx.allclose(mx.import_function(path + "2")(X)[0], fn(X) * 2)
+
+
+def test_custom_functions_become_what_they_compute(path):
+    @mx.custom_function
+    def doubled(x):
+        return mx.sin(x) * 2
+
+    doubled.vjp(lambda primals, cotangents, outputs: cotangents * 100)
+    f = round_trip(path, lambda x: (doubled(x) + x, mx.checkpoint(mx.exp)(x)), X)
+    assert mx.allclose(mx.grad(lambda x: f(x)[0].sum())(X), 2 * mx.cos(X) + 1)
+    # Inside a traced gradient the rule itself has been applied.
+    g = round_trip(path, mx.grad(lambda x: doubled(x).sum()), X)
+    assert mx.array_equal(g(X)[0], mx.full(X.shape, 100.0))
+    # stop_gradient stays.
+    h = round_trip(path, lambda x: mx.stop_gradient(x) * x, X)
+    assert mx.array_equal(mx.grad(lambda x: h(x)[0].sum())(X), X)
+
+
+def test_random_numbers_are_fixed(path):
+    f = round_trip(path, lambda x: x + mx.random.uniform(shape=(2, 3), key=mx.random.key(3)), X)
+    mx.export_function(path, lambda x: x + mx.random.uniform(shape=(2, 3)), X)
+    f = mx.import_function(path)
+    assert mx.array_equal(f(X)[0], f(X)[0])
+
+
+def test_streams(path):
+    mx.export_function(path, lambda x: mx.sin(x) + mx.cos(x, stream=mx.cpu), X)
+    f = mx.import_function(path)
+    expected = f(X)[0]
+    with mx.stream(mx.new_stream(mx.cpu)):
+        other = f(X)[0]
+        mx.async_eval(other)
+    assert mx.array_equal(other, expected)
+
+
+def test_exporting_inside_a_transform(path):
+    def loss(x):
+        mx.export_function(path, lambda y: y * x, X)
+        return x.sum()
+
+    with pytest.raises(ValueError, match="transform"):
+        mx.grad(loss)(X)
+
+
+# --- the callback ---
+
+
+def test_callback():
+    told = []
+    mx.export_function(told.append, lambda x, y: (x * 2 + y, mx.split(x, 2)[0]), X, y=X)
+    assert [t["type"] for t in told[:4]] == ["inputs", "keyword_inputs", "outputs", "constants"]
+    inputs, keywords, outputs, constants, *primitives = told
+    assert [(s, d) for _, s, d in inputs["inputs"]] == [((2, 3), mx.float32)] * 2
+    assert keywords["keywords"] == [("y", inputs["inputs"][1][0])]
+    assert [v.item() for _, v in constants["constants"]] == [2.0]
+    known = {name for name, *_ in inputs["inputs"]} | {name for name, _ in constants["constants"]}
+    for p in primitives:
+        assert p["type"] == "primitive" and {name for name, *_ in p["inputs"]} <= known
+        known |= {name for name, *_ in p["outputs"]}
+    assert {name for name, *_ in outputs["outputs"]} <= known
+    split = next(p for p in primitives if p["name"] == "Split")
+    assert split["arguments"] == [0, (1,)] and len(split["outputs"]) == 2
+    assert {p["name"] for p in primitives} == {"Multiply", "Add", "Split"}
+
+    def refuse(told):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        mx.export_function(refuse, lambda x: x, X)
+
+
+# --- every operation ---
+
+# Operations that never get into a file, and why.
+NOT_EXPORTED = {
+    "Arange": "no inputs: computed when the function is traced",
+    "Linspace": "no inputs",
+    "Eye": "no inputs",
+    "Load": "no inputs",
+    "CustomTransforms": "replaced by what it computes (test_custom_functions_become_what_they_compute)",
+    "Elementwise": "every row of its table is a kind",
+}
+
+
+def sources() -> str:
+    return "\n".join(f.read_text() for f in sorted((ROOT / "mlx").rglob("*")) if f.suffix in (".h", ".cpp"))
+
+
+def test_every_primitive_is_exported_or_has_a_reason():
+    text = sources()
+    bases = {"Primitive"}
+    found: set[str] = set()
+    for _ in range(3):  # classes between are bases too
+        for name, base in re.findall(r"^class (\w+)(?: final)? : public (\w+)", text, re.MULTILINE):
+            if base in bases:
+                bases.add(name)
+    found = set(re.findall(rf"^class (\w+) final : public (?:{'|'.join(bases)})\b", text, re.MULTILINE))
+    assert len(found) > 70
+    added = set(re.findall(r"\.add<(\w+)>\(\s*\"", text)) | set(re.findall(r"keep_view<(\w+)>\(\"", text))
+    assert found - added == set(NOT_EXPORTED)
+    assert added - found == set()
+
+
+def kinds_of(fn, *args) -> set[str]:
+    told: list[dict] = []
+    mx.export_function(told.append, fn, *args)
+    return {t["name"] for t in told if t["type"] == "primitive"}
+
+
+def rare_programs():
+    """Programs for operations that the others have not."""
+    a, b = normal(4, 4), normal(4, 4, key=1)
+    i = mx.array([2, 0])
+    yield lambda x: mx.contiguous(x.T), (a,)
+    yield lambda x: mx.as_strided(x, (2, 2), (4, 1), 1), (a,)
+    yield lambda x: (mx.diagonal(x), mx.view(x, mx.int32)), (a,)
+    yield lambda x, y: mx.depends([x], [y]), (a, b)
+    yield lambda x: mx.grad(lambda z: mx.cumprod(z, axis=0).sum())(x), (a,)
+    yield lambda x: mx.grad(lambda z: (mx.softmax(z, axis=-1) ** 2).sum())(x), (a,)
+    yield lambda x: mx.grad(lambda z: (mx.fast.rms_norm(z, None, 1e-5) ** 2).sum())(x), (a,)
+    yield lambda x: mx.grad(lambda z: mx.fast.rope(z[None], 4, traditional=False, base=1e4, scale=1.0, offset=1).sum())(
+        x
+    ), (a,)
+    yield lambda x, t: mx.grad(lambda z: mx.fast.cross_entropy(z, t).sum())(x), (a, mx.array([0, 1, 2, 3]))
+    yield lambda x: mx.vmap(lambda z, k: mx.slice(z, k, (0,), (2,)))(x, mx.array([[0], [1], [2], [1]])), (a,)
+    yield lambda x, k: (mx.slice(x, k, (0,), (2, 4)), mx.slice_update(x, x[:2], k, (0,))), (a, mx.array([1]))
+    yield lambda x, k: mx.put_along_axis(x, k, x, axis=1), (a, mx.argsort(a, axis=1))
+    yield lambda x: mx.vmap(lambda z, m: mx.where(m, z, 0))(x, x > 0), (a,)
+    yield lambda x: (mx.from_fp8(mx.to_fp8(x)), mx.hadamard_transform(x)), (a,)
+    yield lambda x: mx.gather_mm(x[None], x[None], mx.array([0, 0]), mx.array([0, 0])), (a,)
+    yield lambda x, s: mx.segmented_mm(x, x, s), (a, mx.array([[0, 2], [1, 4]], mx.uint32))
+    yield lambda x: (mx.partition(x, 1, axis=1), mx.argpartition(x, 1, axis=1)), (a,)
+    yield lambda x, k: (mx.searchsorted(mx.sort(x[0]), x[1]), mx.unflatten(x, 0, (2, 2)), x[k]), (a, i)
+    yield lambda x: mx.linalg.eig(x), (a,)
+    yield lambda x: mx.logcumsumexp(x, axis=1), (a,)
+
+
+def table_kinds() -> set[str]:
+    text = sources()
+    kinds = set(re.findall(r"\.add<\w+>\(\s*\"(\w+)\"", text)) | set(re.findall(r"keep_view<\w+>\(\"(\w+)\"", text))
+    names = re.findall(r'name = "(\w+)"', "\n".join(f.read_text() for f in (ROOT / "mlx/graph").glob("elementwise_*.h")))
+    assert len(names) > 70
+    return kinds | {"".join(part[:1].upper() + part[1:] for part in name.split("_")) for name in names}
+
+
+def row_programs():
+    for op in OPS:
+        dtype = "float32" if "float32" in op.dtypes else op.dtypes[0]
+        for sample in [s for s in op.samples if s.leaves()][:8]:
+            operands, names = draw(op, sample, dtype, 0)
+            arrays = [to_mx(x, n) for x, n in zip(operands, names, strict=True)]
+            yield lambda *xs, op=op, sample=sample: op.run(sample, xs), arrays
+
+
+def test_every_kind_makes_a_round_trip(path):
+    """Programs of this file, and rows of the table of operations, until every kind has been in a file."""
+    missing = table_kinds()
+    programs = [p() for p in PROGRAMS] + list(rare_programs())
+    for fn, args in programs:
+        kinds = kinds_of(fn, *args)
+        if kinds & missing:
+            round_trip(path, fn, *args)
+            missing -= kinds
+    for fn, args in row_programs():
+        if not missing:
+            break
+        kinds = kinds_of(fn, *args)
+        if kinds & missing:
+            round_trip(path, fn, *args)
+            missing -= kinds
+    assert missing == set()
+
+
+# --- files that lie ---
+
+REFUSED = (RuntimeError, ValueError)
+
+
+def fnv(data: bytes) -> int:
+    h = 0xCBF29CE484222325
+    for b in data:
+        h = ((h ^ b) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return h
+
+
+def sealed(data: bytearray) -> bytes:
+    """With the checksum that belongs to the graph as it is."""
+    graph = int.from_bytes(data[16:24], "little")
+    data[32:40] = fnv(bytes(data[40 : 40 + graph])).to_bytes(8, "little")
+    return bytes(data)
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory) -> tuple[str, bytes, tuple]:
+    """A file with many kinds of operations, its bytes, and arguments for it."""
+    path = str(tmp_path_factory.mktemp("victim") / "f")
+    w = normal(4, 4)
+
+    def fn(x, i):
+        y = mx.softmax(x @ w, axis=-1).reshape(2, 2, 4).transpose(1, 0, 2)[:, ::-1]
+        z = mx.fast.layer_norm(y, None, None, 1e-5) + mx.take(x, i, axis=0).sum(axis=1)[0]
+        p = mx.pad(z, 1)[1:3, 1:3, :4]
+        q = mx.as_strided(x, (2, 3), (4, 1), 1)
+        return (z, mx.split(p, [1, 3], axis=2)[1], mx.cumsum(mx.sort(q, axis=0), axis=1), mx.fft.rfft(x).real,
+                mx.conv1d(y, w[:2].reshape(2, 1, 4)), x.at[i].add(1), mx.random.bits((2,), key=i.astype(mx.uint32)))  # fmt: skip
+
+    args = (normal(4, 4, key=5), mx.array([1, 3]))
+    mx.export_function(path, fn, *args)
+    return path, Path(path).read_bytes(), args
+
+
+def attack(path: str, data: bytes, args) -> bool:
+    """Whether the file was refused. If not, it must be a function that runs."""
+    Path(path).write_bytes(data)
+    try:
+        mx.eval(mx.import_function(path)(*args))
+    except (*REFUSED, IndexError, MemoryError):
+        return True
+    return False
+
+
+def test_truncated(victim, tmp_path):
+    _, data, args = victim
+    path = str(tmp_path / "f")
+    for n in (*range(0, 200), *range(200, len(data), 37)):
+        Path(path).write_bytes(data[:n])
+        with pytest.raises(RuntimeError, match="import_function"):
+            mx.import_function(path)
+    for more in (b"\0", b"x" * 1000):
+        Path(path).write_bytes(data + more)
+        with pytest.raises(RuntimeError, match="damaged"):
+            mx.import_function(path)
+
+
+def test_mutated(victim, tmp_path):
+    """Whatever is changed outside the data is noticed."""
+    _, data, args = victim
+    graph = int.from_bytes(data[16:24], "little")
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        changed = bytearray(data)
+        at = int(rng.integers(40 + graph))
+        changed[at] ^= int(rng.integers(1, 256))
+        assert attack(str(tmp_path / "f"), bytes(changed), args), at
+
+
+def test_mutated_by_somebody_who_knows_the_checksum(victim, tmp_path):
+    _, data, args = victim
+    graph = int.from_bytes(data[16:24], "little")
+    rng = np.random.default_rng(1)
+    values = [0, 1, 2, 5, 127, 128, 255]
+    refused = 0
+    for trial in range(2000):
+        changed = bytearray(data)
+        for _ in range(1 + trial % 3):
+            at = 40 + int(rng.integers(graph))
+            if trial % 4 == 0:
+                changed[at] ^= 1 << int(rng.integers(8))
+            elif trial % 4 == 1:
+                n = min(4, 40 + graph - at)
+                changed[at : at + n] = int(rng.choice([0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 3])).to_bytes(4, "little")[:n]
+            else:
+                changed[at] = int(rng.choice(values))
+        refused += attack(str(tmp_path / "f"), sealed(changed), args)
+    assert refused > 1000
+
+
+def edited(data: bytes, old: bytes, new: bytes) -> bytes:
+    assert data.count(old) >= 1 and len(old) == len(new)
+    return sealed(bytearray(data.replace(old, new)))
+
+
+def test_lies(tmp_path):
+    path = str(tmp_path / "f")
+    w = mx.array([1.5, 2.5, 3.5])
+    mx.export_function(path, lambda x: mx.sum(x * w, axis=0, keepdims=True), mx.ones(3))
+    data = Path(path).read_bytes()
+    u32 = lambda n: n.to_bytes(4, "little")  # noqa: E731
+    text = lambda s: u32(len(s)) + s.encode()  # noqa: E731
+    reduce = text("Reduce") + b"\0" + u32(3)  # kind, axes, keepdims follow
+    kind, axes = b"\1" + u32(0), b"\x08" + u32(1) + u32(0)
+    one_to_three = b"\x0a" + u32(1) + u32(3)
+    lies = {
+        "no operation": (text("Multiply"), text("Mulziply")),
+        "names value 1 of 1": (b"\1" + u32(0) + u32(1) + b"\x0a" + u32(1) + u32(1), b"\1" + u32(1) + u32(1) + b"\x0a" + u32(1) + u32(1)),
+        "known kinds": (reduce + kind, reduce + b"\1" + u32(99)),
+        "types": (reduce + kind, reduce + b"\3" + u32(0)),
+        "axis 7": (reduce + kind + axes, reduce + kind + b"\x08" + u32(1) + u32(7)),
+        "version": (b"MLXfunc\0" + u32(1), b"MLXfunc\0" + u32(2)),
+        "Multiply gives": (text("Multiply") + b"\0" + u32(0), None),
+        "entries does not fit": (u32(2) + reduce[:0] + text("Multiply"), u32(0x7FFFFFFF) + text("Multiply")),
+    }  # fmt: skip
+    for message, (old, new) in lies.items():
+        if new is None:  # the output of the product, (3) float32, becomes int32
+            at = data.index(old)
+            where = data.index(one_to_three, at)
+            changed = bytearray(data)
+            changed[where] = 7
+            changed = sealed(changed)
+        else:
+            changed = edited(data, old, new)
+        Path(path).write_bytes(changed)
+        with pytest.raises(RuntimeError, match=message):
+            mx.import_function(path)
+
+
+def test_foreign_files(tmp_path):
+    path = tmp_path / "f"
+    for content in (b"", b"abc" * 10, b"MLXfunc\0", b"\0" * 1000, b"MLXfunc\0" + b"\xff" * 100):
+        path.write_bytes(content)
+        with pytest.raises(RuntimeError, match="import_function"):
+            mx.import_function(path)
+
+
+# --- pictures ---
+
+
+def dot_statements(text: str) -> tuple[dict[str, str], set[str], list[tuple[str, str]]]:
+    """Labels of operations, names of arrays, and edges of a DOT text; every character is accounted for."""
+    name = r'(?:\d+|"(?:[^"\\]|\\.)*")'
+    rest = text.strip()
+    assert rest.startswith("digraph {") and rest.endswith("}")
+    rest = rest[len("digraph {") : -1]
+    labels, arrays, edges = {}, set(), []
+    pattern = re.compile(
+        rf"\s*(?:\{{ (?P<op>\d+) \[label =(?P<label>{name}), shape=rectangle\]; \}}"
+        rf"|\{{ (?:rank=\w+; )?(?P<array>{name}); \}}|(?P<a>{name}) -> (?P<b>{name}))\n?"
+    )
+    at = 0
+    while rest[at:].strip():
+        m = pattern.match(rest, at)
+        assert m, rest[at : at + 80]
+        at = m.end()
+        if m["op"]:
+            labels[m["op"]] = m["label"].strip('"')
+        elif m["array"]:
+            arrays.add(m["array"])
+        else:
+            edges.append((m["a"], m["b"]))
+    return labels, arrays, edges
+
+
+class TestDot:
+    def test_graph(self, tmp_path):
+        x = mx.array([1.0, 2.0])
+        y = mx.array([3.0, 4.0])
+        z = mx.sin(x) + y
+        pieces = mx.split(z * 2, 2)
+        for file in (str(tmp_path / "g.dot"), tmp_path / "g.dot"):
+            mx.export_to_dot(file, pieces[1], x=x, y=y)
+            labels, arrays, edges = dot_statements((tmp_path / "g.dot").read_text())
+            assert sorted(labels.values()) == ["add", "multiply", "sin", "split"]
+            assert {'"x"', '"y"'} <= arrays
+            nodes = set(labels) | arrays
+            assert all(a in nodes and b in nodes for a, b in edges)
+            assert sum(a in labels for a, _ in edges) == 5  # the split has two outputs
+
+    def test_stream_and_odd_names(self):
+        import io
+
+        out = io.StringIO()
+        x, y = mx.array(1.0), mx.array(2.0)
+        mx.export_to_dot(out, x + y, **{'a "quoted" \\ name': x, "B": y})
+        labels, arrays, _ = dot_statements(out.getvalue())
+        assert list(labels.values()) == ["add"] and len(arrays) == 3
+        mx.export_to_dot(io.StringIO(), [x + y, {"k": x * y}])
+        with pytest.raises(TypeError, match="array"):
+            mx.export_to_dot(io.StringIO(), x + y, x=3)
+
+    def test_outputs_that_nobody_holds(self):
+        import io
+
+        x = mx.arange(64.0)
+        total = mx.array(0.0)
+        for _ in range(20):
+            last = mx.split(x, 2)[1]
+            total = total + last.sum()
+        out = io.StringIO()
+        mx.export_to_dot(out, total)
+        labels, arrays, edges = dot_statements(out.getvalue())
+        assert sorted(labels.values()).count("split") == 20
+        assert sum(b in labels and labels[b] == "sum" for _, b in edges) == 20
