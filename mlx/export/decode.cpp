@@ -137,11 +137,16 @@ class Decoder {
 };
 
 Constant decode_constant(Decoder& d, uint64_t data_bytes) {
-  Constant c{d.spec(), d.shape(), d.number<uint64_t>()};
-  bool fits = c.stored.size() == c.spec.shape.size();
-  for (size_t i = 0; fits && i < c.stored.size(); ++i)
-    fits = c.stored[i] == c.spec.shape[i] || c.stored[i] == 1;
-  if (!fits) d.fail("a constant is stored in a shape that does not broadcast to its own");
+  Constant c{d.spec(), d.numbers<int>(), d.shape(), d.number<uint64_t>()};
+  const size_t n = c.spec.shape.size();
+  bool fits = c.stored.size() == n && c.axes.size() == n;
+  std::vector<bool> seen(n);
+  for (size_t i = 0; fits && i < n; ++i) {
+    const auto axis = static_cast<size_t>(c.axes[i]);
+    fits = axis < n && !seen[axis] && (c.stored[i] == c.spec.shape[axis] || c.stored[i] == 1);
+    if (fits) seen[axis] = true;
+  }
+  if (!fits) d.fail("a constant is stored in a shape that does not become its own");
   const uint64_t bytes = d.check_countable(c.stored, c.spec.dtype);
   if (c.offset > data_bytes || bytes > data_bytes - c.offset)
     d.fail("a constant's elements lie behind the end of the data");
@@ -214,7 +219,7 @@ Contents decode(const std::string& graph, const Header& header, const std::strin
   Decoder d(graph, what);
   Contents c;
   c.metadata = d.text();
-  c.constants = d.list(17, [&] { return decode_constant(d, header.data_bytes); });
+  c.constants = d.list(21, [&] { return decode_constant(d, header.data_bytes); });
   c.functions = d.list(17, [&] { return decode_function(d, c.constants.size()); });
   if (d.left() != 0) d.fail("there are bytes behind the last function");
   return c;

@@ -8,7 +8,7 @@ namespace {
 class Encoder {
  public:
   template <class T>
-  requires std::is_integral_v<T>
+    requires std::is_integral_v<T>
   void number(T value) {
     const auto bits = static_cast<std::make_unsigned_t<T>>(value);
     for (size_t i = 0; i < sizeof(T); ++i) out.push_back(static_cast<char>((bits >> (8 * i)) & 0xff));
@@ -90,6 +90,7 @@ std::string encode(const Contents& contents, uint64_t data_bytes) {
   graph.text(contents.metadata);
   graph.list(contents.constants, [&](const Constant& c) {
     graph.spec(c.spec);
+    graph.numbers(c.axes);
     graph.numbers(c.stored);
     graph.number(c.offset);
   });

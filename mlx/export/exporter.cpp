@@ -1,6 +1,7 @@
 // export_function and exporter: traces become functions of a file, or calls of a callback.
 #include <algorithm>
 #include <bit>
+#include <map>
 
 #include "mlx/export/format.h"
 #include "mlx/graph/primitive_table.h"
@@ -24,12 +25,28 @@ Place place_of(const Primitive& p) {
   return p.device() == Device::cpu ? Place::cpu : Place::gpu;
 }
 
-// The array without the axes along which all elements are the same memory: they are 1.
-array without_broadcast(const array& a) {
+// What of an array is stored: without the axes along which all elements are the same memory, and with its
+// axes in the order in which they lie there, if that makes it dense.
+array stored_form(const array& a, Constant& c) {
   Shape stop = a.shape();
   for (size_t i = 0; i < stop.size(); ++i)
     if (a.strides()[i] == 0 && stop[i] > 1) stop[i] = 1;
-  return slice(a, Shape(a.ndim(), 0), stop, Device::cpu);
+  const array narrow = slice(a, Shape(a.ndim(), 0), stop, Device::cpu);
+  c.axes = all_axes(narrow);
+  if (!narrow.flags().row_contiguous) {
+    Axes order, large;
+    for (const int axis : c.axes) (narrow.shape(axis) > 1 ? large : order).push_back(axis);
+    std::stable_sort(large.begin(), large.end(),
+                     [&](int i, int j) { return narrow.strides(i) > narrow.strides(j); });
+    order.insert(order.end(), large.begin(), large.end());
+    if (const array turned = transpose(narrow, order, Device::cpu); turned.flags().row_contiguous) {
+      c.axes = order;
+      c.stored = turned.shape();
+      return turned;
+    }
+  }
+  c.stored = narrow.shape();
+  return contiguous(narrow, false, Device::cpu);
 }
 
 struct Traced {
@@ -125,21 +142,29 @@ uint32_t FunctionExporter::Impl::constant(const array& a) {
 void FunctionExporter::Impl::write() {
   static_assert(std::endian::native == std::endian::little, "elements are written as they lie in memory");
   Arrays stored;
-  uint64_t bytes = 0;
-  for (const array& c : constants) {
-    stored.push_back(contiguous(without_broadcast(c), false, Device::cpu));
-    contents.constants.push_back({spec_of(c), stored.back().shape(), aligned(bytes)});
-    bytes = aligned(bytes) + stored.back().nbytes();
-  }
+  for (const array& a : constants)
+    stored.push_back(stored_form(a, contents.constants.emplace_back(Constant{spec_of(a), {}, {}})));
   eval(stored);
+  // Views of the same memory, as a matrix and its transpose, are the same bytes.
+  std::map<std::pair<const char*, size_t>, uint64_t> places;
+  Arrays written;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < stored.size(); ++i) {
+    const array& a = stored[i];
+    const auto [place, is_new] = places.try_emplace({a.data<char>(), a.nbytes()}, aligned(bytes));
+    contents.constants[i].offset = place->second;
+    if (!is_new) continue;
+    bytes = place->second + a.nbytes();
+    written.push_back(a);
+  }
   const std::string head = encode(contents, bytes);
   writer->write(head.data(), head.size());
   uint64_t at = 0;
-  for (size_t i = 0; i < stored.size(); ++i) {
-    const std::string gap(contents.constants[i].offset - at, '\0');
+  for (const array& a : written) {
+    const std::string gap(aligned(at) - at, '\0');
     writer->write(gap.data(), gap.size());
-    writer->write(stored[i].data<char>(), stored[i].nbytes());
-    at = contents.constants[i].offset + stored[i].nbytes();
+    writer->write(a.data<char>(), a.nbytes());
+    at = aligned(at) + a.nbytes();
   }
   writer->finish();
 }

@@ -14,7 +14,7 @@
 // i32, `spec` a dtype (u8, its number) and a shape.
 //
 //   metadata   text
-//   constants  list of { spec, shape as it is stored (1 where it is broadcast), u64 offset in the data part }
+//   constants  list of { spec, axes: list of i32, shape of the stored array, u64 offset in the data part }
 //   functions  list of {
 //                shapeless u8
 //                positional inputs: list of spec
@@ -24,6 +24,9 @@
 //                outputs: list of reference }
 //   parameter  u8 which type, value
 //   reference  u8 (0 input, 1 value of an earlier node, 2 constant), u32 index
+//
+// A constant is the stored array with axis i as axis axes[i], broadcast along axes of size 1. So zeros take
+// one element, and a matrix and its transpose are the same bytes.
 //
 // Inputs count through positional and then keyword ones; values count through the outputs of all nodes.
 #pragma once
@@ -73,6 +76,7 @@ struct Graph {
 
 struct Constant {
   Spec spec;
+  std::vector<int> axes;
   Shape stored;
   uint64_t offset = 0;  // in the data part
 };

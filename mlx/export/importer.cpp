@@ -85,11 +85,22 @@ detail::Trace trace_of(const Graph& f, const Arrays& constants) {
 Arrays load_constants(const Contents& contents, const std::shared_ptr<io::Source>& source,
                       uint64_t data_begin) {
   Arrays out;
-  for (const Constant& c : contents.constants)
-    out.push_back(load_node(c.stored, c.spec.dtype, source, data_begin + c.offset, false, {}));
+  std::map<uint64_t, array> at;  // what has been read
+  for (const Constant& c : contents.constants) {
+    const auto known = at.find(c.offset);
+    const bool same =
+        known != at.end() && known->second.shape() == c.stored && known->second.dtype() == c.spec.dtype;
+    out.push_back(same ? known->second
+                       : load_node(c.stored, c.spec.dtype, source, data_begin + c.offset, false, {}));
+    if (!same) at.emplace(c.offset, out.back());
+  }
   eval(out);
-  for (size_t i = 0; i < out.size(); ++i)
-    out[i] = broadcast_to(out[i], contents.constants[i].spec.shape, Device::cpu);
+  for (size_t i = 0; i < out.size(); ++i) {
+    const Constant& c = contents.constants[i];
+    Axes back(c.axes.size());
+    for (size_t k = 0; k < back.size(); ++k) back[static_cast<size_t>(c.axes[k])] = static_cast<int>(k);
+    out[i] = broadcast_to(transpose(out[i], back, Device::cpu), c.spec.shape, Device::cpu);
+  }
   return out;
 }
 
