@@ -166,10 +166,15 @@ ImportedFunction import_function(const std::string& file) {
   impl->contents = decode(graph, header, what);
   impl->constants = load_constants(impl->contents, source, aligned(kHeaderBytes + header.graph_bytes));
   for (size_t i = 0; i < impl->contents.functions.size(); ++i) {
+    const auto damaged = [&](const std::exception& e) {
+      return std::runtime_error(text(what, "function ", i, " is damaged: ", e.what()));
+    };
     try {
       impl->trace(i);
     } catch (const std::logic_error& e) {  // what an operation says of its arguments
-      throw std::runtime_error(text(what, "function ", i, " is damaged: ", e.what()));
+      throw damaged(e);
+    } catch (const std::overflow_error& e) {
+      throw damaged(e);
     }
   }
   return ImportedFunction(std::move(impl));
