@@ -78,11 +78,12 @@ Traced trace_function(const FunctionExporter::Function& fun, const Args& args, c
   for (const array& a : args) f.positional.push_back(spec_of(a));
   for (const auto& [name, value] : kwargs) f.keywords.emplace_back(name, spec_of(value));
   for (const detail::TracedNode& node : trace.nodes()) {
-    auto record = primitive_table().record(*node.primitive);
-    if (!record)
+    const PrimitiveTable::Type* type = primitive_table().find(*node.primitive);
+    if (!type)
       throw invalid(kName, "the operation ", node.primitive->name(),
                     " cannot be exported: it is none of the library's own");
-    Node out{std::move(record->kind), place_of(*node.primitive), std::move(record->state), node.inputs, {}};
+    PrimitiveTable::Record record = type->record(*node.primitive);
+    Node out{std::move(record.kind), place_of(*node.primitive), std::move(record.state), node.inputs, {}};
     for (size_t i = 0; i < node.shapes.size(); ++i) out.outputs.push_back({node.shapes[i], node.dtypes[i]});
     f.nodes.push_back(std::move(out));
   }

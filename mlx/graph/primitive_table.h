@@ -29,14 +29,10 @@ namespace mlx::core {
 
 // The members of a struct among the parameters: overload fields_of beside it, in the order of its members.
 template <class T>
-concept HasFields = requires(const T& t) {
-  fields_of(t);
-};
+concept HasFields = requires(const T& t) { fields_of(t); };
 // The last enumerator of an enum among the parameters: overload last_of beside it.
 template <class T>
-concept KnownEnum = std::is_enum_v<T> && requires(T t) {
-  last_of(t);
-};
+concept KnownEnum = std::is_enum_v<T> && requires(T t) { last_of(t); };
 
 namespace detail {
 
@@ -96,61 +92,64 @@ class PrimitiveTable {
     std::string kind;
     std::vector<StateT> state;
   };
+  // The primitive's operation on other inputs, as graph. Errors are those of a user's call. `outputs`: how
+  // many there were.
+  using Call =
+      std::function<std::vector<array>(const Primitive&, const std::vector<array>& inputs, size_t outputs)>;
   struct Kind {
     int inputs;  // -1: any number
     // Raises std::invalid_argument where the parameters are not those of this kind.
     std::function<std::shared_ptr<Primitive>(Stream, const std::vector<StateT>&)> make;
-    // The primitive's operation on other inputs, as graph. Errors are those of a user's call. `outputs`: how
-    // many there were.
-    std::function<std::vector<array>(const Primitive&, const std::vector<array>& inputs, size_t outputs)>
-        call;
+    Call call;
+  };
+  struct Type {
+    std::function<Record(const Primitive&)> record;
+    std::function<bool(const Primitive&, const Primitive&)> equal;
+    Call call;
   };
 
   // `call` is Arrays(const P&, const Arrays& inputs), or with a third argument, the number of outputs.
   template <class P, class F>
   bool add(const std::string& kind, int inputs, F call) {
     using Fields = decltype(std::declval<const P&>().fields());
-    add_kind(kind,
-             {inputs,
-              [](Stream s, const std::vector<StateT>& state) -> std::shared_ptr<Primitive> {
-                auto fields = detail::StateReader(state).take_all(static_cast<Fields*>(nullptr));
-                return std::apply([&](auto&... part) { return std::make_shared<P>(s, std::move(part)...); },
-                                  fields);
-              },
-              [call](const Primitive& p, const std::vector<array>& in, [[maybe_unused]] size_t outputs) {
-                if constexpr (std::is_invocable_v<F, const P&, const std::vector<array>&, size_t>) {
-                  return call(static_cast<const P&>(p), in, outputs);
-                } else {
-                  return call(static_cast<const P&>(p), in);
-                }
-              }});
-    return add_type<P>(
-        [kind](const Primitive& p) {
-          Record record{kind, {}};
-          std::apply([&](const auto&... part) { (detail::put_state(record.state, part), ...); },
-                     static_cast<const P&>(p).fields());
-          return record;
-        },
-        [](const Primitive& a, const Primitive& b) {
-          return static_cast<const P&>(a).fields() == static_cast<const P&>(b).fields();
-        });
+    const Call general = [call](const Primitive& p, const std::vector<array>& in,
+                                [[maybe_unused]] size_t outputs) {
+      if constexpr (std::is_invocable_v<F, const P&, const std::vector<array>&, size_t>) {
+        return call(static_cast<const P&>(p), in, outputs);
+      } else {
+        return call(static_cast<const P&>(p), in);
+      }
+    };
+    add_kind(kind, {inputs,
+                    [](Stream s, const std::vector<StateT>& state) -> std::shared_ptr<Primitive> {
+                      auto fields = detail::StateReader(state).take_all(static_cast<Fields*>(nullptr));
+                      return std::apply(
+                          [&](auto&... part) { return std::make_shared<P>(s, std::move(part)...); }, fields);
+                    },
+                    general});
+    return add_type<P>({[kind](const Primitive& p) {
+                          Record record{kind, {}};
+                          std::apply(
+                              [&](const auto&... part) { (detail::put_state(record.state, part), ...); },
+                              static_cast<const P&>(p).fields());
+                          return record;
+                        },
+                        [](const Primitive& a, const Primitive& b) {
+                          return static_cast<const P&>(a).fields() == static_cast<const P&>(b).fields();
+                        },
+                        general});
   }
   // For classes that stand for many kinds.
   bool add_kind(const std::string& kind, Kind entry) { return kinds_.emplace(kind, std::move(entry)).second; }
   template <class P>
-  bool add_type(std::function<Record(const Primitive&)> record,
-                std::function<bool(const Primitive&, const Primitive&)> equal) {
-    return types_.emplace(typeid(P), Type{std::move(record), std::move(equal)}).second;
+  bool add_type(Type entry) {
+    return types_.emplace(typeid(P), std::move(entry)).second;
   }
 
-  // Nothing where the class is not in the table.
-  std::optional<Record> record(const Primitive& p) const {
+  // Null where the class, or the name, is not in the table.
+  const Type* find(const Primitive& p) const {
     const auto it = types_.find(typeid(p));
-    return it == types_.end() ? std::nullopt : std::optional(it->second.record(p));
-  }
-  bool equal(const Primitive& a, const Primitive& b) const {
-    const auto it = typeid(a) == typeid(b) ? types_.find(typeid(a)) : types_.end();
-    return it != types_.end() && it->second.equal(a, b);
+    return it == types_.end() ? nullptr : &it->second;
   }
   const Kind* find(const std::string& kind) const {
     const auto it = kinds_.find(kind);
@@ -158,10 +157,6 @@ class PrimitiveTable {
   }
 
  private:
-  struct Type {
-    std::function<Record(const Primitive&)> record;
-    std::function<bool(const Primitive&, const Primitive&)> equal;
-  };
   std::unordered_map<std::type_index, Type> types_;
   std::unordered_map<std::string, Kind> kinds_;
 };

@@ -464,28 +464,27 @@ std::string kind_of(std::string_view name) {
   return kind;
 }
 
+Arrays call_row(const Primitive& p, const Arrays& in, size_t) {
+  const auto op = static_cast<uint8_t>(p.opcode());
+  const Stream s = p.stream();
+  if (in.size() == 1) return {elementwise_op(op, in[0], s)};
+  return {in.size() == 2 ? elementwise_op(op, in[0], in[1], s) : elementwise_op(op, in[0], in[1], in[2], s)};
+}
+
 bool keep_rows() {
   PrimitiveTable& table = primitive_table();
   bool all = table.add_type<Elementwise>(
-      [](const Primitive& p) {
-        return PrimitiveTable::Record{kind_of(static_cast<const Elementwise&>(p).info().name), {}};
-      },
-      [](const Primitive& a, const Primitive& b) { return a.opcode() == b.opcode(); });
+      {[](const Primitive& p) {
+         return PrimitiveTable::Record{kind_of(static_cast<const Elementwise&>(p).info().name), {}};
+       },
+       [](const Primitive& a, const Primitive& b) { return a.opcode() == b.opcode(); }, call_row});
   for (uint8_t op = 0; op < elementwise::kOps; ++op) {
     const OpInfo& info = elementwise::op_info[op];
-    all =
-        all && table.add_kind(kind_of(info.name),
-                              {info.arity,
-                               [op](Stream s, const std::vector<StateT>& state) {
-                                 if (!state.empty()) throw std::invalid_argument("got too many parameters");
-                                 return primitive_for(op, s);
-                               },
-                               [op](const Primitive& p, const Arrays& in, size_t) {
-                                 const Stream s = p.stream();
-                                 return Arrays{in.size() == 1   ? elementwise_op(op, in[0], s)
-                                               : in.size() == 2 ? elementwise_op(op, in[0], in[1], s)
-                                                                : elementwise_op(op, in[0], in[1], in[2], s)};
-                               }});
+    const auto make = [op](Stream s, const std::vector<StateT>& state) {
+      if (!state.empty()) throw std::invalid_argument("got too many parameters");
+      return primitive_for(op, s);
+    };
+    all = all && table.add_kind(kind_of(info.name), {info.arity, make, call_row});
   }
   return all;
 }

@@ -64,13 +64,12 @@ array axes_back(const array& last, const Shape& shape, const Axes& axes, StreamO
   return transpose(unfolded, inverse, s);
 }
 
-namespace {
-
-// 1 / ties at the places that hold the extreme, 0 elsewhere: a gradient is shared among equals.
 array share_of_extreme(const array& x, const array& extreme, const Axes& axes, StreamOrDevice s) {
   const array at = astype(equal(x, extreme, s), x.dtype(), s);
   return divide(at, sum(at, axes, true, s), s);
 }
+
+namespace {
 
 // The product of all other elements, without dividing by one that may be zero.
 array product_of_others(const array& x, const Axes& axes, StreamOrDevice s) {

@@ -81,6 +81,8 @@ class LogSumExp final : public Primitive {
 Shape reduced_shape(const Shape& shape, const Axes& axes, bool keepdims);
 // A reduced array with its axes back, so that it broadcasts against what it was reduced from.
 array with_axes(const array& reduced, const Axes& axes, bool keepdims, StreamOrDevice s);
+// 1 / ties at the places that hold the extreme, 0 elsewhere: a gradient is shared among equals.
+array share_of_extreme(const array& x, const array& extreme, const Axes& axes, StreamOrDevice s);
 // The axes moved behind the others and made one: (..., n).
 array axes_last(const array& a, const Axes& axes, StreamOrDevice s);
 // And back, for an array with the shape that axes_last gave.

@@ -57,10 +57,11 @@ const bool kept =
       const Axes axes = checked_axes(p.name(), p.axes, x.shape());
       check_inputs(p,
                    x.ndim() > 0 && alike(in[1], in[2]) && in[1].dtype() == x.dtype() &&
-                       in[1].shape() == reduced_shape(x.shape(), axes, true) &&
-                       has_extreme_share(x, axes, p.stream()),
+                       in[1].shape() == reduced_shape(x.shape(), axes, true),
                    in);
-      return Arrays{extreme_share(x, in[1], in[2], axes, p.stream())};
+      const Stream s = p.stream();
+      if (has_extreme_share(x, axes, s)) return Arrays{extreme_share(x, in[1], in[2], axes, s)};
+      return Arrays{multiply(in[2], share_of_extreme(x, in[1], axes, s), s)};  // windows of another size
     });
 }  // namespace
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <typeinfo>
 
 #include "mlx/graph/eval.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/transforms.h"
 #include "mlx/transforms/trace.h"
 
@@ -12,6 +14,20 @@ namespace mlx::core::detail {
 namespace {
 
 bool same_type(const Primitive& a, const Primitive& b) { return typeid(a) == typeid(b); }
+
+void append(Arrays&& from, Arrays& to) { std::move(from.begin(), from.end(), std::back_inserter(to)); }
+
+// The operation on inputs of other shapes, with its checks: nobody has seen these shapes before.
+Arrays called(const TracedNode& node, const Arrays& in) {
+  Primitive& p = *node.primitive;
+  const PrimitiveTable::Type* type = primitive_table().find(p);
+  if (!type) return array::make_arrays(p.output_shapes(in), node.dtypes, node.primitive, in);
+  Arrays out = type->call(p, in, node.shapes.size());
+  bool same = out.size() == node.dtypes.size();
+  for (size_t i = 0; same && i < out.size(); ++i) same = out[i].dtype() == node.dtypes[i];
+  if (!same) throw invalid(p.name(), "gives other dtypes for these shapes than for those it was traced with");
+  return out;
+}
 
 }  // namespace
 
@@ -40,12 +56,12 @@ Arrays Trace::replay(const Arrays& inputs) const {
     Arrays in;
     in.reserve(node.inputs.size());
     for (Source s : node.inputs) in.push_back(value_of(s));
-    std::vector<Shape> shapes = options_.shapeless ? node.primitive->output_shapes(in) : node.shapes;
-    if (shapes.size() == 1) {
-      values.emplace_back(std::move(shapes[0]), node.dtypes[0], node.primitive, std::move(in));
+    if (options_.shapeless) {
+      append(called(node, in), values);
+    } else if (node.shapes.size() == 1) {
+      values.emplace_back(node.shapes[0], node.dtypes[0], node.primitive, std::move(in));
     } else {
-      for (array& out : array::make_arrays(std::move(shapes), node.dtypes, node.primitive, in))
-        values.push_back(std::move(out));
+      append(array::make_arrays(node.shapes, node.dtypes, node.primitive, in), values);
     }
   }
   Arrays out;
