@@ -19,9 +19,15 @@ void for_each_node(const std::vector<array>& outputs, Node&& node) {
   };
   std::unordered_set<std::uintptr_t> seen;
   std::vector<Frame> stack;
+  // An output that nobody holds is made when it is asked for: what has been seen must not die, or its
+  // identity would become that of another array.
+  std::vector<array> alive;
   auto enter = [&](const array& a) {
     if (!seen.insert(a.id()).second) return;
-    for (const array& other : a.siblings()) seen.insert(other.id());
+    for (array& other : a.siblings()) {
+      seen.insert(other.id());
+      alive.push_back(std::move(other));
+    }
     stack.push_back({a});
   };
   for (const array& out : outputs) {
@@ -32,9 +38,9 @@ void for_each_node(const std::vector<array>& outputs, Node&& node) {
         const array input = top.a.inputs()[top.next++];
         enter(input);
       } else {
-        const array done = top.a;
+        alive.push_back(std::move(top.a));
         stack.pop_back();
-        node(done);
+        node(array(alive.back()));
       }
     }
   }
@@ -44,7 +50,7 @@ void for_each_node(const std::vector<array>& outputs, Node&& node) {
 
 const std::string& NodeNamer::get_name(const array& x) {
   auto [at, is_new] = names_.try_emplace(x.id());
-  if (is_new) {
+  while (is_new && !taken_.insert(at->second).second) {  // the empty name is taken from the start
     size_t n = next_++;
     std::string letters(1, static_cast<char>('A' + n % 26));
     for (n /= 26; n > 0; n = (n - 1) / 26) letters += static_cast<char>('A' + (n - 1) % 26);
@@ -53,7 +59,10 @@ const std::string& NodeNamer::get_name(const array& x) {
   return at->second;
 }
 
-void NodeNamer::set_name(const array& x, std::string n) { names_[x.id()] = std::move(n); }
+void NodeNamer::set_name(const array& x, std::string n) {
+  taken_.insert(n);
+  names_[x.id()] = std::move(n);
+}
 
 void print_graph(std::ostream& os, NodeNamer namer, const std::vector<array>& outputs) {
   for_each_node(outputs, [&](const array& a) {
@@ -70,21 +79,36 @@ void print_graph(std::ostream& os, NodeNamer namer, const std::vector<array>& ou
   });
 }
 
+namespace {
+
+// Names are the user's.
+std::string quoted(const std::string& name) {
+  std::string out = "\"";
+  for (const char c : name) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "\"";
+}
+
+}  // namespace
+
 void export_to_dot(std::ostream& os, NodeNamer namer, const std::vector<array>& outputs) {
+  const auto name = [&](const array& a) { return quoted(namer.get_name(a)); };
   std::unordered_set<std::uintptr_t> sinks;
   for (const array& out : outputs) sinks.insert(out.id());
   os << "digraph {\n";
   for_each_node(outputs, [&](const array& a) {
     if (!a.has_primitive()) {
-      os << "{ rank=source; \"" << namer.get_name(a) << "\"; }\n";
+      os << "{ rank=source; " << name(a) << "; }\n";
       return;
     }
     const auto node_id = a.outputs()[0].id();  // one primitive may serve many nodes
-    os << "{ " << node_id << " [label =\"" << a.primitive().name() << "\", shape=rectangle]; }\n";
-    for (const array& in : a.inputs()) os << "\"" << namer.get_name(in) << "\" -> " << node_id << "\n";
+    os << "{ " << node_id << " [label =" << quoted(a.primitive().name()) << ", shape=rectangle]; }\n";
+    for (const array& in : a.inputs()) os << name(in) << " -> " << node_id << "\n";
     for (const array& out : a.outputs()) {
-      os << "{ " << (sinks.count(out.id()) ? "rank=sink; " : "") << "\"" << namer.get_name(out) << "\"; }\n";
-      os << node_id << " -> \"" << namer.get_name(out) << "\"\n";
+      os << "{ " << (sinks.count(out.id()) ? "rank=sink; " : "") << name(out) << "; }\n";
+      os << node_id << " -> " << name(out) << "\n";
     }
   });
   os << "}\n";

@@ -4,6 +4,7 @@
 #include <ostream>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "mlx/array.h"
@@ -17,6 +18,7 @@ struct NodeNamer {
 
  private:
   std::unordered_map<std::uintptr_t, std::string> names_;
+  std::unordered_set<std::string> taken_{""};
   size_t next_ = 0;
 };
 

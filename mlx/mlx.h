@@ -5,6 +5,7 @@
 #include "mlx/compile.h"
 #include "mlx/device.h"
 #include "mlx/einsum.h"
+#include "mlx/export.h"
 #include "mlx/fast.h"
 #include "mlx/fft.h"
 #include "mlx/graph_utils.h"

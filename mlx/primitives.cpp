@@ -1,8 +1,10 @@
 #include "mlx/primitives.h"
 
 #include <ostream>
+#include <typeinfo>
 
 #include "mlx/graph/kernels.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops/rules.h"
 
 namespace mlx::core {
@@ -10,6 +12,10 @@ namespace mlx::core {
 KernelTable& kernels(Device::DeviceType type) {
   static KernelTable tables[2];
   return tables[static_cast<int>(type)];
+}
+PrimitiveTable& primitive_table() {
+  static PrimitiveTable table;
+  return table;
 }
 
 namespace {
@@ -38,6 +44,10 @@ Arrays Primitive::vjp(const Arrays&, const Arrays&, const Axes&, const Arrays&) 
 Batched Primitive::vmap(const Arrays&, const Axes&) { no_rule(*this, "vmap"); }
 std::vector<Shape> Primitive::output_shapes(const Arrays&) {
   throw std::invalid_argument(text("[", name(), "] cannot tell its output's shape from its inputs' alone"));
+}
+bool Primitive::is_equivalent(const Primitive& other) const {
+  const PrimitiveTable::Type* type = typeid(*this) == typeid(other) ? primitive_table().find(*this) : nullptr;
+  return type && type->equal(*this, other);
 }
 void Primitive::print(std::ostream& os) const { os << name(); }
 

@@ -40,8 +40,10 @@ class Primitive {
 
   virtual const char* name() const = 0;
   void print(std::ostream& os) const;
-  // The same computation, given the same inputs? compile merges such nodes. The default says no.
-  virtual bool is_equivalent(const Primitive&) const { return false; }
+  // The same computation, given the same inputs? compile merges such nodes. The default compares the
+  // parameters that the table of primitives knows (mlx/graph/primitive_table.h) and says no where it knows
+  // none.
+  virtual bool is_equivalent(const Primitive& other) const;
   // Shapes of the outputs from those of the inputs; compile(shapeless=True) needs it. The default raises.
   virtual std::vector<Shape> output_shapes(const std::vector<array>& inputs);
 

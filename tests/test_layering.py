@@ -20,6 +20,7 @@ MAY_KNOW = {
     "mlx/transforms": {"public", "mlx/types", "mlx/graph", "mlx/ops", "mlx/transforms"},
     "mlx/io": {"public", "mlx/types", "mlx/graph", "mlx/ops", "mlx/io"},
     "mlx/distributed": {"public", "mlx/types", "mlx/graph", "mlx/ops", "mlx/distributed"},
+    "mlx/export": {"public", "mlx/types", "mlx/graph", "mlx/ops", "mlx/transforms", "mlx/io", "mlx/export"},
     "mlx/cpu": {"public", "mlx/types", "mlx/graph", "mlx/ops", "mlx/io", "mlx/distributed", "mlx/cpu"},
     "metal": {"public", "mlx/types", "mlx/graph", "mlx/ops", "metal"},
     "python/src": {"public", "python/src"},

@@ -29,7 +29,7 @@ void start_from(const array& in, array& out) {
   }
 }
 
-IndexTable::Scatter kernel_of(Reduce reduce, Dtype dtype) {
+IndexTable::Scatter kernel_of(ScatterReduce reduce, Dtype dtype) {
   return index_kernels().scatter[static_cast<int>(reduce)][static_cast<int>(dtype.val())];
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "mlx/fast.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 
@@ -300,4 +301,38 @@ array scaled_dot_product_attention(const array& queries, const array& keys, cons
 }
 
 }  // namespace fast
+
+namespace {
+
+// Positions of mask and sinks are those of AttentionParameters.
+Arrays checked_forward(const Primitive& primitive, const AttentionParameters& p, const Arrays& in) {
+  check_inputs(primitive, in.size() == p.inputs() && !(p.causal && p.mask), in);
+  const std::optional<array> mask = p.mask ? std::optional(in[3]) : std::nullopt;
+  const std::optional<array> sinks = p.sinks ? std::optional(in.back()) : std::nullopt;
+  const array out = fast::scaled_dot_product_attention(in[0], in[1], in[2], p.scale, p.causal ? "causal" : "",
+                                                       mask, sinks, false, primitive.stream());
+  check_inputs(primitive, in[0].dtype() != float64 && out.dtype() == in[0].dtype(), in);
+  return out.outputs();
+}
+
+const bool kept =
+    primitive_table().add<ScaledDotProductAttention>(
+        "ScaledDotProductAttention", -1,
+        [](const ScaledDotProductAttention& p, const Arrays& in) { return checked_forward(p, p.p, in); }) &&
+    primitive_table().add<ScaledDotProductAttentionGradient>(
+        "ScaledDotProductAttentionGradient", -1,
+        [](const ScaledDotProductAttentionGradient& p, const Arrays& in) {
+          const size_t n = p.p.inputs();
+          check_inputs(p, in.size() == n + 3, in);
+          const Arrays first(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(n));
+          const Arrays out = checked_forward(p, p.p, first);
+          check_inputs(p,
+                       alike(in[n], out[0]) && alike(in[n + 1], out[1]) && alike(in[n + 2], out[0]) &&
+                           in[1].dtype() == in[0].dtype() && in[2].dtype() == in[0].dtype(),
+                       in);
+          return gradients(first, {in[n], in[n + 1]}, in[n + 2], p.p, p.stream());
+        });
+
+}  // namespace
+
 }  // namespace mlx::core

@@ -16,6 +16,7 @@ struct AttentionParameters {
   bool operator==(const AttentionParameters&) const = default;
   size_t inputs() const { return 3u + mask + sinks; }
 };
+inline auto fields_of(const AttentionParameters& p) { return std::tie(p.scale, p.causal, p.mask, p.sinks); }
 
 // Outputs: the result, and per row of scores two numbers that the backward pass recomputes probabilities from
 // (their maximum in units of log2 and the reciprocal of the sum). The second is nobody's business but the
@@ -29,10 +30,7 @@ class ScaledDotProductAttention final : public Primitive {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const ScaledDotProductAttention* o = same_kind(*this, other);
-    return o && o->p == p;
-  }
+  auto fields() const { return std::tie(p); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -47,10 +45,7 @@ class ScaledDotProductAttentionGradient final : public Primitive {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const ScaledDotProductAttentionGradient* o = same_kind(*this, other);
-    return o && o->p == p;
-  }
+  auto fields() const { return std::tie(p); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override {
     return {inputs[0].shape(), inputs[1].shape(), inputs[2].shape()};
   }

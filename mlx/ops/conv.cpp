@@ -9,6 +9,7 @@
 
 #include <numeric>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
 namespace mlx::core {
@@ -293,5 +294,26 @@ array conv_transpose3d(const array& input, const array& weight, const Triple& st
   return transposed(input, weight, all_of(stride), all_of(padding), all_of(dilation), all_of(output_padding),
                     groups, s);
 }
+
+namespace {
+
+array convolved(const Primitive& primitive, const ConvParameters& p, const array& x, const array& w) {
+  return conv_general(x, w, p.stride, p.padding_lo, p.padding_hi, p.kernel_dilation, p.input_dilation,
+                      p.groups, p.flip, primitive.stream());
+}
+
+const bool kept =
+    primitive_table().add<Convolution>(
+        "Convolution", 2,
+        [](const Convolution& p, const Arrays& in) { return Arrays{convolved(p, p.p, in[0], in[1])}; }) &&
+    primitive_table().add<ConvolutionWeightGradient>(
+        "ConvolutionWeightGradient", 2, [](const ConvolutionWeightGradient& p, const Arrays& in) {
+          const array w(Shape(p.weight), in[0].dtype(), nullptr, {});
+          check_inputs(p, p.p.stride.size() + 2 == in[0].ndim() && alike(convolved(p, p.p, in[0], w), in[1]),
+                       in);
+          return Arrays{weight_gradient(in[0], in[1], p.p, p.weight, p.stream())};
+        });
+
+}  // namespace
 
 }  // namespace mlx::core

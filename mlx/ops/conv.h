@@ -15,6 +15,10 @@ struct ConvParameters {
   bool flip = false;
   bool operator==(const ConvParameters&) const = default;
 };
+inline auto fields_of(const ConvParameters& p) {
+  return std::tie(p.stride, p.padding_lo, p.padding_hi, p.kernel_dilation, p.input_dilation, p.groups,
+                  p.flip);
+}
 
 // Inputs x (N, spatial..., C) and w (O, kernel..., C / groups); output (N, spatial..., O).
 class Convolution final : public Primitive {
@@ -26,10 +30,7 @@ class Convolution final : public Primitive {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const Convolution* o = same_kind(*this, other);
-    return o && o->p == p;
-  }
+  auto fields() const { return std::tie(p); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -46,10 +47,7 @@ class ConvolutionWeightGradient final : public Primitive {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const ConvolutionWeightGradient* o = same_kind(*this, other);
-    return o && o->p == p && o->weight == weight;
-  }
+  auto fields() const { return std::tie(p, weight); }
   std::vector<Shape> output_shapes(const Arrays&) override { return {weight}; }
 };
 

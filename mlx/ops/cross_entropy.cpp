@@ -1,5 +1,6 @@
 // fast::cross_entropy: logsumexp(logits) - logits[target], in float32.
 #include "mlx/fast.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/norms.h"
 
@@ -106,5 +107,19 @@ array cross_entropy(const array& logits, const array& targets, StreamOrDevice s)
   return array::make_arrays({expected, expected}, {float32, float32},
                             std::make_shared<CrossEntropy>(to_stream(s)), {logits, targets})[0];
 }
+
+namespace {
+const bool kept =
+    primitive_table().add<CrossEntropy>("CrossEntropy", 2,
+                                        [](const CrossEntropy& p, const Arrays& in) {
+                                          return cross_entropy(in[0], in[1], p.stream()).outputs();
+                                        }) &&
+    primitive_table().add<CrossEntropyVjp>(
+        "CrossEntropyVjp", 5, [](const CrossEntropyVjp& p, const Arrays& in) {
+          const array loss = cross_entropy(in[0], in[1], p.stream());
+          check_inputs(p, alike(in[2], loss) && alike(in[3], loss) && alike(in[4], loss), in);
+          return Arrays{gradient(in[0], in[1], in[2], in[3], in[4], p.stream())};
+        });
+}  // namespace
 
 }  // namespace mlx::core::fast

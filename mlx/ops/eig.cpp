@@ -1,6 +1,7 @@
 // linalg::eig, eigvals of matrices that need not be symmetric. Derivatives: V^-1 dA V has dw on its diagonal,
 // and beside it, over the gaps, what the vectors change by; their lengths stay 1 and their phases as they
 // are.
+#include "mlx/graph/primitive_table.h"
 #include "mlx/linalg.h"
 #include "mlx/ops.h"
 #include "mlx/ops/linalg.h"
@@ -87,5 +88,11 @@ array eigvals(const array& a, StreamOrDevice s) {
   check("linalg.eigvals", a);
   return values_of(a, s);
 }
+
+namespace {
+const bool kept = primitive_table().add<Eig>("Eig", 1, [](const Eig& p, const Arrays& in) {
+  return p.vectors ? eig(in[0], p.stream()).first.outputs() : Arrays{eigvals(in[0], p.stream())};
+});
+}  // namespace
 
 }  // namespace mlx::core::linalg

@@ -1,5 +1,6 @@
 // linalg::eigh, linalg::eigvalsh. Derivatives: M. Seeger et al., "Auto-differentiating linear algebra",
 // arXiv:1710.08717.
+#include "mlx/graph/primitive_table.h"
 #include "mlx/linalg.h"
 #include "mlx/ops.h"
 #include "mlx/ops/linalg.h"
@@ -74,10 +75,6 @@ Batched Eigh::vmap(const Arrays& inputs, const Axes& at) {
     return vectors ? decomposed(in[0], stream()) : Arrays{values_of(in[0], stream())};
   });
 }
-bool Eigh::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->vectors == vectors;
-}
 std::vector<Shape> Eigh::output_shapes(const Arrays& inputs) {
   Shape values = inputs[0].shape();
   values.pop_back();
@@ -91,5 +88,13 @@ std::pair<array, array> eigh(const array& a, std::string UPLO, StreamOrDevice s)
 array eigvalsh(const array& a, std::string UPLO, StreamOrDevice s) {
   return values_of(symmetric("linalg.eigvalsh", a, UPLO, s), s);
 }
+
+namespace {
+// The node's matrices are whole already.
+const bool kept = primitive_table().add<Eigh>("Eigh", 1, [](const Eigh& p, const Arrays& in) {
+  symmetric("linalg.eigh", in[0], "L", p.stream());
+  return p.vectors ? decomposed(in[0], p.stream()) : Arrays{values_of(in[0], p.stream())};
+});
+}  // namespace
 
 }  // namespace mlx::core::linalg

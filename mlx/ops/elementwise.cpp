@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
 namespace mlx::core {
@@ -258,10 +259,6 @@ Arrays AsType::jvp(const Arrays&, const Arrays& tangents, const Axes&) {
 Batched AsType::vmap(const Arrays& inputs, const Axes& axes) {
   return {{array(inputs[0].shape(), dtype, std::make_shared<AsType>(stream(), dtype), inputs)}, axes};
 }
-bool AsType::is_equivalent(const Primitive& other) const {
-  const AsType* p = same_kind(*this, other);
-  return p && p->dtype == dtype;
-}
 
 // --- public functions ---
 
@@ -453,5 +450,50 @@ array operator|(const array& a, const array& b) { return bitwise_or(a, b); }
 array operator^(const array& a, const array& b) { return bitwise_xor(a, b); }
 array operator<<(const array& a, const array& b) { return left_shift(a, b); }
 array operator>>(const array& a, const array& b) { return right_shift(a, b); }
+
+namespace {
+
+// A kind for each row of the table: LogicalNot for logical_not.
+std::string kind_of(std::string_view name) {
+  std::string kind;
+  bool upper = true;
+  for (const char c : name) {
+    if (c != '_') kind += upper && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    upper = c == '_';
+  }
+  return kind;
+}
+
+Arrays call_row(const Primitive& p, const Arrays& in, size_t) {
+  const auto op = static_cast<uint8_t>(p.opcode());
+  const Stream s = p.stream();
+  if (in.size() == 1) return {elementwise_op(op, in[0], s)};
+  return {in.size() == 2 ? elementwise_op(op, in[0], in[1], s) : elementwise_op(op, in[0], in[1], in[2], s)};
+}
+
+bool keep_rows() {
+  PrimitiveTable& table = primitive_table();
+  bool all = table.add_type<Elementwise>(
+      {[](const Primitive& p) {
+         return PrimitiveTable::Record{kind_of(static_cast<const Elementwise&>(p).info().name), {}};
+       },
+       [](const Primitive& a, const Primitive& b) { return a.opcode() == b.opcode(); }, call_row});
+  for (uint8_t op = 0; op < elementwise::kOps; ++op) {
+    const OpInfo& info = elementwise::op_info[op];
+    const auto make = [op](Stream s, const std::vector<StateT>& state) {
+      if (!state.empty()) throw std::invalid_argument("got too many parameters");
+      return primitive_for(op, s);
+    };
+    all = all && table.add_kind(kind_of(info.name), {info.arity, make, call_row});
+  }
+  return all;
+}
+
+const bool kept =
+    keep_rows() && primitive_table().add<AsType>("AsType", 1, [](const AsType& p, const Arrays& in) {
+      return Arrays{astype(in[0], p.dtype, p.stream())};
+    });
+
+}  // namespace
 
 }  // namespace mlx::core

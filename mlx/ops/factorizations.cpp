@@ -3,6 +3,7 @@
 // L^-1 (P dA) U^-1 = L^-1 dL + dU U^-1, whose terms are a lower and an upper triangle.
 #include <algorithm>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/linalg.h"
 #include "mlx/ops.h"
 #include "mlx/ops/linalg.h"
@@ -251,5 +252,26 @@ std::pair<array, array> slogdet(const array& a, StreamOrDevice s) {
   const array direction = multiply(sign_of_rows, prod(sign(d, s), -1, false, s), s);
   return {astype(direction, result_type(a), s), astype(size, result_type(a), s)};
 }
+
+namespace {
+
+const bool kept = primitive_table().add<Cholesky>("Cholesky", 1, [](const Cholesky& p, const Arrays& in) {
+  return Arrays{cholesky(in[0], p.upper, p.stream())};
+}) && primitive_table().add<LU>("LU", 1, [](const LU& p, const Arrays& in) {
+  check_matrices("linalg.lu", in[0]);
+  return factored(in[0], p.stream());
+}) && primitive_table().add<Solve>("Solve", 2, [](const Solve& p, const Arrays& in) {
+  const array &a = in[0], &b = in[1];
+  const Dtype t = a.dtype();
+  bool fit = (t == float32 || t == float64 || t == complex64) && b.dtype() == t && a.ndim() >= 2 &&
+             b.ndim() == a.ndim() && a.shape(-1) == a.shape(-2);
+  for (size_t i = 0; fit && i + 1 < a.ndim(); ++i) fit = a.shape()[i] == b.shape()[i];
+  check_inputs(p, fit, in);
+  return Arrays{solution(a, b, p.stream())};
+}) && primitive_table().add<Inverse>("Inverse", 1, [](const Inverse& p, const Arrays& in) {
+  return Arrays{inv(in[0], p.stream())};
+});
+
+}  // namespace
 
 }  // namespace mlx::core::linalg

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "mlx/fft.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
 namespace mlx::core::fft {
@@ -47,10 +48,6 @@ Arrays FFT::jvp(const Arrays&, const Arrays& tangents, const Axes&) {
 Batched FFT::vmap(const Arrays& inputs, const Axes& at) {
   const int moved = at[0] >= 0 && at[0] <= axis ? axis + 1 : axis;
   return {{transformed(inputs[0], kind, moved, n, inverse, scale, stream())}, at};
-}
-bool FFT::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->kind == kind && o->axis == axis && o->n == n && o->inverse == inverse && o->scale == scale;
 }
 std::vector<Shape> FFT::output_shapes(const Arrays& inputs) {
   Shape shape = inputs[0].shape();
@@ -201,5 +198,16 @@ array irfft(const array& a, int n, int axis, FFTNorm norm, StreamOrDevice s) {
 array irfft(const array& a, int axis, FFTNorm norm, StreamOrDevice s) {
   return transform_axes("fft.irfft", a, {}, {axis}, kHalf, true, norm, s);
 }
+
+namespace {
+const bool kept = primitive_table().add<FFT>("FFT", 1, [](const FFT& p, const Arrays& in) {
+  const array& a = in[0];
+  const int axis = checked_axis("fft", p.axis, a.shape());
+  const Dtype dtype = p.kind == Kind::real_to_half ? float32 : complex64;
+  const int length = p.kind == Kind::half_to_real ? p.n / 2 + 1 : p.n;
+  check_inputs(p, p.n > 0 && a.dtype() == dtype && a.shape(axis) == length, in);
+  return Arrays{transformed(a, p.kind, axis, p.n, p.inverse, p.scale, p.stream())};
+});
+}  // namespace
 
 }  // namespace mlx::core::fft

@@ -8,6 +8,7 @@ namespace mlx::core::fft {
 // out[k] = scale sum_j in[j] exp(-+ 2 pi i j k / n) of n complex numbers; or of n reals, with only the first
 // n / 2 + 1 of the results; or of those n / 2 + 1 to n reals.
 enum class Kind { complex_to_complex, real_to_half, half_to_real };
+constexpr Kind last_of(Kind) { return Kind::half_to_real; }
 
 class FFT final : public Primitive {
  public:
@@ -23,7 +24,7 @@ class FFT final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "fft"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(kind, axis, n, inverse, scale); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 

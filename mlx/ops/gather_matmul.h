@@ -14,7 +14,7 @@ class GatherMM final : public Primitive {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -28,10 +28,7 @@ class GatherQMM final : public Quantized {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const GatherQMM* o = same_kind(*this, other);
-    return o && o->layout == layout && o->transpose == transpose;
-  }
+  auto fields() const { return std::tie(layout, transpose); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -40,7 +37,7 @@ class SegmentedMM final : public Primitive {
  public:
   explicit SegmentedMM(Stream s) : Primitive(s) {}
   const char* name() const override { return "SegmentedMM"; }
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
 namespace mlx::core {
@@ -31,10 +32,6 @@ Batched Hadamard::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at,
                        [&](const Arrays& in) { return Arrays{transform(in[0], scale, inverse, stream())}; });
 }
-bool Hadamard::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->scale == scale && p->inverse == inverse;
-}
 
 array hadamard_transform(const array& a, std::optional<float> scale, StreamOrDevice s) {
   if (a.ndim() == 0)
@@ -47,5 +44,13 @@ array hadamard_transform(const array& a, std::optional<float> scale, StreamOrDev
   const array x = astype(a, dtype, s);
   return transform(x, scale ? static_cast<double>(*scale) : 1 / std::sqrt(static_cast<double>(n)), false, s);
 }
+
+namespace {
+const bool kept = primitive_table().add<Hadamard>("Hadamard", 1, [](const Hadamard& p, const Arrays& in) {
+  const array& x = in[0];
+  check_inputs(p, x.ndim() > 0 && issubdtype(x.dtype(), floating) && Hadamard::m(x.shape(-1)) != 0, in);
+  return Arrays{transform(x, p.scale, p.inverse, p.stream())};
+});
+}  // namespace
 
 }  // namespace mlx::core

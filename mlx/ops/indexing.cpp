@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
 namespace mlx::core {
@@ -98,10 +99,6 @@ Batched Take::vmap(const Arrays& inputs, const Axes& at) {
   for (int i = 1 + k + axis; i < static_cast<int>(out.ndim()); ++i) order.push_back(i);
   return {{transpose(out, order, s)}, {0}};
 }
-bool Take::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axis == axis;
-}
 
 // --- gather ---
 
@@ -167,10 +164,6 @@ Batched Gather::vmap(const Arrays& inputs, const Axes& at) {
   on.push_back(0);
   return {{squeeze(gather(a, indices, on, box, s), k + 1, s)}, {0}};
 }
-bool Gather::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axes == axes && p->sizes == sizes;
-}
 
 // --- along an axis ---
 
@@ -217,10 +210,6 @@ Batched TakeAlongAxis::vmap(const Arrays& inputs, const Axes& at) {
     return Arrays{take_along_axis(in[0], in[1], axis + 1, stream())};
   });
 }
-bool TakeAlongAxis::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axis == axis;
-}
 
 // --- by mask ---
 
@@ -245,9 +234,16 @@ Batched MaskedSelect::vmap(const Arrays& inputs, const Axes& axes) {
                                       {take(a, i, 0, stream()), take(mask, i, 0, stream())}, size));
   return {{stack(rows, 0, stream())}, {0}};
 }
-bool MaskedSelect::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->size == size;
-}
+
+namespace {
+const bool kept = primitive_table().add<Take>("Take", 2, [](const Take& p, const Arrays& in) {
+  return Arrays{take(in[0], in[1], p.axis, p.stream())};
+}) && primitive_table().add<Gather>("Gather", -1, [](const Gather& p, const Arrays& in) {
+  check_inputs(p, !in.empty(), in);
+  return Arrays{gather(in[0], Arrays(in.begin() + 1, in.end()), p.axes, p.sizes, p.stream())};
+}) && primitive_table().add<TakeAlongAxis>("TakeAlongAxis", 2, [](const TakeAlongAxis& p, const Arrays& in) {
+  return Arrays{take_along_axis(in[0], in[1], p.axis, p.stream())};
+});
+}  // namespace
 
 }  // namespace mlx::core

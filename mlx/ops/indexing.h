@@ -7,7 +7,8 @@
 
 namespace mlx::core {
 
-enum class Reduce { none, sum, prod, max, min };
+enum class ScatterReduce { none, sum, prod, max, min };
+constexpr ScatterReduce last_of(ScatterReduce) { return ScatterReduce::min; }
 
 // Inputs: array, indices. Output shape: that of the indices in the place of the axis.
 class Take final : public Primitive {
@@ -18,7 +19,7 @@ class Take final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "take"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axis); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -33,22 +34,22 @@ class Gather final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "gather"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axes, sizes); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
 // Inputs: array, index arrays, updates of shape I + box.
 class Scatter final : public Primitive {
  public:
-  Scatter(Stream s, Axes axes, Reduce reduce) : Primitive(s), axes(std::move(axes)), reduce(reduce) {}
+  Scatter(Stream s, Axes axes, ScatterReduce reduce) : Primitive(s), axes(std::move(axes)), reduce(reduce) {}
   const Axes axes;
-  const Reduce reduce;
+  const ScatterReduce reduce;
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override;
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axes, reduce); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -61,21 +62,23 @@ class TakeAlongAxis final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "take_along_axis"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axis); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[1].shape()}; }
 };
 
 // Inputs: array, indices, updates of the indices' shape.
 class ScatterAlongAxis final : public Primitive {
  public:
-  ScatterAlongAxis(Stream s, int axis, Reduce reduce) : Primitive(s), axis(axis), reduce(reduce) {}
+  ScatterAlongAxis(Stream s, int axis, ScatterReduce reduce) : Primitive(s), axis(axis), reduce(reduce) {}
   const int axis;
-  const Reduce reduce;  // none or sum
+  const ScatterReduce reduce;  // none or sum
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  const char* name() const override { return reduce == Reduce::sum ? "scatter_add_axis" : "put_along_axis"; }
-  bool is_equivalent(const Primitive& other) const override;
+  const char* name() const override {
+    return reduce == ScatterReduce::sum ? "scatter_add_axis" : "put_along_axis";
+  }
+  auto fields() const { return std::tie(axis, reduce); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -89,7 +92,7 @@ class MaskedScatter final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "masked_scatter"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(exact); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -102,7 +105,7 @@ class MaskedSelect final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "masked_select"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(size); }
   std::vector<Shape> output_shapes(const Arrays&) override { return {{size}}; }
 };
 

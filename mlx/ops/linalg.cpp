@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/linalg.h"
 #include "mlx/ops.h"
 
@@ -158,15 +159,22 @@ Batched TriangularSolve::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at,
                        [&](const Arrays& in) { return Arrays{solved(in[0], in[1], upper, stream())}; });
 }
-bool TriangularSolve::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->upper == upper;
-}
 
 array solve_triangular(const array& a, const array& b, bool upper, StreamOrDevice s) {
   const System system = system_of("linalg.solve_triangular", a, b, s);
   const array x = solved(system.a, system.b, upper, s);
   return system.vector ? squeeze(x, -1, s) : x;
 }
+
+namespace {
+const bool kept =
+    primitive_table().add<QR>(
+        "QR", 1, [](const QR& p, const Arrays& in) { return qr(in[0], p.stream()).first.outputs(); }) &&
+    primitive_table().add<TriangularSolve>(
+        "TriangularSolve", 2, [](const TriangularSolve& p, const Arrays& in) {
+          check_inputs(p, in[1].ndim() >= 2, in);
+          return Arrays{solve_triangular(in[0], in[1], p.upper, p.stream())};
+        });
+}  // namespace
 
 }  // namespace mlx::core::linalg

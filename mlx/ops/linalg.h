@@ -33,7 +33,7 @@ class QR final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "qr"; }
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -49,7 +49,7 @@ class Eigh final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return vectors ? "eigh" : "eigvalsh"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(vectors); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -64,7 +64,7 @@ class TriangularSolve final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "solve_triangular"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(upper); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[1].shape()}; }
 };
 
@@ -79,10 +79,7 @@ class Cholesky final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "cholesky"; }
-  bool is_equivalent(const Primitive& other) const override {
-    const auto* o = same_kind(*this, other);
-    return o && o->upper == upper;
-  }
+  auto fields() const { return std::tie(upper); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -97,7 +94,7 @@ class LU final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "lu"; }
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -111,7 +108,7 @@ class Solve final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "solve"; }
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[1].shape()}; }
 };
 
@@ -125,7 +122,7 @@ class Inverse final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "inv"; }
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -141,10 +138,7 @@ class SVD final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "svd"; }
-  bool is_equivalent(const Primitive& other) const override {
-    const auto* o = same_kind(*this, other);
-    return o && o->vectors == vectors;
-  }
+  auto fields() const { return std::tie(vectors); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -158,7 +152,7 @@ class PseudoInverse final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "pinv"; }
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -173,10 +167,7 @@ class Eig final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return vectors ? "eig" : "eigvals"; }
-  bool is_equivalent(const Primitive& other) const override {
-    const auto* o = same_kind(*this, other);
-    return o && o->vectors == vectors;
-  }
+  auto fields() const { return std::tie(vectors); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 

@@ -1,4 +1,5 @@
 // block_masked_mm and segmented_mm.
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/elementwise.h"
 #include "mlx/ops/gather_matmul.h"
@@ -113,5 +114,12 @@ array segmented_mm(array a, array b, array segments, StreamOrDevice s) {
   out.push_back(b.shape(1));
   return make<SegmentedMM>(out, dtype, s, {astype(a, dtype, s), astype(b, dtype, s), segments});
 }
+
+namespace {
+const bool kept =
+    primitive_table().add<SegmentedMM>("SegmentedMM", 3, [](const SegmentedMM& p, const Arrays& in) {
+      return Arrays{segmented_mm(in[0], in[1], in[2], p.stream())};
+    });
+}  // namespace
 
 }  // namespace mlx::core

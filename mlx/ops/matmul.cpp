@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/elementwise.h"
 #include "mlx/ops/view.h"
@@ -318,5 +319,13 @@ array kron(const array& a, const array& b, StreamOrDevice s) {
   }
   return reshape(multiply(reshape(a, of_a, s), reshape(b, of_b, s), s), shape, s);
 }
+
+namespace {
+const bool kept = primitive_table().add<Matmul>("Matmul", 2, [](const Matmul& p, const Arrays& in) {
+  return Arrays{matmul(in[0], in[1], p.stream())};
+}) && primitive_table().add<AddMM>("AddMM", 3, [](const AddMM& p, const Arrays& in) {
+  return Arrays{addmm(in[2], in[0], in[1], p.alpha, p.beta, p.stream())};
+});
+}  // namespace
 
 }  // namespace mlx::core

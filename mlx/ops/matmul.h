@@ -18,7 +18,7 @@ class Matmul final : public Primitive {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -32,37 +32,7 @@ class AddMM final : public Primitive {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const AddMM* o = same_kind(*this, other);
-    return o && o->alpha == alpha && o->beta == beta;
-  }
-  std::vector<Shape> output_shapes(const Arrays& inputs) override;
-};
-
-// Product i multiplies matrix lhs[i] of a (..., M, K) by matrix rhs[i] of b (..., K, N), counted over the
-// leading dimensions; inputs a, b, lhs, rhs (uint32, of one shape).
-class GatherMM final : public Primitive {
- public:
-  explicit GatherMM(Stream s) : Primitive(s) {}
-  const char* name() const override { return "GatherMM"; }
-  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
-             const Arrays& outputs) override;
-  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
-  Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
-  std::vector<Shape> output_shapes(const Arrays& inputs) override;
-};
-
-// out[i] = a[:, s0:s1] b[s0:s1, :] for each (s0, s1) of segments (..., 2), uint32; inputs a (M, K), b (K, N),
-// segments.
-class SegmentedMM final : public Primitive {
- public:
-  explicit SegmentedMM(Stream s) : Primitive(s) {}
-  const char* name() const override { return "SegmentedMM"; }
-  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
-             const Arrays& outputs) override;
-  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(alpha, beta); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 

@@ -3,6 +3,7 @@
 #include "mlx/ops/norms.h"
 
 #include "mlx/fast.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 
@@ -88,17 +89,22 @@ array norm(const char* name, bool centre, const array& x, const std::optional<ar
   return make<Norm>(x.shape(), dtype, s, in, centre, eps, weight.has_value(), bias.has_value());
 }
 
+// dx, dweight, dbias of inputs x, (weight,) g.
+Arrays gradients(const Arrays& in, bool centre, double eps, bool weighted, Stream s) {
+  const array& x = in[0];
+  const Dtype wide = compute_dtype(x.dtype());
+  const Shape row{x.shape(-1)};
+  return array::make_arrays({x.shape(), row, row}, {x.dtype(), wide, wide},
+                            std::make_shared<NormVjp>(s, centre, eps, weighted), in);
+}
+
 }  // namespace
 
 Arrays Norm::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
-  const array& x = primals[0];
-  const Dtype wide = compute_dtype(x.dtype());
-  const Shape row{x.shape(-1)};
-  Arrays in{x};
+  Arrays in{primals[0]};
   if (weighted) in.push_back(primals[1]);
   in.push_back(cotangents[0]);
-  const auto parts = array::make_arrays({x.shape(), row, row}, {x.dtype(), wide, wide},
-                                        std::make_shared<NormVjp>(stream(), centre, eps, weighted), in);
+  const Arrays parts = gradients(in, centre, eps, weighted, stream());
   Arrays out;
   for (int i : argnums) out.push_back(parts[i == 0 ? 0 : weighted && i == 1 ? 1 : 2]);
   return out;
@@ -129,10 +135,6 @@ Batched Norm::vmap(const Arrays& inputs, const Axes& at) {
   }
   return {{plain_norm(in, centre, eps, weighted, biased, x.dtype(), stream())}, {0}};
 }
-bool Norm::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->centre == centre && o->eps == eps && o->weighted == weighted && o->biased == biased;
-}
 
 Arrays NormVjp::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
   return vjp_of(
@@ -162,10 +164,6 @@ Batched NormVjp::vmap(const Arrays& inputs, const Axes& at) {
   rows.erase(rows.begin());
   return {plain_norm_vjp(in, centre, eps, weighted, rows, stream()), {0, 0, 0}};
 }
-bool NormVjp::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->centre == centre && o->eps == eps && o->weighted == weighted;
-}
 
 array layer_norm(const array& x, const std::optional<array>& weight, const std::optional<array>& bias,
                  double eps, StreamOrDevice s) {
@@ -174,5 +172,29 @@ array layer_norm(const array& x, const std::optional<array>& weight, const std::
 array rms_norm(const array& x, const std::optional<array>& weight, double eps, StreamOrDevice s) {
   return norm("rms_norm", false, x, weight, std::nullopt, eps, s);
 }
+
+namespace {
+
+// A vector of x's features in the dtype that rows are computed in.
+bool is_weight(const array& w, const array& x) {
+  return w.ndim() == 1 && w.shape(0) == x.shape(-1) && w.dtype() == compute_dtype(x.dtype());
+}
+bool is_normed(const array& x) { return x.ndim() > 0 && issubdtype(x.dtype(), floating); }
+
+const bool kept = primitive_table().add<Norm>("Norm", -1, [](const Norm& p, const Arrays& in) {
+  bool fit = in.size() == 1u + p.weighted + p.biased && is_normed(in[0]);
+  for (size_t i = 1; fit && i < in.size(); ++i) fit = is_weight(in[i], in[0]);
+  check_inputs(p, fit, in);
+  return Arrays{
+      make<Norm>(in[0].shape(), in[0].dtype(), p.stream(), in, p.centre, p.eps, p.weighted, p.biased)};
+}) && primitive_table().add<NormVjp>("NormVjp", -1, [](const NormVjp& p, const Arrays& in) {
+  check_inputs(p,
+               in.size() == 2u + p.weighted && is_normed(in[0]) && alike(in.back(), in[0]) &&
+                   (!p.weighted || is_weight(in[1], in[0])),
+               in);
+  return gradients(in, p.centre, p.eps, p.weighted, p.stream());
+});
+
+}  // namespace
 
 }  // namespace mlx::core::fast

@@ -20,7 +20,7 @@ class Norm final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return centre ? "layer_norm" : "rms_norm"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(centre, eps, weighted, biased); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -39,7 +39,7 @@ class NormVjp final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return centre ? "layer_norm_vjp" : "rms_norm_vjp"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(centre, eps, weighted); }
 };
 
 // Inputs: x (batch, ..., length, features), offset (a scalar or one per batch element), frequencies where
@@ -58,7 +58,7 @@ class RoPE final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "rope"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(dims, traditional, base, scale, inverse); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -73,7 +73,7 @@ class CrossEntropy final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "cross_entropy"; }
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override {
     return {inputs[1].shape(), inputs[1].shape()};
   }
@@ -90,7 +90,7 @@ class CrossEntropyVjp final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "cross_entropy_vjp"; }
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 

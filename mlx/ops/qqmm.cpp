@@ -1,4 +1,5 @@
 // Products of two quantized operands: the left one is quantized on the way, the right one may be already.
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/elementwise.h"
 #include "mlx/ops/quantized.h"
@@ -134,5 +135,22 @@ array gather_qqmm(const array& x, const array& w, const std::optional<array>& sc
   }
   return gather_mm(left, swapaxes(right, -1, -2, s), lhs_indices, rhs_indices, sorted_indices, s);
 }
+
+namespace {
+const bool kept = primitive_table().add<QuantizedRounding>(
+    "QuantizedRounding", -1, [](const QuantizedRounding& p, const Arrays& in) {
+      constexpr std::string_view op = "qqmm";
+      const QuantizedLayout l =
+          checked_layout(op, p.layout.group_size, p.layout.bits, std::string(mode_name(p.layout.mode)));
+      check_mode(op, l);
+      check_inputs(
+          p, (in.size() == 1 || in.size() == 2) && in[0].ndim() > 0 && in[0].shape(-1) % l.group_size == 0,
+          in);
+      check_left(op, in[0]);
+      const std::optional<array> global = in.size() == 2 ? std::optional(in[1]) : std::nullopt;
+      check_global_scale(op, l, global);
+      return Arrays{rounded(in[0], l, global, p.stream())};
+    });
+}  // namespace
 
 }  // namespace mlx::core

@@ -10,6 +10,9 @@
 
 namespace mlx::core {
 
+constexpr QuantizationMode last_of(QuantizationMode) { return QuantizationMode::nvfp4; }
+inline auto fields_of(const QuantizedLayout& l) { return std::tie(l.mode, l.group_size, l.bits); }
+
 // The layout that the arguments of a function name; ValueError where there is no such one.
 QuantizedLayout checked_layout(std::string_view op, std::optional<int> group_size, std::optional<int> bits,
                                const std::string& mode);
@@ -36,10 +39,7 @@ class Quantize final : public Quantized {
   using Quantized::Quantized;
   const char* name() const override { return "Quantize"; }
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const Quantize* o = same_kind(*this, other);
-    return o && o->layout == layout;
-  }
+  auto fields() const { return std::tie(layout); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -53,10 +53,7 @@ class Dequantize final : public Quantized {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const Dequantize* o = same_kind(*this, other);
-    return o && o->layout == layout && o->dtype == dtype;
-  }
+  auto fields() const { return std::tie(layout, dtype); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -65,7 +62,7 @@ class ToFp8 final : public Primitive {
   explicit ToFp8(Stream s) : Primitive(s) {}
   const char* name() const override { return "ToFP8"; }
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -75,10 +72,7 @@ class FromFp8 final : public Primitive {
   const Dtype dtype;
   const char* name() const override { return "FromFP8"; }
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const FromFp8* o = same_kind(*this, other);
-    return o && o->dtype == dtype;
-  }
+  auto fields() const { return std::tie(dtype); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -91,10 +85,7 @@ class QuantizedRounding final : public Quantized {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const QuantizedRounding* o = same_kind(*this, other);
-    return o && o->layout == layout;
-  }
+  auto fields() const { return std::tie(layout); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -110,10 +101,7 @@ class QuantizedMatmul final : public Quantized {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override {
-    const QuantizedMatmul* o = same_kind(*this, other);
-    return o && o->layout == layout && o->transpose == transpose;
-  }
+  auto fields() const { return std::tie(layout, transpose); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/elementwise.h"
 #include "mlx/ops/matmul.h"
@@ -164,5 +165,16 @@ array quantized_matmul(const array& x, const array& w, const array& scales,
   const array out = astype(product(inputs, layout, transpose, s), result, s);
   return x.ndim() == 1 ? squeeze(out, -2, s) : out;
 }
+
+namespace {
+const bool kept = primitive_table().add<QuantizedMatmul>(
+    "QuantizedMatmul", -1, [](const QuantizedMatmul& p, const Arrays& in) {
+      const QuantizedLayout& l = p.layout;
+      check_inputs(p, in.size() == (l.affine() ? 4u : 3u), in);
+      return Arrays{quantized_matmul(in[0], in[1], in[2], l.affine() ? std::optional(in[3]) : std::nullopt,
+                                     p.transpose, l.group_size, l.bits, std::string(mode_name(l.mode)),
+                                     p.stream())};
+    });
+}  // namespace
 
 }  // namespace mlx::core

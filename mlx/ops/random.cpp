@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/linalg.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
@@ -18,18 +19,18 @@ std::vector<Shape> RandomBits::output_shapes(const Arrays& inputs) {
   return {out};
 }
 
-Batched RandomBits::vmap(const Arrays& inputs, const Axes& axes) {
-  const array keys = batch_to_front(inputs[0], axes[0], 1);
+namespace {
+array bits_of(const array& keys, const Shape& shape, int width, const Stream& s) {
   static constexpr Dtype dtypes[] = {uint8, uint8, uint16, uint16, uint32};
   Shape out = keys.shape();
   out.pop_back();
   out.insert(out.end(), shape.begin(), shape.end());
-  return {{make<RandomBits>(std::move(out), dtypes[width], stream(), {keys}, shape, width)}, {0}};
+  return make<RandomBits>(std::move(out), dtypes[width], s, {keys}, shape, width);
 }
+}  // namespace
 
-bool RandomBits::is_equivalent(const Primitive& other) const {
-  const RandomBits* p = same_kind(*this, other);
-  return p && p->shape == shape && p->width == width;
+Batched RandomBits::vmap(const Arrays& inputs, const Axes& axes) {
+  return {{bits_of(batch_to_front(inputs[0], axes[0], 1), shape, width, stream())}, {0}};
 }
 
 namespace random {
@@ -100,7 +101,7 @@ array bits(const Shape& shape, int width, const std::optional<array>& key_, Stre
   if (key.shape() != Shape{2}) throw invalid("bits", "got a key of shape ", key.shape(), ", expected (2)");
   if (width != 1 && width != 2 && width != 4)
     throw invalid("bits", "got a width of ", width, " bytes, expected 1, 2 or 4");
-  return make<RandomBits>(shape, width == 4 ? uint32 : width == 2 ? uint16 : uint8, s, {key}, shape, width);
+  return bits_of(key, shape, width, to_stream(s));
 }
 
 array split(const array& key, int num, StreamOrDevice s) { return bits({num, 2}, 4, key, s); }
@@ -304,4 +305,17 @@ array permutation(const array& x, int axis, const std::optional<array>& key, Str
 }
 
 }  // namespace random
+
+namespace {
+const bool kept =
+    primitive_table().add<RandomBits>("RandomBits", 1, [](const RandomBits& p, const Arrays& in) {
+      const array& keys = in[0];
+      check_inputs(p,
+                   keys.dtype() == uint32 && keys.ndim() > 0 && keys.shape(-1) == 2 &&
+                       (p.width == 1 || p.width == 2 || p.width == 4),
+                   in);
+      return Arrays{bits_of(keys, p.shape, p.width, p.stream())};
+    });
+}  // namespace
+
 }  // namespace mlx::core

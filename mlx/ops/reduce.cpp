@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/windows.h"
 
@@ -63,13 +64,12 @@ array axes_back(const array& last, const Shape& shape, const Axes& axes, StreamO
   return transpose(unfolded, inverse, s);
 }
 
-namespace {
-
-// 1 / ties at the places that hold the extreme, 0 elsewhere: a gradient is shared among equals.
 array share_of_extreme(const array& x, const array& extreme, const Axes& axes, StreamOrDevice s) {
   const array at = astype(equal(x, extreme, s), x.dtype(), s);
   return divide(at, sum(at, axes, true, s), s);
 }
+
+namespace {
 
 // The product of all other elements, without dividing by one that may be zero.
 array product_of_others(const array& x, const Axes& axes, StreamOrDevice s) {
@@ -165,10 +165,6 @@ Batched Reduce::vmap(const Arrays& inputs, const Axes& at) {
                                result_dtype(kind, in[0].dtype()), stream(), {in[0]}, kind, moved, keepdims)};
   });
 }
-bool Reduce::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->kind == kind && o->axes == axes && o->keepdims == keepdims;
-}
 std::vector<Shape> Reduce::output_shapes(const Arrays& inputs) {
   return {reduced_shape(inputs[0].shape(), axes, keepdims)};
 }
@@ -196,10 +192,6 @@ Batched Variance::vmap(const Arrays& inputs, const Axes& at) {
     return array::make_arrays({shape, shape}, {in[0].dtype(), in[0].dtype()},
                               std::make_shared<Variance>(stream(), moved, keepdims, ddof), {in[0]});
   });
-}
-bool Variance::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->axes == axes && o->keepdims == keepdims && o->ddof == ddof;
 }
 std::vector<Shape> Variance::output_shapes(const Arrays& inputs) {
   const Shape shape = reduced_shape(inputs[0].shape(), axes, keepdims);
@@ -303,5 +295,17 @@ array count_nonzero(const array& a, int axis, bool keepdims, StreamOrDevice s) {
 array count_nonzero(const array& a, bool keepdims, StreamOrDevice s) {
   return count_nonzero(a, all_axes(a), keepdims, s);
 }
+
+namespace {
+
+const bool kept = primitive_table().add<Reduce>("Reduce", 1, [](const Reduce& p, const Arrays& in) {
+  return Arrays{p.kind == Reduction::mean ? mean(in[0], p.axes, p.keepdims, p.stream())
+                                          : reduce(p.kind, in[0], p.axes, p.keepdims, p.stream())};
+}) && primitive_table().add<Variance>("Variance", 1, [](const Variance& p, const Arrays& in) {
+  check_inputs(p, issubdtype(in[0].dtype(), floating), in);
+  return var(in[0], p.axes, p.keepdims, p.ddof, p.stream()).outputs();
+});
+
+}  // namespace
 
 }  // namespace mlx::core

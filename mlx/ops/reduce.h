@@ -6,6 +6,7 @@
 namespace mlx::core {
 
 enum class Reduction { sum, mean, prod, max, min, any, all };
+constexpr Reduction last_of(Reduction) { return Reduction::all; }
 
 // One value for all elements along the axes; they stay as axes of size 1 where keepdims.
 class Reduce final : public Primitive {
@@ -21,7 +22,7 @@ class Reduce final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override;
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(kind, axes, keepdims); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -39,7 +40,7 @@ class Variance final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "var"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axes, keepdims, ddof); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -57,7 +58,7 @@ class ArgReduce final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return max ? "argmax" : "argmin"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(max, axis, keepdims); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -72,7 +73,7 @@ class LogSumExp final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "logsumexp"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(keepdims); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -80,6 +81,8 @@ class LogSumExp final : public Primitive {
 Shape reduced_shape(const Shape& shape, const Axes& axes, bool keepdims);
 // A reduced array with its axes back, so that it broadcasts against what it was reduced from.
 array with_axes(const array& reduced, const Axes& axes, bool keepdims, StreamOrDevice s);
+// 1 / ties at the places that hold the extreme, 0 elsewhere: a gradient is shared among equals.
+array share_of_extreme(const array& x, const array& extreme, const Axes& axes, StreamOrDevice s);
 // The axes moved behind the others and made one: (..., n).
 array axes_last(const array& a, const Axes& axes, StreamOrDevice s);
 // And back, for an array with the shape that axes_last gave.

@@ -1,4 +1,5 @@
 // argmax, argmin: where the extreme lies. logsumexp. median.
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/reduce.h"
 
@@ -15,10 +16,6 @@ Batched ArgReduce::vmap(const Arrays& inputs, const Axes& at) {
     return Arrays{make<ArgReduce>(reduced_shape(in[0].shape(), {axis + 1}, keepdims), uint32, stream(),
                                   {in[0]}, max, axis + 1, keepdims)};
   });
-}
-bool ArgReduce::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->max == max && o->axis == axis && o->keepdims == keepdims;
 }
 std::vector<Shape> ArgReduce::output_shapes(const Arrays& inputs) {
   return {reduced_shape(inputs[0].shape(), {axis}, keepdims)};
@@ -39,10 +36,6 @@ Batched LogSumExp::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at, [&](const Arrays& in) {
     return Arrays{make<LogSumExp>(output_shapes(in)[0], in[0].dtype(), stream(), {in[0]}, keepdims)};
   });
-}
-bool LogSumExp::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->keepdims == keepdims;
 }
 std::vector<Shape> LogSumExp::output_shapes(const Arrays& inputs) {
   return {reduced_shape(inputs[0].shape(), {static_cast<int>(inputs[0].ndim()) - 1}, keepdims)};
@@ -138,5 +131,13 @@ array median(const array& a, int axis, bool keepdims, StreamOrDevice s) {
 }
 array median(const array& a, bool keepdims, StreamOrDevice s) { return median(a, all_axes(a), keepdims, s); }
 array median(const array& a, StreamOrDevice s) { return median(a, all_axes(a), false, s); }
+
+namespace {
+const bool kept = primitive_table().add<ArgReduce>("ArgReduce", 1, [](const ArgReduce& p, const Arrays& in) {
+  return Arrays{arg_reduce(p.max, in[0], p.axis, p.keepdims, p.stream())};
+}) && primitive_table().add<LogSumExp>("LogSumExp", 1, [](const LogSumExp& p, const Arrays& in) {
+  return Arrays{logsumexp(in[0], -1, p.keepdims, p.stream())};
+});
+}  // namespace
 
 }  // namespace mlx::core

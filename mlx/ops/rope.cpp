@@ -1,6 +1,7 @@
 // fast::rope. Position t turns pair p of the leading `dims` features by scale * (offset + t) * rate[p], with
 // rate[p] = base^(-2p / dims) or 1 / freqs[p] (RoFormer, arXiv:2104.09864).
 #include "mlx/fast.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/norms.h"
 
@@ -56,11 +57,6 @@ Batched RoPE::vmap(const Arrays& inputs, const Axes& at) {
   in[1] = offset;
   return {{reshape(rotated(in, *this, inverse), x.shape(), stream())}, {0}};
 }
-bool RoPE::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->dims == dims && o->traditional == traditional && o->base == base && o->scale == scale &&
-         o->inverse == inverse;
-}
 
 array rope(const array& x, int dims, bool traditional, std::optional<float> base, float scale,
            const array& offset, const std::optional<array>& freqs, StreamOrDevice s) {
@@ -91,5 +87,15 @@ array rope(const array& x, int dims, bool traditional, std::optional<float> base
            const std::optional<array>& freqs, StreamOrDevice s) {
   return rope(x, dims, traditional, base, scale, array(static_cast<int64_t>(offset), int64), freqs, s);
 }
+
+namespace {
+const bool kept = primitive_table().add<RoPE>("RoPE", -1, [](const RoPE& p, const Arrays& in) {
+  check_inputs(p, in.size() == 2 || in.size() == 3, in);
+  const bool given = in.size() == 3;
+  const array turned = rope(in[0], p.dims, p.traditional, given ? std::nullopt : std::optional(p.base),
+                            p.scale, in[1], given ? std::optional(in[2]) : std::nullopt, p.stream());
+  return Arrays{rotated(turned.inputs(), p, p.inverse)};
+});
+}  // namespace
 
 }  // namespace mlx::core::fast

@@ -37,6 +37,14 @@ void check_dtype(std::string_view op, const array& a, Dtype::Category category) 
                   names[static_cast<int>(category)]);
 }
 
+void check_inputs(const Primitive& p, bool fit, const Arrays& inputs) {
+  if (fit) return;
+  std::ostringstream os;
+  for (const array& a : inputs) os << " " << a.dtype() << " " << a.shape();
+  throw invalid(p.name(), "got inputs that do not belong together:", os.str());
+}
+bool alike(const array& a, const array& b) { return a.shape() == b.shape() && a.dtype() == b.dtype(); }
+
 array like(const array& x, double value) { return array(value, x.dtype()); }
 array like(const array& x, double real, double imag) {
   if (x.dtype() != complex64) return like(x, real);

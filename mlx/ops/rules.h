@@ -3,6 +3,7 @@
 
 #include <sstream>
 #include <stdexcept>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,12 @@ int checked_axis(std::string_view op, int axis, const Shape& shape);
 Axes checked_axes(std::string_view op, const Axes& axes, const Shape& shape);
 Axes all_axes(const array& a);
 void check_dtype(std::string_view op, const array& a, Dtype::Category category);
+
+// For nodes that no public function makes, as those of derivatives, where their inputs come from a file:
+// ValueError with the inputs' shapes and dtypes unless `fit`.
+void check_inputs(const Primitive& p, bool fit, const Arrays& inputs);
+// Of one shape and dtype.
+bool alike(const array& a, const array& b);
 
 // A 0-d array of x's dtype: constants in rules keep the dtype of what they are combined with.
 array like(const array& x, double value);

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
 namespace mlx::core {
@@ -112,10 +113,6 @@ const char* Scan::name() const {
   constexpr const char* names[] = {"cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"};
   return names[static_cast<int>(kind)];
 }
-bool Scan::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->kind == kind && o->axis == axis && o->reverse == reverse && o->inclusive == inclusive;
-}
 
 Arrays LinearRecurrence::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
                              const Arrays& outputs) {
@@ -145,10 +142,6 @@ Batched LinearRecurrence::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at, [&](const Arrays& in) {
     return Arrays{recurrence(in[0], in[1], axis + 1, reverse, stream())};
   });
-}
-bool LinearRecurrence::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->axis == axis && o->reverse == reverse;
 }
 
 namespace {
@@ -237,5 +230,24 @@ array diff(const array& a, int n, int axis, StreamOrDevice s) {
   }
   return x;
 }
+
+namespace {
+
+const bool kept =
+    primitive_table().add<Scan>(
+        "Scan", 1,
+        [](const Scan& p, const Arrays& in) {
+          const array& a = in[0];
+          check_inputs(p, p.kind != Accumulation::logaddexp || issubdtype(a.dtype(), floating), in);
+          return Arrays{scan_along(p.kind, p.name(), a, p.axis, p.reverse, p.inclusive, p.stream())};
+        }) &&
+    primitive_table().add<LinearRecurrence>(
+        "LinearRecurrence", 2, [](const LinearRecurrence& p, const Arrays& in) {
+          check_inputs(p, alike(in[0], in[1]) && issubdtype(in[0].dtype(), inexact), in);
+          const int axis = checked_axis(p.name(), p.axis, in[0].shape());
+          return Arrays{recurrence(in[0], in[1], axis, p.reverse, p.stream())};
+        });
+
+}  // namespace
 
 }  // namespace mlx::core

@@ -6,6 +6,7 @@
 namespace mlx::core {
 
 enum class Accumulation { sum, prod, max, min, logaddexp };
+constexpr Accumulation last_of(Accumulation) { return Accumulation::logaddexp; }
 
 class Scan final : public Primitive {
  public:
@@ -20,7 +21,7 @@ class Scan final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override;
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(kind, axis, reverse, inclusive); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -37,7 +38,7 @@ class LinearRecurrence final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "linear_recurrence"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axis, reverse); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 

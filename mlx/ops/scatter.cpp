@@ -1,6 +1,7 @@
 // scatter and its kin: writing.
 #include <algorithm>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/indexing.h"
 
@@ -17,7 +18,7 @@ array tangent_or_zeros(const Arrays& primals, const Arrays& tangents, const Axes
   return zeros_of(primals[which]);
 }
 
-array scatter_with(Reduce reduce, const array& a, const Arrays& indices, const array& updates,
+array scatter_with(ScatterReduce reduce, const array& a, const Arrays& indices, const array& updates,
                    const Axes& axes, const StreamOrDevice& s) {
   const char* op = kNames[static_cast<int>(reduce)];
   if (indices.size() != axes.size())
@@ -59,18 +60,14 @@ array element_numbers(const array& like, const Stream& s) {
   array name(const array& a, const array& indices, const array& updates, int axis, StreamOrDevice s) { \
     return scatter_with(reduce, a, {indices}, updates, {axis}, s);                                     \
   }
-MLX_SCATTER(scatter, Reduce::none)
-MLX_SCATTER(scatter_add, Reduce::sum)
-MLX_SCATTER(scatter_prod, Reduce::prod)
-MLX_SCATTER(scatter_max, Reduce::max)
-MLX_SCATTER(scatter_min, Reduce::min)
+MLX_SCATTER(scatter, ScatterReduce::none)
+MLX_SCATTER(scatter_add, ScatterReduce::sum)
+MLX_SCATTER(scatter_prod, ScatterReduce::prod)
+MLX_SCATTER(scatter_max, ScatterReduce::max)
+MLX_SCATTER(scatter_min, ScatterReduce::min)
 #undef MLX_SCATTER
 
 const char* Scatter::name() const { return kNames[static_cast<int>(reduce)]; }
-bool Scatter::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axes == axes && p->reduce == reduce;
-}
 
 namespace {
 
@@ -88,36 +85,38 @@ class ScatterRules {
     box_ = Shape(u_.shape().begin() + static_cast<std::ptrdiff_t>(lead), u_.shape().end());
   }
   array read(const array& x) const { return gather(x, indices_, p_.axes, box_, s_); }
-  array write(Reduce reduce, const array& x, const array& values) const {
+  array write(ScatterReduce reduce, const array& x, const array& values) const {
     return scatter_with(reduce, x, indices_, values, p_.axes, s_);
   }
 
   // True for the updates that nothing overwrote.
   array survives() const {
     const array numbers = element_numbers(u_, s_);
-    return equal(read(write(Reduce::none, full(a_.shape(), array(-1, int64), s_), numbers)), numbers, s_);
+    return equal(read(write(ScatterReduce::none, full(a_.shape(), array(-1, int64), s_), numbers)), numbers,
+                 s_);
   }
   // Several updates at one place are possible.
   bool may_collide() const { return !indices_.empty() && indices_[0].size() > 1; }
 
   Coefficients coefficients(const array& out) const {
     const array one = like(a_, 1), zero = like(a_, 0);
-    if (p_.reduce == Reduce::prod) {
+    if (p_.reduce == ScatterReduce::prod) {
       // Products without the factor itself, also where factors are zero: the product of the others that are
       // not zero, if no other one is.
       const array is_zero = equal(u_, zero, s_);
       const array safe = where(is_zero, one, u_, s_);
-      const array rest = read(write(Reduce::prod, a_, safe));
+      const array rest = read(write(ScatterReduce::prod, a_, safe));
       const array zeros_at =
-          read(write(Reduce::sum, zeros(a_.shape(), int32, s_), astype(is_zero, int32, s_)));
+          read(write(ScatterReduce::sum, zeros(a_.shape(), int32, s_), astype(is_zero, int32, s_)));
       const array none = equal(zeros_at, array(0), s_), single = equal(zeros_at, array(1), s_);
-      return {write(Reduce::prod, ones_of(a_), u_), where(is_zero, where(single, rest, zero, s_),
-                                                          where(none, divide(rest, safe, s_), zero, s_), s_)};
+      return {
+          write(ScatterReduce::prod, ones_of(a_), u_),
+          where(is_zero, where(single, rest, zero, s_), where(none, divide(rest, safe, s_), zero, s_), s_)};
     }
     // Where several elements are the extreme one, they share the derivative.
     const array mine = astype(equal(a_, out, s_), a_.dtype(), s_);
     const array theirs = astype(equal(u_, read(out), s_), a_.dtype(), s_);
-    const array count = maximum(write(Reduce::sum, mine, theirs), one, s_);
+    const array count = maximum(write(ScatterReduce::sum, mine, theirs), one, s_);
     return {divide(mine, count, s_), divide(theirs, read(count), s_)};
   }
 
@@ -137,7 +136,8 @@ Arrays Scatter::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&
   const array& g = cotangents[0];
   const int last = static_cast<int>(primals.size()) - 1;
   const ScatterRules rules(*this, primals);
-  const bool weighted = reduce == Reduce::prod || reduce == Reduce::max || reduce == Reduce::min;
+  const bool weighted =
+      reduce == ScatterReduce::prod || reduce == ScatterReduce::max || reduce == ScatterReduce::min;
   std::optional<Coefficients> c;
   if (weighted) c = rules.coefficients(outputs[0]);
   Arrays grads;
@@ -145,13 +145,14 @@ Arrays Scatter::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&
     if (arg != 0 && arg != last) {
       grads.push_back(zeros_of(primals[static_cast<size_t>(arg)]));
     } else if (arg == 0) {
-      grads.push_back(weighted                 ? multiply(g, c->of_array, s)
-                      : reduce == Reduce::none ? rules.write(Reduce::none, g, zeros_of(primals.back()))
-                                               : g);
+      grads.push_back(weighted ? multiply(g, c->of_array, s)
+                      : reduce == ScatterReduce::none
+                          ? rules.write(ScatterReduce::none, g, zeros_of(primals.back()))
+                          : g);
     } else {
       array grad = rules.read(g);
       if (weighted) grad = multiply(grad, c->of_updates, s);
-      if (reduce == Reduce::none && rules.may_collide())
+      if (reduce == ScatterReduce::none && rules.may_collide())
         grad = where(rules.survives(), grad, like(grad, 0), s);
       grads.push_back(grad);
     }
@@ -164,9 +165,9 @@ Arrays Scatter::jvp(const Arrays& primals, const Arrays& tangents, const Axes& a
   const array ta = tangent_or_zeros(primals, tangents, argnums, 0);
   const array tu = tangent_or_zeros(primals, tangents, argnums, primals.size() - 1);
   const ScatterRules rules(*this, primals);
-  if (reduce == Reduce::none || reduce == Reduce::sum) return {rules.write(reduce, ta, tu)};
+  if (reduce == ScatterReduce::none || reduce == ScatterReduce::sum) return {rules.write(reduce, ta, tu)};
   const Coefficients c = rules.coefficients(rules.write(reduce, primals.front(), primals.back()));
-  return {rules.write(Reduce::sum, multiply(ta, c.of_array, s), multiply(tu, c.of_updates, s))};
+  return {rules.write(ScatterReduce::sum, multiply(ta, c.of_array, s), multiply(tu, c.of_updates, s))};
 }
 
 Batched Scatter::vmap(const Arrays& inputs, const Axes& at) {
@@ -192,8 +193,8 @@ Batched Scatter::vmap(const Arrays& inputs, const Axes& at) {
 // --- along an axis ---
 
 namespace {
-array scatter_along(const char* op, Reduce reduce, const array& a, const array& indices, const array& values,
-                    int axis, const StreamOrDevice& s) {
+array scatter_along(const char* op, ScatterReduce reduce, const array& a, const array& indices,
+                    const array& values, int axis, const StreamOrDevice& s) {
   const int ax = checked_axis(op, axis, a.shape());
   if (!issubdtype(indices.dtype(), integer))
     throw invalid(op, "got indices of ", indices.dtype(), ", expected integers");
@@ -222,11 +223,11 @@ array scatter_along(const char* op, Reduce reduce, const array& a, const array& 
 }  // namespace
 
 array put_along_axis(const array& a, const array& indices, const array& values, int axis, StreamOrDevice s) {
-  return scatter_along("put_along_axis", Reduce::none, a, indices, values, axis, s);
+  return scatter_along("put_along_axis", ScatterReduce::none, a, indices, values, axis, s);
 }
 array scatter_add_axis(const array& a, const array& indices, const array& values, int axis,
                        StreamOrDevice s) {
-  return scatter_along("scatter_add_axis", Reduce::sum, a, indices, values, axis, s);
+  return scatter_along("scatter_add_axis", ScatterReduce::sum, a, indices, values, axis, s);
 }
 
 Arrays ScatterAlongAxis::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
@@ -239,10 +240,10 @@ Arrays ScatterAlongAxis::vjp(const Arrays& primals, const Arrays& cotangents, co
     if (arg == 1) {
       grads.push_back(zeros_of(indices));
     } else if (arg == 0) {
-      grads.push_back(reduce == Reduce::sum ? g : put_along_axis(g, indices, zeros_of(u), axis, s));
+      grads.push_back(reduce == ScatterReduce::sum ? g : put_along_axis(g, indices, zeros_of(u), axis, s));
     } else {
       array grad = take_along_axis(g, indices, axis, s);
-      if (reduce == Reduce::none) {  // only the last of several updates at one place counts
+      if (reduce == ScatterReduce::none) {  // only the last of several updates at one place counts
         const array numbers = element_numbers(u, s);
         const array written = put_along_axis(full(a.shape(), array(-1, int64), s), indices, numbers, axis, s);
         grad = where(equal(take_along_axis(written, indices, axis, s), numbers, s), grad, like(grad, 0), s);
@@ -260,10 +261,6 @@ Batched ScatterAlongAxis::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at, [&](const Arrays& in) {
     return Arrays{scatter_along(name(), reduce, in[0], in[1], in[2], axis + 1, stream())};
   });
-}
-bool ScatterAlongAxis::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axis == axis && p->reduce == reduce;
 }
 
 // --- by mask ---
@@ -352,10 +349,6 @@ Batched MaskedScatter::vmap(const Arrays& inputs, const Axes& axes) {
   if (rows.empty()) return {{front[0]}, {0}};
   return {{stack(rows, 0, stream())}, {0}};
 }
-bool MaskedScatter::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->exact == exact;
-}
 
 array nonzero_indices(const array& mask, StreamOrDevice) {
   if (mask.dtype() != bool_)
@@ -382,5 +375,29 @@ array nonzero_indices(const array& mask, StreamOrDevice) {
   }
   return out;
 }
+
+namespace {
+const bool kept =
+    primitive_table().add<Scatter>(
+        "Scatter", -1,
+        [](const Scatter& p, const Arrays& in) {
+          check_inputs(p, in.size() == p.axes.size() + 2, in);
+          return Arrays{scatter_with(p.reduce, in[0], indices_of(in), in.back(), p.axes, p.stream())};
+        }) &&
+    primitive_table().add<ScatterAlongAxis>(
+        "ScatterAlongAxis", 3,
+        [](const ScatterAlongAxis& p, const Arrays& in) {
+          check_inputs(p, p.reduce == ScatterReduce::none || p.reduce == ScatterReduce::sum, in);
+          return Arrays{scatter_along(p.name(), p.reduce, in[0], in[1], in[2], p.axis, p.stream())};
+        }) &&
+    primitive_table().add<MaskedScatter>("MaskedScatter", 3,
+                                         [](const MaskedScatter& p, const Arrays& in) {
+                                           return Arrays{masked(in[0], in[1], in[2], p.exact, p.stream())};
+                                         }) &&
+    primitive_table().add<MaskedSelect>("MaskedSelect", 2, [](const MaskedSelect& p, const Arrays& in) {
+      check_mask(in[0], in[1]);
+      return Arrays{make<MaskedSelect>({p.size}, in[0].dtype(), p.stream(), in, p.size)};
+    });
+}  // namespace
 
 }  // namespace mlx::core

@@ -255,12 +255,17 @@ array as_strided(array a, Shape shape, Strides strides, size_t offset, StreamOrD
   if (shape.size() != strides.size())
     throw invalid("as_strided", "got ", shape.size(), " sizes and ", strides.size(),
                   " strides, expected as many");
+  const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
   int64_t lowest = static_cast<int64_t>(offset), highest = lowest;
+  bool countable = lowest >= 0;
   for (size_t i = 0; i < shape.size(); ++i) {
-    const int64_t reach = strides[i] * (int64_t{shape[i]} - 1);
-    (reach < 0 ? lowest : highest) += reach;
+    int64_t reach;
+    countable = countable && !__builtin_mul_overflow(strides[i], int64_t{shape[i]} - 1, &reach);
+    if (!countable) break;
+    int64_t& end = reach < 0 ? lowest : highest;
+    countable = !__builtin_add_overflow(end, reach, &end);
   }
-  if (elements(shape) != 0 && (lowest < 0 || highest >= static_cast<int64_t>(a.size())))
+  if (!empty && (!countable || lowest < 0 || highest >= static_cast<int64_t>(a.size())))
     throw invalid("as_strided", "shape ", shape, ", strides ", strides, " and offset ", offset,
                   " reach elements ", lowest, " to ", highest, " of an array that has ", a.size());
   Shape out = shape;

@@ -1,6 +1,7 @@
 // Derivatives and batching rules of the views.
 #include <algorithm>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/elementwise.h"
 #include "mlx/ops/view.h"
@@ -46,10 +47,6 @@ Arrays Contiguous::vjp(const Arrays&, const Arrays& cotangents, const Axes&, con
 Batched Contiguous::vmap(const Arrays& inputs, const Axes& axes) {
   return {{contiguous(inputs[0], allow_col_major, stream())}, axes};
 }
-bool Contiguous::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->allow_col_major == allow_col_major;
-}
 
 // --- reshapes ---
 
@@ -63,10 +60,6 @@ Batched Reshape::vmap(const Arrays& inputs, const Axes& axes) {
   return {{reshape(a, with_batch(a.shape(0), output_shapes({array(inner, a.dtype(), nullptr, {})})[0]),
                    stream())},
           {0}};
-}
-bool Reshape::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->requested == requested;
 }
 
 array Reaxis::apply(const array& x) const {
@@ -96,10 +89,6 @@ const char* Reaxis::name() const {
   static constexpr const char* names[] = {"flatten", "unflatten", "squeeze", "expand_dims"};
   return names[static_cast<int>(kind)];
 }
-bool Reaxis::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->kind == kind && p->axes == axes && p->sizes == sizes;
-}
 
 // --- transpose, broadcast ---
 
@@ -114,10 +103,6 @@ Batched Transpose::vmap(const Arrays& inputs, const Axes& at) {
   Axes permutation{at[0]};
   for (int axis : axes) permutation.push_back(axis < at[0] ? axis : axis + 1);
   return {{transpose(inputs[0], permutation, stream())}, {0}};
-}
-bool Transpose::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axes == axes;
 }
 std::vector<Shape> Transpose::output_shapes(const Arrays& inputs) {
   Shape shape(axes.size(), 0);
@@ -136,10 +121,6 @@ Batched Broadcast::vmap(const Arrays& inputs, const Axes& axes) {
   std::copy(a.shape().begin() + 1, a.shape().end(),
             aligned.end() - static_cast<std::ptrdiff_t>(a.ndim() - 1));
   return {{broadcast_to(reshape(a, aligned, stream()), with_batch(a.shape(0), shape), stream())}, {0}};
-}
-bool Broadcast::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->shape == shape;
 }
 
 // --- diagonal, as_strided, view ---
@@ -165,10 +146,6 @@ Arrays Diagonal::vjp(const Arrays& primals, const Arrays& cotangents, const Axes
 Batched Diagonal::vmap(const Arrays& inputs, const Axes& axes) {
   return {{diagonal(front(inputs, axes), offset, axis1 + 1, axis2 + 1, stream())}, {0}};
 }
-bool Diagonal::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->offset == offset && p->axis1 == axis1 && p->axis2 == axis2;
-}
 
 array AsStrided::apply(const array& x) const { return as_strided(x, shape, strides, offset, stream()); }
 Arrays AsStrided::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays&) {
@@ -188,10 +165,6 @@ Batched AsStrided::vmap(const Arrays& inputs, const Axes& axes) {
   batched.insert(batched.begin(), batch == 0 ? 0 : static_cast<int64_t>(a.size()) / batch);
   return {{as_strided(a, with_batch(batch, shape), batched, offset, stream())}, {0}};
 }
-bool AsStrided::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->shape == shape && p->strides == strides && p->offset == offset;
-}
 
 Arrays View::vjp(const Arrays& primals, const Arrays&, const Axes&, const Arrays&) {
   return {zeros_of(primals[0])};
@@ -204,10 +177,6 @@ Batched View::vmap(const Arrays& inputs, const Axes& axes) {
   // A batch of scalars must not be packed into larger elements.
   if (a.ndim() == 1) return {{squeeze(core::view(expand_dims(a, 1), dtype, stream()), 1, stream())}, {0}};
   return {{core::view(a, dtype, stream())}, {0}};
-}
-bool View::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->dtype == dtype;
 }
 
 // --- depends, number_of_elements ---
@@ -248,9 +217,48 @@ Batched NumberOfElements::vmap(const Arrays& inputs, const Axes& at) {
   for (int& axis : shifted) axis += axis >= at[0];
   return {{number_of_elements(inputs[0], shifted, inverted, dtype, stream())}, {-1}};
 }
-bool NumberOfElements::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axes == axes && p->inverted == inverted && p->dtype == dtype;
+
+namespace {
+
+template <class P>
+bool keep_view(const char* kind) {
+  return primitive_table().add<P>(kind, 1,
+                                  [](const P& p, const Arrays& in) { return Arrays{p.apply(in[0])}; });
 }
+
+const bool kept =
+    primitive_table().add<Copy>(
+        "Copy", 1, [](const Copy& p, const Arrays& in) { return Arrays{copy(in[0], p.stream())}; }) &&
+    primitive_table().add<StopGradient>(
+        "StopGradient", 1,
+        [](const StopGradient& p, const Arrays& in) { return Arrays{stop_gradient(in[0], p.stream())}; }) &&
+    keep_view<Contiguous>("Contiguous") && keep_view<Reshape>("Reshape") &&
+    keep_view<Transpose>("Transpose") && keep_view<Broadcast>("Broadcast") &&
+    keep_view<Diagonal>("Diagonal") && keep_view<AsStrided>("AsStrided") &&
+    primitive_table().add<Reaxis>("Reaxis", 1,
+                                  [](const Reaxis& p, const Arrays& in) {
+                                    const bool flattens = p.kind == Reaxis::Kind::flatten;
+                                    check_inputs(p,
+                                                 flattens                            ? p.axes.size() == 2
+                                                 : p.kind == Reaxis::Kind::unflatten ? p.axes.size() == 1
+                                                                                     : true,
+                                                 in);
+                                    return Arrays{p.apply(in[0])};
+                                  }) &&
+    primitive_table().add<View>(
+        "View", 1,
+        [](const View& p, const Arrays& in) { return Arrays{core::view(in[0], p.dtype, p.stream())}; }) &&
+    primitive_table().add<Depends>("Depends", -1,
+                                   [](const Depends& p, const Arrays& in, size_t outputs) {
+                                     check_inputs(p, outputs > 0 && outputs <= in.size(), in);
+                                     const auto split = in.begin() + static_cast<std::ptrdiff_t>(outputs);
+                                     return depends(Arrays(in.begin(), split), Arrays(split, in.end()));
+                                   }) &&
+    primitive_table().add<NumberOfElements>(
+        "NumberOfElements", 1, [](const NumberOfElements& p, const Arrays& in) {
+          return Arrays{number_of_elements(in[0], p.axes, p.inverted, p.dtype, p.stream())};
+        });
+
+}  // namespace
 
 }  // namespace mlx::core

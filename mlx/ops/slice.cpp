@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
 namespace mlx::core {
@@ -144,10 +145,6 @@ Batched Slice::vmap(const Arrays& inputs, const Axes& axes) {
   return {{slice(a, with_front(start, 0), with_front(stop, a.shape(0)), with_front(strides, 1), stream())},
           {0}};
 }
-bool Slice::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->start == start && p->stop == stop && p->strides == strides;
-}
 
 array slice(const array& a, Shape start, Shape stop, Shape strides, StreamOrDevice s) {
   Window w = window_of("slice", a.shape(), start, stop, strides);
@@ -215,10 +212,6 @@ Arrays Split::jvp(const Arrays&, const Arrays& tangents, const Axes&) {
 Batched Split::vmap(const Arrays& inputs, const Axes& axes) {
   Arrays out = split(batch_to_front(inputs[0], axes[0], 1), ends, axis + 1, stream());
   return {out, Axes(out.size(), 0)};
-}
-bool Split::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axis == axis && p->ends == ends;
 }
 
 std::vector<array> split(const array& a, const Shape& indices, int axis, StreamOrDevice s) {
@@ -310,10 +303,6 @@ Batched DynamicSlice::vmap(const Arrays& inputs, const Axes& at) {
   array out = gather(a, indices, on, both ? with_front(sizes, 1) : sizes, s);
   return {{both ? squeeze(out, 1, s) : out}, {0}};
 }
-bool DynamicSlice::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axes == axes && p->sizes == sizes;
-}
 
 // --- slice_update ---
 
@@ -348,10 +337,6 @@ Batched SliceUpdate::vmap(const Arrays& inputs, const Axes& axes) {
     return Arrays{slice_update(in[0], in[1], with_front(start, 0), with_front(stop, in[0].shape(0)),
                                with_front(strides, 1), stream())};
   });
-}
-bool SliceUpdate::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->start == start && p->stop == stop && p->strides == strides;
 }
 
 array slice_update(const array& src, const array& update, const array& start, Axes axes, StreamOrDevice s) {
@@ -403,10 +388,6 @@ Batched DynamicSliceUpdate::vmap(const Arrays& inputs, const Axes& at) {
   batched_indices(batch_to_front(inputs[2], at[2], batch), axes, true, indices, on, s);
   return {{scatter(src, indices, expand_dims(update, 1, s), on, s)}, {0}};
 }
-bool DynamicSliceUpdate::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->axes == axes;
-}
 
 // --- slice_update with arithmetic: the box is read, combined and written back. The last two steps happen in
 // place where nobody else holds the source. ---
@@ -434,5 +415,27 @@ MLX_SLICE_UPDATE(slice_update_prod, multiply)
 MLX_SLICE_UPDATE(slice_update_max, maximum)
 MLX_SLICE_UPDATE(slice_update_min, minimum)
 #undef MLX_SLICE_UPDATE
+
+namespace {
+const bool kept =
+    primitive_table().add<Slice>("Slice", 1,
+                                 [](const Slice& p, const Arrays& in) { return Arrays{p.apply(in[0])}; }) &&
+    primitive_table().add<Split>(
+        "Split", 1,
+        [](const Split& p, const Arrays& in) { return split(in[0], p.ends, p.axis, p.stream()); }) &&
+    primitive_table().add<DynamicSlice>("DynamicSlice", 2,
+                                        [](const DynamicSlice& p, const Arrays& in) {
+                                          return Arrays{slice(in[0], in[1], p.axes, p.sizes, p.stream())};
+                                        }) &&
+    primitive_table().add<SliceUpdate>(
+        "SliceUpdate", 2,
+        [](const SliceUpdate& p, const Arrays& in) {
+          return Arrays{slice_update(in[0], in[1], p.start, p.stop, p.strides, p.stream())};
+        }) &&
+    primitive_table().add<DynamicSliceUpdate>(
+        "DynamicSliceUpdate", 3, [](const DynamicSliceUpdate& p, const Arrays& in) {
+          return Arrays{slice_update(in[0], in[1], in[2], p.axes, p.stream())};
+        });
+}  // namespace
 
 }  // namespace mlx::core

@@ -25,7 +25,7 @@ class Slice final : public LinearView {
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays&) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "slice"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(start, stop, strides); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override {
     return {window_of("slice", inputs[0].shape(), start, stop, strides).shape};
   }
@@ -42,7 +42,7 @@ class Split final : public Primitive {
   Arrays jvp(const Arrays&, const Arrays& tangents, const Axes&) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "split"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axis, ends); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -57,7 +57,7 @@ class DynamicSlice final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "slice"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axes, sizes); }
   std::vector<Shape> output_shapes(const Arrays&) override { return {sizes}; }
 };
 
@@ -71,7 +71,7 @@ class SliceUpdate final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "slice_update"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(start, stop, strides); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -84,7 +84,7 @@ class DynamicSliceUpdate final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "slice_update"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axes); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 

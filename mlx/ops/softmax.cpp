@@ -1,6 +1,7 @@
 // softmax(x)_i = exp(x_i - m) / sum_j exp(x_j - m) with m = max x, over one or several axes.
 #include "mlx/ops/softmax.h"
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/reduce.h"
 
@@ -27,10 +28,6 @@ Arrays Softmax::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) 
 Batched Softmax::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at,
                        [&](const Arrays& in) { return Arrays{softmax(in[0], -1, precise, stream())}; });
-}
-bool Softmax::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->precise == precise;
 }
 
 Arrays SoftmaxJacobian::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
@@ -80,5 +77,18 @@ array softmax(const array& a, int axis, bool precise, StreamOrDevice s) {
   return softmax(a, Axes{axis}, precise, s);
 }
 array softmax(const array& a, bool precise, StreamOrDevice s) { return softmax(a, all_axes(a), precise, s); }
+
+namespace {
+const bool kept =
+    primitive_table().add<Softmax>("Softmax", 1,
+                                   [](const Softmax& p, const Arrays& in) {
+                                     return Arrays{softmax(in[0], -1, p.precise, p.stream())};
+                                   }) &&
+    primitive_table().add<SoftmaxJacobian>(
+        "SoftmaxJacobian", 2, [](const SoftmaxJacobian& p, const Arrays& in) {
+          check_inputs(p, alike(in[0], in[1]) && in[0].ndim() > 0 && issubdtype(in[0].dtype(), floating), in);
+          return Arrays{jacobian_times(in[0], in[1], p.stream())};
+        });
+}  // namespace
 
 }  // namespace mlx::core

@@ -1,6 +1,7 @@
 // sort, argsort, partition, argpartition, topk, searchsorted, unique.
 #include "mlx/ops/sort.h"
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
 namespace mlx::core {
@@ -22,6 +23,12 @@ int checked_kth(const char* name, const array& a, int kth, int axis) {
   return kth < 0 ? kth + n : kth;
 }
 
+// The outputs of Unique for a vector.
+Arrays unique_parts(const array& flat, int size, StreamOrDevice s) {
+  return array::make_arrays({{size}, flat.shape(), {size}}, {uint32, uint32, int32},
+                            std::make_shared<Unique>(to_stream(s), size), {flat, argsort(flat, 0, s)});
+}
+
 }  // namespace
 
 // Sorting moves values: gradients move back the same way.
@@ -36,10 +43,6 @@ Batched Sort::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at,
                        [&](const Arrays& in) { return Arrays{sorted(in[0], axis + 1, kth, stream())}; });
 }
-bool Sort::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->axis == axis && o->kth == kth;
-}
 
 Arrays ArgSort::vjp(const Arrays& primals, const Arrays&, const Axes&, const Arrays&) {
   return {zeros_of(primals[0])};
@@ -50,10 +53,6 @@ Arrays ArgSort::jvp(const Arrays& primals, const Arrays&, const Axes&) {
 Batched ArgSort::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at,
                        [&](const Arrays& in) { return Arrays{order(in[0], axis + 1, kth, stream())}; });
-}
-bool ArgSort::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->axis == axis && o->kth == kth;
 }
 
 Arrays SearchSorted::vjp(const Arrays& primals, const Arrays&, const Axes& argnums, const Arrays&) {
@@ -69,14 +68,6 @@ Batched SearchSorted::vmap(const Arrays& inputs, const Axes& at) {
     throw std::invalid_argument(
         "[searchsorted] vmap over the sorted sequence is not possible, only over the values");
   return {{make<SearchSorted>(inputs[1].shape(), uint32, stream(), inputs, right)}, {at[1]}};
-}
-bool SearchSorted::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->right == right;
-}
-bool Unique::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->size == size;
 }
 
 array sort(const array& a, int axis, StreamOrDevice s) {
@@ -133,9 +124,7 @@ std::vector<array> unique(const array& a, int size, bool return_index, bool retu
   if (fill_value && fill_value->size() != 1)
     throw invalid("unique", "got a fill_value of shape ", fill_value->shape(), ", expected a single element");
   const array flat = flatten(a, s);
-  const auto parts =
-      array::make_arrays({{size}, flat.shape(), {size}}, {uint32, uint32, int32},
-                         std::make_shared<Unique>(to_stream(s), size), {flat, argsort(flat, 0, s)});
+  const Arrays parts = unique_parts(flat, size, s);
   const array &index = parts[0], &counts = parts[2];
   array values = a.size() ? take(flat, index, 0, s) : zeros({size}, a.dtype(), s);
   if (fill_value) {
@@ -148,5 +137,32 @@ std::vector<array> unique(const array& a, int size, bool return_index, bool retu
   if (return_counts) out.push_back(counts);
   return out;
 }
+
+namespace {
+
+const bool kept =
+    primitive_table().add<Sort>("Sort", 1,
+                                [](const Sort& p, const Arrays& in) {
+                                  return Arrays{p.kth < 0 ? sort(in[0], p.axis, p.stream())
+                                                          : partition(in[0], p.kth, p.axis, p.stream())};
+                                }) &&
+    primitive_table().add<ArgSort>("ArgSort", 1,
+                                   [](const ArgSort& p, const Arrays& in) {
+                                     return Arrays{p.kth < 0
+                                                       ? argsort(in[0], p.axis, p.stream())
+                                                       : argpartition(in[0], p.kth, p.axis, p.stream())};
+                                   }) &&
+    primitive_table().add<SearchSorted>(
+        "SearchSorted", 2,
+        [](const SearchSorted& p, const Arrays& in) {
+          return Arrays{searchsorted(in[0], in[1], p.right ? "right" : "left", p.stream())};
+        }) &&
+    // The order is found again: the kernel trusts it.
+    primitive_table().add<Unique>("Unique", 2, [](const Unique& p, const Arrays& in) {
+      check_inputs(p, in[0].ndim() == 1 && p.size >= 0, in);
+      return unique_parts(in[0], p.size, p.stream());
+    });
+
+}  // namespace
 
 }  // namespace mlx::core

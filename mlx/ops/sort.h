@@ -17,7 +17,7 @@ class Sort final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return kth < 0 ? "sort" : "partition"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axis, kth); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -32,7 +32,7 @@ class ArgSort final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return kth < 0 ? "argsort" : "argpartition"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(axis, kth); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -47,7 +47,7 @@ class SearchSorted final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "searchsorted"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(right); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[1].shape()}; }
 };
 
@@ -60,7 +60,7 @@ class Unique final : public Primitive {
   const int size;
 
   const char* name() const override { return "unique"; }
-  bool is_equivalent(const Primitive& other) const override;
+  auto fields() const { return std::tie(size); }
 };
 
 }  // namespace mlx::core

@@ -3,6 +3,7 @@
 // singular value decomposition", 2016. Of the pseudoinverse: G. Golub and V. Pereyra, 1973.
 #include <algorithm>
 
+#include "mlx/graph/primitive_table.h"
 #include "mlx/linalg.h"
 #include "mlx/ops.h"
 #include "mlx/ops/linalg.h"
@@ -171,5 +172,13 @@ array pinv(const array& a, StreamOrDevice s) {
   check_matrices("linalg.pinv", a);
   return pseudoinverse(a, s);
 }
+
+namespace {
+const bool kept = primitive_table().add<SVD>("SVD", 1, [](const SVD& p, const Arrays& in) {
+  return svd(in[0], p.vectors, p.stream());
+}) && primitive_table().add<PseudoInverse>("PseudoInverse", 1, [](const PseudoInverse& p, const Arrays& in) {
+  return Arrays{pinv(in[0], p.stream())};
+});
+}  // namespace
 
 }  // namespace mlx::core::linalg

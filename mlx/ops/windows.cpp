@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "mlx/graph/kernels.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
+#include "mlx/ops/reduce.h"
 
 namespace mlx::core {
 
@@ -48,9 +50,19 @@ Batched ExtremeShare::vmap(const Arrays& inputs, const Axes& at) {
   });
 }
 
-bool ExtremeShare::is_equivalent(const Primitive& other) const {
-  const auto* o = same_kind(*this, other);
-  return o && o->axes == axes;
-}
+namespace {
+const bool kept =
+    primitive_table().add<ExtremeShare>("ExtremeShare", 3, [](const ExtremeShare& p, const Arrays& in) {
+      const array& x = in[0];
+      const Axes axes = checked_axes(p.name(), p.axes, x.shape());
+      check_inputs(p,
+                   x.ndim() > 0 && alike(in[1], in[2]) && in[1].dtype() == x.dtype() &&
+                       in[1].shape() == reduced_shape(x.shape(), axes, true),
+                   in);
+      const Stream s = p.stream();
+      if (has_extreme_share(x, axes, s)) return Arrays{extreme_share(x, in[1], in[2], axes, s)};
+      return Arrays{multiply(in[2], share_of_extreme(x, in[1], axes, s), s)};  // windows of another size
+    });
+}  // namespace
 
 }  // namespace mlx::core

@@ -6,7 +6,9 @@
 #include "mlx/graph/kernels.h"
 #include "mlx/ops.h"
 #include "mlx/ops/rules.h"
+#include "mlx/ops/view.h"
 #include "mlx/transforms.h"
+#include "mlx/transforms/replay.h"
 
 namespace mlx::core {
 namespace {
@@ -84,6 +86,7 @@ class CustomTransforms final : public Primitive {
                  Axes(axes.begin(), axes.begin() + static_cast<std::ptrdiff_t>(arguments_)));
   }
   const char* name() const override { return "custom_function"; }
+  size_t arguments_before_outputs() const { return arguments_; }
 
  private:
   Arrays arguments(const Arrays& inputs) const {
@@ -101,7 +104,7 @@ class CustomTransforms final : public Primitive {
 
 Arrays without_gradient(const Arrays& arrays) {
   Arrays out;
-  for (const array& a : arrays) out.push_back(stop_gradient(a));
+  for (const array& a : arrays) out.push_back(make_view<StopGradient>(a.shape(), a.dtype(), {}, a, true));
   return out;
 }
 
@@ -131,6 +134,18 @@ CustomVmap derived_vmap(const ArrayFunction& fun) {
 }
 
 }  // namespace
+
+namespace detail {
+
+std::optional<size_t> input_behind(const Primitive& p, size_t output) {
+  if (typeid(p) == typeid(CustomTransforms))
+    return static_cast<const CustomTransforms&>(p).arguments_before_outputs() + output;
+  if (typeid(p) == typeid(StopGradient) && static_cast<const StopGradient&>(p).of_custom_function)
+    return output;
+  return std::nullopt;
+}
+
+}  // namespace detail
 
 ArrayFunction custom_function(ArrayFunction fun, std::optional<CustomVjp> fun_vjp,
                               std::optional<CustomJvp> fun_jvp, std::optional<CustomVmap> fun_vmap) {

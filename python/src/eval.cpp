@@ -31,9 +31,7 @@ void export_to_dot(nb::object file, nb::args args, nb::kwargs kwargs) {
     file.attr("write")(content);
     return;
   }
-  nb::object opened = nb::module_::import_("builtins").attr("open")(file, "w");
-  opened.attr("write")(content);
-  opened.attr("close")();
+  nb::module_::import_("pathlib").attr("Path")(file).attr("write_text")(content, "encoding"_a = "utf-8");
 }
 
 nb::object depends(nb::handle inputs, nb::handle dependencies) {

@@ -60,6 +60,7 @@ NB_MODULE(core, m) {
   init_transforms(m);
   init_custom_function(m);
   init_compile(m);
+  init_export(m);
   init_memory(m);
   init_distributed(m);
   core::set_interrupt_check(&answer_signals);

@@ -182,6 +182,21 @@ class TestShapeless:
         assert g(mx.array([1, 2])).dtype == mx.int32 and g(mx.array([1.5])).dtype == mx.float32
         assert len(traces) == 2
 
+    def test_shapes_that_do_not_fit_are_errors(self):
+        square, row = mx.ones((3, 3)), mx.ones((1, 3))
+        g = mx.compile(lambda x, y: (x @ y, mx.addmm(x, y, y)), shapeless=True)
+        g(square, square)
+        with pytest.raises(ValueError, match="matmul"):
+            g(mx.ones((5, 7)), mx.ones((6, 2)))
+        h = mx.compile(lambda x, y: mx.concatenate([x, y], axis=0), shapeless=True)
+        assert h(square, row).shape == (4, 3)
+        with pytest.raises(ValueError, match="concatenate"):
+            h(square, mx.ones((1, 4)))
+        t = mx.compile(lambda x, i: mx.take_along_axis(x, i, axis=0) + mx.broadcast_to(x[:1], (3, 3)), shapeless=True)
+        t(square, mx.zeros((1, 3), mx.int32))
+        with pytest.raises(ValueError, match="take_along_axis"):
+            t(square, mx.zeros((1, 5), mx.int32))
+
 
 class TestErrors:
     def test_exception_inside_leaves_nothing_behind(self):

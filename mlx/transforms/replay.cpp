@@ -1,0 +1,153 @@
+#include "mlx/transforms/replay.h"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <typeinfo>
+
+#include "mlx/graph/eval.h"
+#include "mlx/graph/primitive_table.h"
+#include "mlx/transforms.h"
+#include "mlx/transforms/trace.h"
+
+namespace mlx::core::detail {
+namespace {
+
+bool same_type(const Primitive& a, const Primitive& b) { return typeid(a) == typeid(b); }
+
+void append(Arrays&& from, Arrays& to) { std::move(from.begin(), from.end(), std::back_inserter(to)); }
+
+// The operation on inputs of other shapes, with its checks: nobody has seen these shapes before.
+Arrays called(const TracedNode& node, const Arrays& in) {
+  Primitive& p = *node.primitive;
+  const PrimitiveTable::Type* type = primitive_table().find(p);
+  if (!type) return array::make_arrays(p.output_shapes(in), node.dtypes, node.primitive, in);
+  Arrays out = type->call(p, in, node.shapes.size());
+  bool same = out.size() == node.dtypes.size();
+  for (size_t i = 0; same && i < out.size(); ++i) same = out[i].dtype() == node.dtypes[i];
+  if (!same) throw invalid(p.name(), "gives other dtypes for these shapes than for those it was traced with");
+  return out;
+}
+
+}  // namespace
+
+Trace::Trace(const TracedFunction& fun, const Arrays& examples, TraceOptions options) : options_(options) {
+  InTracing tracing;
+  Arrays placeholders;
+  for (const array& example : examples) {
+    array placeholder(example.shape(), example.dtype(), nullptr, {});
+    placeholder.set_tracer(true);
+    placeholders.push_back(std::move(placeholder));
+  }
+  auto [outputs, extra] = fun(placeholders);
+  extra_ = std::move(extra);
+  record(placeholders, outputs);
+}
+
+Arrays Trace::replay(const Arrays& inputs) const {
+  Arrays values;
+  values.reserve(values_);
+  const auto value_of = [&](Source s) -> const array& {
+    return s.kind == Source::input  ? inputs[s.index]
+           : s.kind == Source::node ? values[s.index]
+                                    : constants_[s.index];
+  };
+  for (const TracedNode& node : nodes_) {
+    Arrays in;
+    in.reserve(node.inputs.size());
+    for (Source s : node.inputs) in.push_back(value_of(s));
+    if (options_.shapeless) {
+      append(called(node, in), values);
+    } else if (node.shapes.size() == 1) {
+      values.emplace_back(node.shapes[0], node.dtypes[0], node.primitive, std::move(in));
+    } else {
+      append(array::make_arrays(node.shapes, node.dtypes, node.primitive, in), values);
+    }
+  }
+  Arrays out;
+  out.reserve(outputs_.size());
+  for (Source s : outputs_) out.push_back(value_of(s));
+  return out;
+}
+
+void Trace::record(const Arrays& placeholders, const Arrays& outputs) {
+  for (size_t i = 0; i < placeholders.size(); ++i)
+    sources_.set(placeholders[i].id(), {Source::input, static_cast<uint32_t>(i)});
+  Dependents dependents(outputs, placeholders, true);
+  for (const array& node : dependents.nodes())
+    if (!add_dropped(node)) add(node);
+  for (const array& out : outputs) outputs_.push_back(source_of(out));
+  // Computed once. Tracers among them belong to a transform around this one, which still needs their graph.
+  Arrays pending;
+  for (const array& c : constants_)
+    if (!c.is_tracer()) pending.push_back(c);
+  eval(std::move(pending));
+  sources_ = {};
+  merged_.clear();
+}
+
+Source Trace::source_of(const array& a) {
+  if (const Source* known = sources_.find(a.id())) return *known;
+  // A scalar that stands for the same number as an earlier one is the same constant.
+  if (a.ndim() == 0 && a.is_available()) {
+    for (size_t i = 0; i < constants_.size(); ++i) {
+      const array& c = constants_[i];
+      if (c.ndim() == 0 && c.dtype() == a.dtype() && c.is_available() &&
+          std::memcmp(c.data<char>(), a.data<char>(), a.itemsize()) == 0)
+        return sources_.set(a.id(), {Source::constant, static_cast<uint32_t>(i)});
+    }
+  }
+  constants_.push_back(a);
+  return sources_.set(a.id(), {Source::constant, static_cast<uint32_t>(constants_.size() - 1)});
+}
+
+// Where the options say so: a node that only passes values through is left out.
+bool Trace::add_dropped(const array& a) {
+  if (!options_.drop_custom_rules || !input_behind(a.primitive(), 0)) return false;
+  const Arrays outs = a.outputs();
+  for (size_t i = 0; i < outs.size(); ++i) {
+    const Source behind = source_of(a.inputs()[*input_behind(a.primitive(), i)]);
+    sources_.set(outs[i].id(), behind);
+  }
+  return true;
+}
+
+void Trace::add(const array& a) {
+  TracedNode node{a.primitive_ptr(), {}, {}, {}, static_cast<uint32_t>(values_)};
+  const Primitive& primitive = *node.primitive;
+  size_t hash = typeid(primitive).hash_code();
+  for (const array& in : a.inputs()) {
+    node.inputs.push_back(source_of(in));
+    hash = hash * 31 + node.inputs.back().kind + 4 * node.inputs.back().index;
+  }
+  const Arrays outs = a.outputs();
+  for (const array& out : outs) {
+    node.shapes.push_back(out.shape());
+    node.dtypes.push_back(out.dtype());
+  }
+  if (const TracedNode* twin = options_.merge_equal ? find_twin(hash, node) : nullptr) {
+    for (size_t i = 0; i < outs.size(); ++i)
+      sources_.set(outs[i].id(), {Source::node, twin->first_value + static_cast<uint32_t>(i)});
+    return;
+  }
+  for (const array& out : outs) sources_.set(out.id(), {Source::node, static_cast<uint32_t>(values_++)});
+  merged_.emplace(hash, nodes_.size());
+  nodes_.push_back(std::move(node));
+}
+
+const TracedNode* Trace::find_twin(size_t hash, const TracedNode& node) const {
+  for (auto [it, end] = merged_.equal_range(hash); it != end; ++it) {
+    const TracedNode& other = nodes_[it->second];
+    const bool same_inputs =
+        other.inputs.size() == node.inputs.size() &&
+        std::equal(other.inputs.begin(), other.inputs.end(), node.inputs.begin(),
+                   [](Source x, Source y) { return x.kind == y.kind && x.index == y.index; });
+    if (same_inputs && other.primitive->stream() == node.primitive->stream() &&
+        same_type(*other.primitive, *node.primitive) && other.primitive->is_equivalent(*node.primitive) &&
+        other.shapes == node.shapes)
+      return &other;
+  }
+  return nullptr;
+}
+
+}  // namespace mlx::core::detail

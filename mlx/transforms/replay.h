@@ -1,0 +1,69 @@
+// A function as a list: it is traced on placeholders, and what of its graph depends on them is kept in
+// topological order, with equal nodes merged and everything else evaluated once. compile rebuilds the graph
+// from the list on other inputs, node by node and without the function; export writes the list to a file.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "mlx/compile.h"
+#include "mlx/ops/rules.h"
+#include "mlx/transforms/id_map.h"
+
+namespace mlx::core::detail {
+
+// Where a value comes from: an input, an output of an earlier node, or a constant.
+struct Source {
+  enum Kind : uint8_t { input, node, constant } kind;
+  uint32_t index;
+};
+
+struct TracedNode {
+  std::shared_ptr<Primitive> primitive;
+  std::vector<Source> inputs;
+  std::vector<Shape> shapes;
+  std::vector<Dtype> dtypes;
+  uint32_t first_value;  // its outputs are values first_value, first_value + 1, ...
+};
+
+struct TraceOptions {
+  bool shapeless = false;
+  bool merge_equal = true;
+  bool drop_custom_rules = false;  // functions with rules of their own become what they compute
+};
+
+class Trace {
+ public:
+  // `examples` say shapes and dtypes. Raises what `fun` does.
+  Trace(const TracedFunction& fun, const Arrays& examples, TraceOptions options);
+
+  Arrays replay(const Arrays& inputs) const;
+
+  const std::shared_ptr<void>& extra() const { return extra_; }
+  const std::vector<TracedNode>& nodes() const { return nodes_; }
+  const Arrays& constants() const { return constants_; }
+  const std::vector<Source>& outputs() const { return outputs_; }
+
+ private:
+  void record(const Arrays& placeholders, const Arrays& outputs);
+  Source source_of(const array& a);
+  void add(const array& a);
+  bool add_dropped(const array& a);
+  const TracedNode* find_twin(size_t hash, const TracedNode& node) const;
+
+  const TraceOptions options_;
+  std::shared_ptr<void> extra_;
+  std::vector<TracedNode> nodes_;
+  Arrays constants_;
+  std::vector<Source> outputs_;
+  size_t values_ = 0;
+  IdMap<Source> sources_;                           // while recording
+  std::unordered_multimap<size_t, size_t> merged_;  // while recording
+};
+
+// For the primitives that custom_function makes: which input such an output is the value of.
+std::optional<size_t> input_behind(const Primitive& p, size_t output);
+
+}  // namespace mlx::core::detail
