@@ -20,6 +20,7 @@ array norm(nb::handle a, nb::handle ord, nb::handle axis, bool keepdims, StreamO
 }  // namespace
 
 void init_factorizations(nb::module_& linalg);
+void init_matrix_functions(nb::module_& m, nb::module_& linalg);
 
 void init_linalg(nb::module_& m) {
   nb::module_ linalg = m.def_submodule("linalg", "Linear algebra.");
@@ -134,6 +135,7 @@ Returns:
 Raises:
   ValueError: shapes or dtypes do not go together, or, when evaluated, a diagonal has a zero.)");
   init_factorizations(linalg);
+  init_matrix_functions(m, linalg);
   m.attr("matrix_norm") = linalg.attr("norm");
 }
 
