@@ -77,9 +77,9 @@ std::pair<array, array> histogram(const array& a, int bins,
     low = where(flat, least - half, least);
     high = where(flat, most + half, most);
   }
-  const array steps = arange(0.0, bins + 1.0, dtype) / array(bins, dtype);
-  array edges = low + (high - low) * steps;
-  edges = where(equal(steps, array(1.0, dtype)), high, edges);  // not rounded away from the largest element
+  const array number = arange(0.0, bins + 1.0, dtype), count = array(bins, dtype);
+  array edges = low + (high - low) * number / count;
+  edges = where(equal(number, count), high, edges);  // not rounded away from the largest element
   return counted(a, edges, density, w);
 }
 
