@@ -43,9 +43,9 @@ struct CompileOptions {
 };
 using CustomKernelFunction = std::function<std::vector<array>(
     const std::vector<array>& inputs, const std::vector<Shape>& output_shapes,
-    const std::vector<Dtype>& output_dtypes, std::tuple<int, int, int> grid, std::tuple<int, int, int> threadgroup,
-    std::vector<std::pair<std::string, TemplateArg>> template_args, std::optional<float> init_value, bool verbose,
-    StreamOrDevice s)>;
+    const std::vector<Dtype>& output_dtypes, std::tuple<int, int, int> grid,
+    std::tuple<int, int, int> threadgroup, std::vector<std::pair<std::string, TemplateArg>> template_args,
+    std::optional<float> init_value, bool verbose, StreamOrDevice s)>;
 
 // A function that runs the body of a Metal kernel. Calling it needs a Metal device: std::runtime_error where
 // there is none.
@@ -59,9 +59,11 @@ CustomKernelFunction cuda_kernel(const std::string& name, const std::vector<std:
                                  const std::string& header = "", bool ensure_row_contiguous = true,
                                  int shared_memory = 0);
 std::vector<array> precompiled_cuda_kernel(const std::string& name, const std::string& compiled_source,
-                                           const std::vector<array>& inputs, const std::vector<Shape>& output_shapes,
+                                           const std::vector<array>& inputs,
+                                           const std::vector<Shape>& output_shapes,
                                            const std::vector<Dtype>& output_dtypes,
-                                           const std::vector<ScalarArg>& scalars, std::tuple<int, int, int> grid,
+                                           const std::vector<ScalarArg>& scalars,
+                                           std::tuple<int, int, int> grid,
                                            std::tuple<int, int, int> threadgroup, int shared_memory = 0,
                                            std::optional<float> init_value = std::nullopt,
                                            bool ensure_row_contiguous = false, StreamOrDevice s = {});

@@ -1,6 +1,6 @@
 // Order statistics, counts, sets, moments, reductions that leave nan out, and numerical calculus. Names,
-// parameters and results are NumPy's. All are composed of the operations in mlx/ops.h and inherit their derivatives
-// and batching.
+// parameters and results are NumPy's. All are composed of the operations in mlx/ops.h and inherit their
+// derivatives and batching.
 #pragma once
 
 #include <optional>
@@ -71,13 +71,14 @@ array nanmin(const array& a, const std::vector<int>& axes, bool keepdims = false
 
 // --- calculus (mlx/ops/calculus.cpp) ---
 
-// The piecewise linear function through the points (xp, fp), xp ascending, at x. `left` and `right`: the value
-// before and after the points, by default that of the nearest.
+// The piecewise linear function through the points (xp, fp), xp ascending, at x. `left` and `right`: the
+// value before and after the points, by default that of the nearest.
 array interp(const array& x, const array& xp, const array& fp,
-             const std::optional<array>& left = std::nullopt, const std::optional<array>& right = std::nullopt,
+             const std::optional<array>& left = std::nullopt,
+             const std::optional<array>& right = std::nullopt,
              const std::optional<double>& period = std::nullopt, StreamOrDevice s = {});
-// Differences of second order of a along each axis; `spacing`: nothing, one distance for all axes, or for each
-// axis a distance or the coordinates.
+// Differences of second order of a along each axis; `spacing`: nothing, one distance for all axes, or for
+// each axis a distance or the coordinates.
 std::vector<array> gradient(const array& a, const std::vector<array>& spacing, const std::vector<int>& axes,
                             int edge_order = 1, StreamOrDevice s = {});
 // The integral along an axis by the trapezoidal rule.

@@ -143,7 +143,13 @@ OPS: list[Op] = [
     ),
     Op(
         "linalg.expm",
-        [S(f(3, 3)), S(f(2, 4, 4, low=-3.0, high=3.0)), S(f(1, 1)), S(v([[0.0, 5.0], [-5.0, 0.0]])), S(v(np.zeros((3, 3))))],
+        [
+            S(f(3, 3)),
+            S(f(2, 4, 4, low=-3.0, high=3.0)),
+            S(f(1, 1)),
+            S(v([[0.0, 5.0], [-5.0, 0.0]])),
+            S(v(np.zeros((3, 3)))),
+        ],
         batched_expm,
         dtypes=("float32", "float64", "complex64"),
         diff=True,
@@ -207,7 +213,9 @@ OPS: list[Op] = [
     Op(
         "linalg.matrix_norm",
         [S(f(3, 4)), S(f(2, 3, 4), ord=1), S(f(3, 3), keepdims=True, ord=2), S(f(3, 3), ord="nuc")],
-        lambda x, keepdims=False, ord="fro": np.linalg.matrix_norm(np.asarray(x, np.float64), keepdims=keepdims, ord=ord),
+        lambda x, keepdims=False, ord="fro": np.linalg.matrix_norm(
+            np.asarray(x, np.float64), keepdims=keepdims, ord=ord
+        ),
         dtypes=("float32", "float64"),
         eps={"float32": 8, "float64": 16},
         errors=[Bad(S(f(3)), ValueError, r"\[linalg.matrix_norm\].*1"), Bad(S(f(3, 3), ord="x"), ValueError, "x")],

@@ -19,7 +19,9 @@ constexpr int64_t kRows = 32;  // of the state for an item: 16 KiB for 128 key f
 char* offset(const array& a, int64_t elements) {
   return const_cast<char*>(a.data<char>()) + elements * static_cast<int64_t>(a.itemsize());
 }
-const GatedDeltaKernel& kernel_for(const array& v) { return gated_delta_kernels().at[static_cast<int>(v.dtype().val())]; }
+const GatedDeltaKernel& kernel_for(const array& v) {
+  return gated_delta_kernels().at[static_cast<int>(v.dtype().val())];
+}
 
 // The inputs as rows, and where those of a head are.
 struct Heads {
@@ -63,9 +65,11 @@ void update(const GatedDeltaUpdate&, const Arrays& inputs, Arrays& outputs) {
   const int64_t blocks = (x.dv + kRows - 1) / kRows;
   if (x.batch * x.heads * x.dv == 0) return;
   // One step of a head is a few microseconds: several heads to an item then.
-  const int64_t work = x.steps * kRows * x.dk, grain = std::max<int64_t>(1, (1 << 16) / std::max<int64_t>(work, 1));
+  const int64_t work = x.steps * kRows * x.dk,
+                grain = std::max<int64_t>(1, (1 << 16) / std::max<int64_t>(work, 1));
   parallel_ranges(x.batch * x.heads * blocks, grain, [&](int64_t first, int64_t last) {
-    std::vector<double> workspace(static_cast<size_t>(kernel.forward_bytes(x.dk, kRows)) / sizeof(double) + 1);
+    std::vector<double> workspace(static_cast<size_t>(kernel.forward_bytes(x.dk, kRows)) / sizeof(double) +
+                                  1);
     for (int64_t item = first; item < last; ++item) {
       const int64_t block = item % blocks, h = item / blocks % x.heads, b = item / blocks / x.heads;
       const int64_t begin = block * kRows, end = std::min(x.dv, begin + kRows);
@@ -86,9 +90,9 @@ void gradient(const GatedDeltaUpdateGradient&, const Arrays& inputs, Arrays& out
     std::vector<double> workspace(
         static_cast<size_t>(kernel.backward_bytes(x.steps, x.dk, x.dv)) / sizeof(double) + 1);
     kernel.backward(x.head(b, h), offset(dy, at * x.dv), offset(dstate, item * x.dv * x.dk), x.heads * x.dk,
-                    offset(outputs[0], at * x.dk), offset(outputs[1], at * x.dk), offset(outputs[2], at * x.dv),
-                    offset(outputs[3], at * x.gate_size()), offset(outputs[4], at),
-                    offset(outputs[5], item * x.dv * x.dk), workspace.data());
+                    offset(outputs[0], at * x.dk), offset(outputs[1], at * x.dk),
+                    offset(outputs[2], at * x.dv), offset(outputs[3], at * x.gate_size()),
+                    offset(outputs[4], at), offset(outputs[5], item * x.dv * x.dk), workspace.data());
   });
 }
 

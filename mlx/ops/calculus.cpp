@@ -121,8 +121,8 @@ std::vector<array> gradient(const array& a, const std::vector<array>& spacing, c
   if (edge_order != 1 && edge_order != 2)
     throw invalid("gradient", "got edge_order = ", edge_order, ", expected 1 or 2");
   if (spacing.size() > 1 && spacing.size() != axes.size())
-    throw invalid("gradient", "got ", spacing.size(), " spacings, expected one, or one for each of ", axes.size(),
-                  " axes");
+    throw invalid("gradient", "got ", spacing.size(), " spacings, expected one, or one for each of ",
+                  axes.size(), " axes");
   const Dtype dtype = promote_to_float(a.dtype()), wide = widened(dtype);
   const array f = astype(a, wide);
   const int ndim = static_cast<int>(a.ndim());
@@ -157,8 +157,8 @@ array trapezoid(const array& y, const std::optional<array>& x, double dx, int ax
   if (x) {
     const bool vector = x->ndim() == 1;
     if (vector ? x->shape(0) != n : x->ndim() != y.ndim() || x->shape(at) != n)
-      throw invalid("trapezoid", "got y of shape ", y.shape(), " and x of shape ", x->shape(), ", expected ", n,
-                    " points along axis ", at);
+      throw invalid("trapezoid", "got y of shape ", y.shape(), " and x of shape ", x->shape(), ", expected ",
+                    n, " points along axis ", at);
     const array points = astype(*x, wide);
     width = vector ? along(diff(points), at, static_cast<int>(y.ndim())) : diff(points, 1, at);
   }

@@ -1,5 +1,5 @@
-// The primitive behind kernels that a program brings in source or compiled. A backend that can run them registers
-// a kernel for MetalKernel or CudaKernel in its table (mlx/graph/kernels.h).
+// The primitive behind kernels that a program brings in source or compiled. A backend that can run them
+// registers a kernel for MetalKernel or CudaKernel in its table (mlx/graph/kernels.h).
 #pragma once
 
 #include <string>

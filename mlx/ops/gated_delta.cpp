@@ -48,7 +48,8 @@ Arrays unfused(const Arrays& in, StreamOrDevice stream) {
       rows.push_back(y);
     }
   }
-  const array y = rows.empty() ? zeros(in[kV].shape(), in[kV].dtype()) : astype(stack(rows, 1), in[kV].dtype());
+  const array y =
+      rows.empty() ? zeros(in[kV].shape(), in[kV].dtype()) : astype(stack(rows, 1), in[kV].dtype());
   return {y, state};
 }
 
@@ -86,7 +87,8 @@ Arrays forward(const Arrays& in, Stream s) {
 }
 Arrays gradients(const Arrays& in, Stream s) {
   const auto primitive = std::make_shared<GatedDeltaUpdateGradient>(s);
-  return array::make_arrays(primitive->output_shapes(in), std::vector<Dtype>(6, in[kState].dtype()), primitive, in);
+  return array::make_arrays(primitive->output_shapes(in), std::vector<Dtype>(6, in[kState].dtype()),
+                            primitive, in);
 }
 
 // (B, T, Hv, D) -> (B, T, Hk, D): the sum over the heads that share one.
@@ -116,7 +118,8 @@ Axes without_mask(const Axes& argnums, size_t inputs, size_t primals) {
 
 }  // namespace
 
-Arrays GatedDeltaUpdate::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
+Arrays GatedDeltaUpdate::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+                             const Arrays&) {
   const Stream s = stream();
   Arrays in = primals;
   in.push_back(astype(cotangents[0], cotangents[1].dtype(), s));
@@ -127,7 +130,8 @@ Arrays GatedDeltaUpdate::vjp(const Arrays& primals, const Arrays& cotangents, co
     if (i == kMask)
       out.push_back(zeros_of(primals[kMask]));
     else if (i == kQ || i == kK)
-      out.push_back(astype(summed_heads(all[static_cast<size_t>(i)], primals[kQ].shape(2), s), primals[kQ].dtype(), s));
+      out.push_back(
+          astype(summed_heads(all[static_cast<size_t>(i)], primals[kQ].shape(2), s), primals[kQ].dtype(), s));
     else
       out.push_back(astype(all[static_cast<size_t>(i)], primals[static_cast<size_t>(i)].dtype(), s));
   }
@@ -141,8 +145,8 @@ Arrays GatedDeltaUpdate::jvp(const Arrays& primals, const Arrays& tangents, cons
     if (argnums[i] != kMask) real.push_back(argnums[i]), directions.push_back(tangents[i]);
   const Stream s = stream();
   if (real.empty()) return {zeros_like(primals[kV], s), zeros_like(primals[kState], s)};
-  return core::jvp(with_only(primals, real, [s](const Arrays& in) { return unfused(in, s); }), chosen(primals, real),
-                   directions)
+  return core::jvp(with_only(primals, real, [s](const Arrays& in) { return unfused(in, s); }),
+                   chosen(primals, real), directions)
       .second;
 }
 
@@ -153,7 +157,8 @@ Batched GatedDeltaUpdate::vmap(const Arrays& inputs, const Axes& axes) {
 std::vector<Shape> GatedDeltaUpdateGradient::output_shapes(const Arrays& inputs) {
   Shape keys = inputs[kV].shape();
   keys.back() = inputs[kQ].shape(-1);
-  return {keys, keys, inputs[kV].shape(), inputs[kGate].shape(), inputs[kBeta].shape(), inputs[kState].shape()};
+  return {
+      keys, keys, inputs[kV].shape(), inputs[kGate].shape(), inputs[kBeta].shape(), inputs[kState].shape()};
 }
 
 Arrays GatedDeltaUpdateGradient::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
@@ -204,12 +209,12 @@ void check_shape(const char* name, const array& x, const Shape& expected, const 
 
 std::vector<array> gated_delta_update(const array& queries, const array& keys, const array& values,
                                       const array& gates, const array& beta_,
-                                      const std::optional<array>& initial_state, const std::optional<array>& mask,
-                                      StreamOrDevice s) {
+                                      const std::optional<array>& initial_state,
+                                      const std::optional<array>& mask, StreamOrDevice s) {
   for (const array* x : {&queries, &keys, &values})
     if (x->ndim() != 4)
-      throw invalid(kName, "got q, k and v of shapes ", queries.shape(), ", ", keys.shape(), " and ", values.shape(),
-                    ", expected four dimensions: (batch, steps, heads, features)");
+      throw invalid(kName, "got q, k and v of shapes ", queries.shape(), ", ", keys.shape(), " and ",
+                    values.shape(), ", expected four dimensions: (batch, steps, heads, features)");
   const int batch = values.shape(0), steps = values.shape(1), heads = values.shape(2), dv = values.shape(3);
   const int key_heads = queries.shape(2), dk = queries.shape(3);
   check_shape("k", keys, queries.shape(), "as q");
@@ -222,10 +227,11 @@ std::vector<array> gated_delta_update(const array& queries, const array& keys, c
   array gate = gates;
   if (gate.ndim() == 4 && gate.shape(3) == 1) gate = squeeze(gate, 3, s);
   if (gate.shape() != Shape{batch, steps, heads} && gate.shape() != Shape{batch, steps, heads, dk})
-    throw invalid(kName, "got gamma of shape ", gates.shape(), ", expected ", Shape{batch, steps, heads}, " or ",
-                  Shape{batch, steps, heads, dk});
+    throw invalid(kName, "got gamma of shape ", gates.shape(), ", expected ", Shape{batch, steps, heads},
+                  " or ", Shape{batch, steps, heads, dk});
   if (initial_state)
-    check_shape("initial_state", *initial_state, {batch, heads, dv, dk}, "(batch, heads, features of v, of k)");
+    check_shape("initial_state", *initial_state, {batch, heads, dv, dk},
+                "(batch, heads, features of v, of k)");
   if (mask) check_shape("mask", *mask, {batch, steps}, "(batch, steps)");
   const Dtype dtype = promote_to_float(result_type(queries, keys, values));
   Dtype widest = dtype;
@@ -234,7 +240,10 @@ std::vector<array> gated_delta_update(const array& queries, const array& keys, c
   if (widest == complex64) throw invalid(kName, "got an array of complex64, expected real dtypes");
 
   const Dtype wide = dtype == float64 ? float64 : float32;
-  Arrays in = {astype(queries, dtype, s), astype(keys, dtype, s), astype(values, dtype, s), astype(gate, wide, s),
+  Arrays in = {astype(queries, dtype, s),
+               astype(keys, dtype, s),
+               astype(values, dtype, s),
+               astype(gate, wide, s),
                astype(beta_, wide, s),
                initial_state ? astype(*initial_state, wide, s) : zeros({batch, heads, dv, dk}, wide, s)};
   if (mask) in.push_back(astype(*mask, bool_, s));

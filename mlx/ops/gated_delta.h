@@ -6,9 +6,9 @@
 
 namespace mlx::core::fast {
 
-// Inputs: q, k (B, T, Hk, Dk), v (B, T, Hv, Dv) of one floating dtype; and in float32 (float64 for float64) the
-// gates (B, T, Hv) or (B, T, Hv, Dk), beta (B, T, Hv) and the state (B, Hv, Dv, Dk); then maybe a mask (B, T)
-// of bool. Outputs: the result, with shape and dtype of v, and the state behind the last step.
+// Inputs: q, k (B, T, Hk, Dk), v (B, T, Hv, Dv) of one floating dtype; and in float32 (float64 for float64)
+// the gates (B, T, Hv) or (B, T, Hv, Dk), beta (B, T, Hv) and the state (B, Hv, Dv, Dk); then maybe a mask
+// (B, T) of bool. Outputs: the result, with shape and dtype of v, and the state behind the last step.
 class GatedDeltaUpdate final : public Primitive {
  public:
   explicit GatedDeltaUpdate(Stream s) : Primitive(s) {}
@@ -23,8 +23,9 @@ class GatedDeltaUpdate final : public Primitive {
   }
 };
 
-// Inputs: those of the forward pass, then the cotangents of its outputs, the first in the dtype of the second.
-// Outputs, in that dtype: gradients of q and k for each head of v, (B, T, Hv, Dk), and of v, gates, beta, state.
+// Inputs: those of the forward pass, then the cotangents of its outputs, the first in the dtype of the
+// second. Outputs, in that dtype: gradients of q and k for each head of v, (B, T, Hv, Dk), and of v, gates,
+// beta, state.
 class GatedDeltaUpdateGradient final : public Primitive {
  public:
   explicit GatedDeltaUpdateGradient(Stream s) : Primitive(s) {}

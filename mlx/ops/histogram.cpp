@@ -15,7 +15,8 @@ void check_real(const char* op, const array& a, const char* argument) {
 }
 array flat_weights(const char* op, const array& weights, const array& a) {
   if (weights.shape() != a.shape())
-    throw invalid(op, "got weights of shape ", weights.shape(), ", expected ", a.shape(), " as the first argument");
+    throw invalid(op, "got weights of shape ", weights.shape(), ", expected ", a.shape(),
+                  " as the first argument");
   return flatten(weights);
 }
 
@@ -36,8 +37,8 @@ std::pair<array, array> counted(const array& a, const array& edges, bool density
   const Dtype dtype = promote_types(edges.dtype(), a.dtype());
   const array x = astype(flatten(a), dtype), e = astype(edges, dtype);
   const array last = take(e, n, 0);
-  // Place k + 1 is behind edge k: elements before the first edge get place -1, and the last edge itself belongs to
-  // the last bin. nan is sorted behind everything.
+  // Place k + 1 is behind edge k: elements before the first edge get place -1, and the last edge itself
+  // belongs to the last bin. nan is sorted behind everything.
   const array found = astype(searchsorted(e, x, "right"), int32) - array(1, int32);
   array places = where(equal(x, last), array(n - 1, int32), found);
   places = where(less(places, array(0, int32)), array(n, int32), places);
@@ -50,7 +51,8 @@ std::pair<array, array> counted(const array& a, const array& edges, bool density
 // A maximum that must be known to give the result its shape.
 int64_t known(const char* op, const array& a, const char* way_out) {
   if (a.is_tracer())
-    throw invalid(op, "the size of the result depends on values, which a transformation does not know: ", way_out);
+    throw invalid(
+        op, "the size of the result depends on values, which a transformation does not know: ", way_out);
   return array(a).item<int64_t>();
 }
 
@@ -62,13 +64,15 @@ std::pair<array, array> histogram(const array& a, int bins,
   StreamContext context(s);
   check_real("histogram", a, "an array");
   if (bins < 1) throw invalid("histogram", "got bins = ", bins, ", expected at least 1");
-  const std::optional<array> w = weights ? std::optional(flat_weights("histogram", *weights, a)) : std::nullopt;
+  const std::optional<array> w =
+      weights ? std::optional(flat_weights("histogram", *weights, a)) : std::nullopt;
   const Dtype dtype = a.dtype() == float64 ? float64 : float32;
   array low = array(0.0, dtype), high = array(1.0, dtype);
   if (range) {
     auto [first, last] = *range;
     if (!std::isfinite(first) || !std::isfinite(last) || first > last)
-      throw invalid("histogram", "got range (", first, ", ", last, "), expected finite numbers in ascending order");
+      throw invalid("histogram", "got range (", first, ", ", last,
+                    "), expected finite numbers in ascending order");
     if (first == last) first -= 0.5, last += 0.5;
     low = array(first, dtype), high = array(last, dtype);
   } else if (a.size() > 0) {
@@ -89,7 +93,8 @@ std::pair<array, array> histogram(const array& a, const array& edges, bool densi
   check_real("histogram", a, "an array");
   check_real("histogram", edges, "edges");
   if (edges.ndim() != 1 || edges.shape(0) < 2)
-    throw invalid("histogram", "got edges of shape ", edges.shape(), ", expected one dimension and at least 2");
+    throw invalid("histogram", "got edges of shape ", edges.shape(),
+                  ", expected one dimension and at least 2");
   return counted(a, edges, density,
                  weights ? std::optional(flat_weights("histogram", *weights, a)) : std::nullopt);
 }
@@ -109,7 +114,8 @@ array bincount(const array& x, const std::optional<array>& weights, int length, 
   StreamContext context(s);
   check_whole(x);
   if (length < 0) throw invalid("bincount", "got length = ", length, ", expected it not to be negative");
-  const std::optional<array> w = weights ? std::optional(flat_weights("bincount", *weights, x)) : std::nullopt;
+  const std::optional<array> w =
+      weights ? std::optional(flat_weights("bincount", *weights, x)) : std::nullopt;
   const array places = issubdtype(x.dtype(), signedinteger)
                            ? where(less(x, zeros_of(x)), array(length, int64), astype(x, int64))
                            : astype(minimum(astype(x, uint64), array(length, uint64)), int64);
@@ -200,9 +206,7 @@ int count_unique(const array& a, StreamOrDevice s) {
   const array sorted = sort(flatten(a), 0);
   const int n = sorted.shape(0);
   const array changes = not_equal(slice(sorted, {1}, {n}, {1}), slice(sorted, {0}, {n - 1}, {1}));
-  return static_cast<int>(
-             known("unique", astype(count_nonzero(changes), int64), "give it by size=")) +
-         1;
+  return static_cast<int>(known("unique", astype(count_nonzero(changes), int64), "give it by size=")) + 1;
 }
 
 }  // namespace mlx::core

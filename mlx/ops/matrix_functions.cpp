@@ -37,8 +37,8 @@ const Pade& pade_for(Dtype dtype) {
   static const Pade seven{3.925724783138660, {17297280, 8648640, 1995840, 277200, 25200, 1512, 56, 1}};
   static const Pade thirteen{
       5.371920351148152,
-      {64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000, 10559470521600,
-       670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1}};
+      {64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000,
+       10559470521600, 670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1}};
   return dtype == float64 ? thirteen : seven;
 }
 constexpr int kSquarings = 16;
@@ -84,8 +84,7 @@ array expm(const array& a, StreamOrDevice s) {
   }
   odd = matmul(scaled, odd);
   array result = solved(even - odd, even + odd);
-  for (int i = 0; i < kSquarings; ++i)
-    result = where(greater(k, like(k, i)), matmul(result, result), result);
+  for (int i = 0; i < kSquarings; ++i) result = where(greater(k, like(k, i)), matmul(result, result), result);
   // Beyond what the squarings can reach.
   const array reached = less_equal(expand_dims(needed, {-2, -1}), like(k, kSquarings));
   return astype(where(reached, result, like(result, std::numeric_limits<double>::quiet_NaN())), given);
@@ -125,7 +124,8 @@ array product(const Arrays& factors, const Chain& chain, size_t i, size_t j, Str
 }  // namespace
 
 array multi_dot(const std::vector<array>& arrays, StreamOrDevice s) {
-  if (arrays.size() < 2) throw invalid("linalg.multi_dot", "got ", arrays.size(), " arrays, expected at least 2");
+  if (arrays.size() < 2)
+    throw invalid("linalg.multi_dot", "got ", arrays.size(), " arrays, expected at least 2");
   const bool row = arrays.front().ndim() == 1, column = arrays.back().ndim() == 1;
   Arrays factors = arrays;
   if (row) factors.front() = expand_dims(factors.front(), 0, s);

@@ -14,7 +14,8 @@ Dtype widened(Dtype dtype) { return dtype == float16 || dtype == bfloat16 ? floa
 
 // Variables as rows: (variables, observations).
 array as_rows(const char* op, const array& m, bool rowvar) {
-  if (m.ndim() > 2) throw invalid(op, "got an array of shape ", m.shape(), ", expected at most two dimensions");
+  if (m.ndim() > 2)
+    throw invalid(op, "got an array of shape ", m.shape(), ", expected at most two dimensions");
   const array rows = atleast_2d(m);
   return rowvar || rows.shape(0) == 1 || m.ndim() < 2 ? rows : transpose(rows);
 }
@@ -28,8 +29,9 @@ array checked_weights(const char* name, const array& w, int observations) {
 
 }  // namespace
 
-array cov(const array& m, const std::optional<array>& y, bool rowvar, bool bias, const std::optional<int>& ddof,
-          const std::optional<array>& fweights, const std::optional<array>& aweights, StreamOrDevice s) {
+array cov(const array& m, const std::optional<array>& y, bool rowvar, bool bias,
+          const std::optional<int>& ddof, const std::optional<array>& fweights,
+          const std::optional<array>& aweights, StreamOrDevice s) {
   StreamContext context(s);
   Dtype dtype = promote_to_float(y ? promote_types(m.dtype(), y->dtype()) : m.dtype());
   const Dtype wide = widened(dtype);
@@ -46,7 +48,8 @@ array cov(const array& m, const std::optional<array>& y, bool rowvar, bool bias,
   std::optional<array> w;
   if (fweights) {
     if (issubdtype(fweights->dtype(), inexact))
-      throw invalid("cov", "got fweights of ", fweights->dtype(), ", expected integers: how often each was observed");
+      throw invalid("cov", "got fweights of ", fweights->dtype(),
+                    ", expected integers: how often each was observed");
     w = astype(checked_weights("fweights", *fweights, n), real_dtype);
   }
   if (aweights) {

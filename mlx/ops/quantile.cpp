@@ -36,10 +36,12 @@ constexpr std::array<Method, 13> kMethods{{
 }};
 
 const Method& method_named(const char* op, const std::string& name) {
-  const auto* m = std::find_if(kMethods.begin(), kMethods.end(), [&](const Method& x) { return x.name == name; });
+  const auto* m =
+      std::find_if(kMethods.begin(), kMethods.end(), [&](const Method& x) { return x.name == name; });
   if (m != kMethods.end()) return *m;
   std::string names;
-  for (const Method& x : kMethods) names += std::string(names.empty() ? "'" : ", '") + std::string(x.name) + "'";
+  for (const Method& x : kMethods)
+    names += std::string(names.empty() ? "'" : ", '") + std::string(x.name) + "'";
   throw invalid(op, "got method '", name, "', expected one of ", names);
 }
 

@@ -90,13 +90,11 @@ std::vector<array> lstsq(const array& a, const array& b, std::optional<double> r
   const array values = svd(x, false, s)[0];
   if (values.shape(-1) == 0) throw invalid(op, "got matrices without elements, of shape ", a.shape());
   const double relative = rcond ? *rcond : 10 * larger_side(x) * eps_of(values);
-  const auto bound_of = [&](const array& w) {
-    return multiply(max(w, -1, true, s), like(w, relative), s);
-  };
+  const auto bound_of = [&](const array& w) { return multiply(max(w, -1, true, s), like(w, relative), s); };
   array cleaned = x;
   if (rcond) {
-    // What is below the bound is taken off, as a constant; the pseudoinverse of the rest, whose rank shows, has
-    // the derivatives of one whose rank stays.
+    // What is below the bound is taken off, as a constant; the pseudoinverse of the rest, whose rank shows,
+    // has the derivatives of one whose rank stays.
     const Arrays parts = svd(stop_gradient(x, s), true, s);
     const array& w = parts[1];
     const int k = w.shape(-1);

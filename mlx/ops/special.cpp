@@ -8,8 +8,8 @@
 
 namespace mlx::core {
 
-// In float64, since the argument of the sine, pi times what is left of a after whole periods, must be better than
-// the result. Near 0 the series: sin(t) / t by itself is as accurate, its derivatives are differences of
+// In float64, since the argument of the sine, pi times what is left of a after whole periods, must be better
+// than the result. Near 0 the series: sin(t) / t by itself is as accurate, its derivatives are differences of
 // numbers near 1 / t.
 array sinc(const array& a, StreamOrDevice s) {
   const Dtype dtype = promote_to_float(a.dtype());

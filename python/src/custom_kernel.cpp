@@ -36,7 +36,8 @@ std::tuple<int, int, int> to_triple(nb::handle h, Where where) {
 Arrays to_inputs(nb::handle h, const char* function) {
   const Where where{function, "inputs", 0};
   Arrays out;
-  for (const nb::object& o : items(h, where, "a list of arrays or numbers")) out.push_back(to_array(o, where));
+  for (const nb::object& o : items(h, where, "a list of arrays or numbers"))
+    out.push_back(to_array(o, where));
   return out;
 }
 std::vector<Shape> to_shapes(nb::handle h, const char* function) {
@@ -84,7 +85,8 @@ std::vector<std::pair<std::string, TemplateArg>> to_template(nb::handle h, const
       out.emplace_back(name, dtype);
     else
       throw std::invalid_argument("[" + std::string(function) + "] got a " + Py_TYPE(pair[1].ptr())->tp_name +
-                                  " for the template argument \"" + name + "\", expected a bool, int or Dtype");
+                                  " for the template argument \"" + name +
+                                  "\", expected a bool, int or Dtype");
   }
   return out;
 }
@@ -93,13 +95,14 @@ CompileOptions to_options(nb::handle h) {
   CompileOptions out;
   if (h.is_none()) return out;
   if (!PyDict_Check(h.ptr()))
-    throw std::invalid_argument("[metal_kernel] got compile_options of type " + std::string(Py_TYPE(h.ptr())->tp_name) +
-                                ", expected a dict");
+    throw std::invalid_argument("[metal_kernel] got compile_options of type " +
+                                std::string(Py_TYPE(h.ptr())->tp_name) + ", expected a dict");
   for (auto [key, value] : nb::borrow<nb::dict>(h)) {
     const Where where{"metal_kernel", "compile_options", 8};
     const std::string name = to_text(key, where);
     if (name != "math_mode")
-      throw std::invalid_argument("[metal_kernel] got the compile option \"" + name + "\", expected \"math_mode\"");
+      throw std::invalid_argument("[metal_kernel] got the compile option \"" + name +
+                                  "\", expected \"math_mode\"");
     const std::string mode = to_text(value, where);
     if (mode == "safe")
       out.math_mode = CompileOptions::MathMode::safe;
@@ -133,19 +136,22 @@ Raises:
 
 nb::object wrap_kernel(CustomKernelFunction kernel, const char* function) {
   return nb::cpp_function(
-      [kernel = std::move(kernel), function](nb::handle inputs, nb::handle shapes, nb::handle dtypes, nb::handle grid,
-                                             nb::handle threadgroup, nb::handle template_, nb::handle init_value,
-                                             bool verbose, StreamOrDevice s) {
-        return wrap_list(kernel(to_inputs(inputs, function), to_shapes(shapes, function), to_dtypes(dtypes, function),
-                                to_triple(grid, {function, "grid", 0}),
+      [kernel = std::move(kernel), function](nb::handle inputs, nb::handle shapes, nb::handle dtypes,
+                                             nb::handle grid, nb::handle threadgroup, nb::handle template_,
+                                             nb::handle init_value, bool verbose, StreamOrDevice s) {
+        return wrap_list(kernel(to_inputs(inputs, function), to_shapes(shapes, function),
+                                to_dtypes(dtypes, function), to_triple(grid, {function, "grid", 0}),
                                 to_triple(threadgroup, {function, "threadgroup", 0}),
                                 to_template(template_, function), to_init(init_value, function), verbose, s));
       },
       nb::kw_only(), "inputs"_a, "output_shapes"_a, "output_dtypes"_a, "grid"_a, "threadgroup"_a,
       "template"_a = nb::none(), "init_value"_a = nb::none(), "verbose"_a = false, "stream"_a = nb::none(),
-      nb::sig("def __call__(self, *, inputs: list[scalar | array], output_shapes: list[Sequence[int]], output_dtypes: "
-              "list[Dtype], grid: tuple[int, int, int], threadgroup: tuple[int, int, int], template: list[tuple[str, "
-              "bool | int | Dtype]] | None = None, init_value: float | None = None, verbose: bool = False, stream: "
+      nb::sig("def __call__(self, *, inputs: list[scalar | array], output_shapes: list[Sequence[int]], "
+              "output_dtypes: "
+              "list[Dtype], grid: tuple[int, int, int], threadgroup: tuple[int, int, int], template: "
+              "list[tuple[str, "
+              "bool | int | Dtype]] | None = None, init_value: float | None = None, verbose: bool = False, "
+              "stream: "
               "StreamOrDevice = None) -> list[array]"),
       kCallDocument);
 }
@@ -178,19 +184,21 @@ void init_custom_kernel(nb::module_& parent) {
   nb::module_ m = nb::borrow<nb::module_>(parent.attr("fast"));
   m.def(
       "metal_kernel",
-      [](nb::handle name, nb::handle inputs, nb::handle outputs, nb::handle source, nb::handle header, bool contiguous,
-         bool atomic, nb::handle options) {
+      [](nb::handle name, nb::handle inputs, nb::handle outputs, nb::handle source, nb::handle header,
+         bool contiguous, bool atomic, nb::handle options) {
         const char* f = "metal_kernel";
-        return wrap_kernel(
-            core::fast::metal_kernel(to_text(name, {f, "name", 1}), to_names(inputs, {f, "input_names", 2}),
-                                     to_names(outputs, {f, "output_names", 3}), to_text(source, {f, "source", 4}),
-                                     to_text(header, {f, "header", 5}), contiguous, atomic, to_options(options)),
-            f);
+        return wrap_kernel(core::fast::metal_kernel(
+                               to_text(name, {f, "name", 1}), to_names(inputs, {f, "input_names", 2}),
+                               to_names(outputs, {f, "output_names", 3}), to_text(source, {f, "source", 4}),
+                               to_text(header, {f, "header", 5}), contiguous, atomic, to_options(options)),
+                           f);
       },
-      "name"_a, "input_names"_a, "output_names"_a, "source"_a, "header"_a = "", "ensure_row_contiguous"_a = true,
-      "atomic_outputs"_a = false, "compile_options"_a = nb::none(),
-      nb::sig("def metal_kernel(name: str, input_names: Sequence[str], output_names: Sequence[str], source: str, header: "
-              "str = '', ensure_row_contiguous: bool = True, atomic_outputs: bool = False, compile_options: object | "
+      "name"_a, "input_names"_a, "output_names"_a, "source"_a, "header"_a = "",
+      "ensure_row_contiguous"_a = true, "atomic_outputs"_a = false, "compile_options"_a = nb::none(),
+      nb::sig("def metal_kernel(name: str, input_names: Sequence[str], output_names: Sequence[str], source: "
+              "str, header: "
+              "str = '', ensure_row_contiguous: bool = True, atomic_outputs: bool = False, compile_options: "
+              "object | "
               "None = None) -> object"),
       R"(A function that runs a kernel written in the Metal shading language.
 
@@ -211,18 +219,19 @@ Raises:
   ValueError: a name is no identifier or comes twice, there is no output or no source, or an unknown option.)");
   m.def(
       "cuda_kernel",
-      [](nb::handle name, nb::handle inputs, nb::handle outputs, nb::handle source, nb::handle header, bool contiguous,
-         int shared_memory) {
+      [](nb::handle name, nb::handle inputs, nb::handle outputs, nb::handle source, nb::handle header,
+         bool contiguous, int shared_memory) {
         const char* f = "cuda_kernel";
-        return wrap_kernel(
-            core::fast::cuda_kernel(to_text(name, {f, "name", 1}), to_names(inputs, {f, "input_names", 2}),
-                                    to_names(outputs, {f, "output_names", 3}), to_text(source, {f, "source", 4}),
-                                    to_text(header, {f, "header", 5}), contiguous, shared_memory),
-            f);
+        return wrap_kernel(core::fast::cuda_kernel(
+                               to_text(name, {f, "name", 1}), to_names(inputs, {f, "input_names", 2}),
+                               to_names(outputs, {f, "output_names", 3}), to_text(source, {f, "source", 4}),
+                               to_text(header, {f, "header", 5}), contiguous, shared_memory),
+                           f);
       },
-      "name"_a, "input_names"_a, "output_names"_a, "source"_a, "header"_a = "", "ensure_row_contiguous"_a = true,
-      "shared_memory"_a = 0,
-      nb::sig("def cuda_kernel(name: str, input_names: Sequence[str], output_names: Sequence[str], source: str, header: "
+      "name"_a, "input_names"_a, "output_names"_a, "source"_a, "header"_a = "",
+      "ensure_row_contiguous"_a = true, "shared_memory"_a = 0,
+      nb::sig("def cuda_kernel(name: str, input_names: Sequence[str], output_names: Sequence[str], source: "
+              "str, header: "
               "str = '', ensure_row_contiguous: bool = True, shared_memory: int = 0) -> object"),
       R"(A function that runs a kernel written in CUDA C++; see metal_kernel.
 
@@ -238,20 +247,24 @@ Raises:
   m.def(
       "precompiled_cuda_kernel",
       [](nb::handle name, nb::handle compiled, nb::handle inputs, nb::handle shapes, nb::handle dtypes,
-         nb::handle scalars, nb::handle grid, nb::handle threadgroup, int shared_memory, nb::handle init_value,
-         bool contiguous, StreamOrDevice s) {
+         nb::handle scalars, nb::handle grid, nb::handle threadgroup, int shared_memory,
+         nb::handle init_value, bool contiguous, StreamOrDevice s) {
         const char* f = "precompiled_cuda_kernel";
         return wrap_list(core::fast::precompiled_cuda_kernel(
-            to_text(name, {f, "name", 0}), bytes_of(compiled, {f, "compiled_source", 0}), to_inputs(inputs, f),
-            to_shapes(shapes, f), to_dtypes(dtypes, f), to_scalars(scalars, f), to_triple(grid, {f, "grid", 0}),
-            to_triple(threadgroup, {f, "threadgroup", 0}), shared_memory, to_init(init_value, f), contiguous, s));
+            to_text(name, {f, "name", 0}), bytes_of(compiled, {f, "compiled_source", 0}),
+            to_inputs(inputs, f), to_shapes(shapes, f), to_dtypes(dtypes, f), to_scalars(scalars, f),
+            to_triple(grid, {f, "grid", 0}), to_triple(threadgroup, {f, "threadgroup", 0}), shared_memory,
+            to_init(init_value, f), contiguous, s));
       },
-      nb::kw_only(), "name"_a, "compiled_source"_a, "inputs"_a, "output_shapes"_a, "output_dtypes"_a, "scalars"_a,
-      "grid"_a, "threadgroup"_a, "shared_memory"_a = 0, "init_value"_a = nb::none(),
+      nb::kw_only(), "name"_a, "compiled_source"_a, "inputs"_a, "output_shapes"_a, "output_dtypes"_a,
+      "scalars"_a, "grid"_a, "threadgroup"_a, "shared_memory"_a = 0, "init_value"_a = nb::none(),
       "ensure_row_contiguous"_a = false, "stream"_a = nb::none(),
-      nb::sig("def precompiled_cuda_kernel(*, name: str, compiled_source: bytes, inputs: Sequence[scalar | array], "
-              "output_shapes: Sequence[tuple[int, ...]], output_dtypes: Sequence[Dtype], scalars: Sequence[object], grid: "
-              "tuple[int, int, int], threadgroup: tuple[int, int, int], shared_memory: int = 0, init_value: float | None "
+      nb::sig("def precompiled_cuda_kernel(*, name: str, compiled_source: bytes, inputs: Sequence[scalar | "
+              "array], "
+              "output_shapes: Sequence[tuple[int, ...]], output_dtypes: Sequence[Dtype], scalars: "
+              "Sequence[object], grid: "
+              "tuple[int, int, int], threadgroup: tuple[int, int, int], shared_memory: int = 0, init_value: "
+              "float | None "
               "= None, ensure_row_contiguous: bool = False, stream: StreamOrDevice = None) -> list[array]"),
       R"(Run a CUDA kernel that was compiled before, from PTX or CUBIN.
 

@@ -155,13 +155,14 @@ Raises:
         };
         const char* function = "gated_delta_update";
         return wrap_list(core::fast::gated_delta_update(
-            given(q, "q", 1), given(k, "k", 2), given(v, "v", 3), given(gamma, "gamma", 4), given(beta, "beta", 5),
-            to_optional_array(state, {function, "initial_state", 6}), to_optional_array(mask, {function, "mask", 7}),
-            s));
+            given(q, "q", 1), given(k, "k", 2), given(v, "v", 3), given(gamma, "gamma", 4),
+            given(beta, "beta", 5), to_optional_array(state, {function, "initial_state", 6}),
+            to_optional_array(mask, {function, "mask", 7}), s));
       },
       "q"_a, "k"_a, "v"_a, "gamma"_a, "beta"_a, "initial_state"_a = nb::none(), "mask"_a = nb::none(),
       "stream"_a = nb::none(),
-      nb::sig("def gated_delta_update(q: array, k: array, v: array, gamma: array, beta: array, initial_state: array | "
+      nb::sig("def gated_delta_update(q: array, k: array, v: array, gamma: array, beta: array, "
+              "initial_state: array | "
               "None = None, mask: array | None = None, stream: StreamOrDevice = None) -> list[array]"),
       R"(Linear attention by the gated delta rule: a state of each head decays, forgets what it holds for a key, learns the
 value, and is asked with the query. For each step::

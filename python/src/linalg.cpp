@@ -4,6 +4,7 @@
 #include <string>
 
 #include "python/src/args.h"
+#include "python/src/named.h"
 
 namespace mlx::python {
 namespace {
@@ -67,7 +68,7 @@ Raises:
       "qr",
       [](nb::handle a, StreamOrDevice s) {
         auto [q, r] = core::linalg::qr(to_array(a, {"qr", "a", 1}), s);
-        return nb::make_tuple(wrap(q), wrap(r));
+        return named_tuple("QRResult", {"Q", "R"}, {q, r});
       },
       "a"_a, nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def qr(a: array, *, stream: StreamOrDevice = None) -> tuple[array, array]"),
@@ -91,7 +92,7 @@ Args:
       "eigh",
       [](nb::handle a, const std::string& uplo, StreamOrDevice s) {
         auto [w, v] = core::linalg::eigh(to_array(a, {"eigh", "a", 1}), uplo, s);
-        return nb::make_tuple(wrap(w), wrap(v));
+        return named_tuple("EighResult", {"eigenvalues", "eigenvectors"}, {w, v});
       },
       "a"_a, "UPLO"_a = "L", nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def eigh(a: array, UPLO: str = 'L', *, stream: StreamOrDevice = None) -> tuple[array, array]"),

@@ -35,7 +35,8 @@ Raises:
       },
       "A"_a, "tol"_a = nb::none(), "hermitian"_a = false, nb::kw_only(), "rtol"_a = nb::none(),
       "stream"_a = nb::none(),
-      nb::sig("def matrix_rank(A: array, tol: scalar | array | None = None, hermitian: bool = False, *, rtol: float | "
+      nb::sig("def matrix_rank(A: array, tol: scalar | array | None = None, hermitian: bool = False, *, "
+              "rtol: float | "
               "None = None, stream: StreamOrDevice = None) -> array"),
       R"(How many singular values are not zero but for rounding.
 
@@ -59,7 +60,8 @@ Raises:
         return wrap(core::linalg::cond(x, nb::cast<double>(p), s));
       },
       "x"_a, "p"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def cond(x: array, p: None | int | float | str = None, *, stream: StreamOrDevice = None) -> array"),
+      nb::sig("def cond(x: array, p: None | int | float | str = None, *, stream: StreamOrDevice = None) -> "
+              "array"),
       R"(The condition number of matrices, ``norm(x, p) norm(inv(x), p)``.
 
 Args:
@@ -77,8 +79,9 @@ Raises:
             core::linalg::lstsq(to_array(a, {"lstsq", "a", 1}), to_array(b, {"lstsq", "b", 2}), rcond, s));
       },
       "a"_a, "b"_a, "rcond"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def lstsq(a: array, b: array, rcond: float | None = None, *, stream: StreamOrDevice = None) -> "
-              "tuple[array, array, array, array]"),
+      nb::sig(
+          "def lstsq(a: array, b: array, rcond: float | None = None, *, stream: StreamOrDevice = None) -> "
+          "tuple[array, array, array, array]"),
       R"(The least squares solution ``x`` of ``a x = b``: the shortest of those that make ``|a x - b|`` smallest.
 
 Args:
@@ -113,7 +116,9 @@ Raises:
   ValueError: the matrices are not square, or, with a negative ``n``, when evaluated, singular.)");
   linalg.def(
       "expm",
-      [](nb::handle a, StreamOrDevice s) { return wrap(core::linalg::expm(to_array(a, {"expm", "A", 1}), s)); },
+      [](nb::handle a, StreamOrDevice s) {
+        return wrap(core::linalg::expm(to_array(a, {"expm", "A", 1}), s));
+      },
       "A"_a, nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def expm(A: array, *, stream: StreamOrDevice = None) -> array"),
       R"(The exponential of matrices, ``1 + A + A^2 / 2! + A^3 / 3! + ...``.
@@ -156,7 +161,8 @@ void define_forms(nb::module_& linalg) {
         return wrap(dtype ? core::trace(x, offset, -2, -1, *dtype, s) : core::trace(x, offset, -2, -1, s));
       },
       nb::arg(), nb::kw_only(), "offset"_a = 0, "dtype"_a = nb::none(), "stream"_a = nb::none(),
-      nb::sig("def trace(x: array, /, *, offset: int = 0, dtype: Dtype | None = None, stream: StreamOrDevice = None) -> "
+      nb::sig("def trace(x: array, /, *, offset: int = 0, dtype: Dtype | None = None, stream: StreamOrDevice "
+              "= None) -> "
               "array"),
       R"(The sum of the diagonal of matrices.
 
@@ -191,8 +197,10 @@ Raises:
         return wrap(
             core::linalg::vector_norm(x, ord, to_axes(axis, "vector_norm", 0).value_or(axes), keepdims, s));
       },
-      nb::arg(), nb::kw_only(), "axis"_a = nb::none(), "keepdims"_a = false, "ord"_a = 2, "stream"_a = nb::none(),
-      nb::sig("def vector_norm(x: array, /, *, axis: None | int | Sequence[int] = None, keepdims: bool = False, ord: "
+      nb::arg(), nb::kw_only(), "axis"_a = nb::none(), "keepdims"_a = false, "ord"_a = 2,
+      "stream"_a = nb::none(),
+      nb::sig("def vector_norm(x: array, /, *, axis: None | int | Sequence[int] = None, keepdims: bool = "
+              "False, ord: "
               "int | float = 2, stream: StreamOrDevice = None) -> array"),
       R"(The norm of vectors, ``sum(|x|^ord)^(1/ord)``.
 
@@ -208,8 +216,8 @@ Args:
         ArrayArg x = to_array(a, {"matrix_norm", "x", 1});
         const std::vector<int> axes{-2, -1};
         if (x.get().ndim() < 2)
-          throw std::invalid_argument("[linalg.matrix_norm] got an array with " + std::to_string(x.get().ndim()) +
-                                      " dimensions, expected at least 2");
+          throw std::invalid_argument("[linalg.matrix_norm] got an array with " +
+                                      std::to_string(x.get().ndim()) + " dimensions, expected at least 2");
         if (ord.is_none()) return wrap(core::linalg::norm(x, axes, keepdims, s));
         if (PyUnicode_Check(ord.ptr()))
           return wrap(core::linalg::norm(x, nb::cast<std::string>(ord), axes, keepdims, s));
@@ -218,7 +226,8 @@ Args:
         return wrap(core::linalg::norm(x, nb::cast<double>(ord), axes, keepdims, s));
       },
       nb::arg(), nb::kw_only(), "keepdims"_a = false, "ord"_a = "fro", "stream"_a = nb::none(),
-      nb::sig("def matrix_norm(x: array, /, *, keepdims: bool = False, ord: None | int | float | str = 'fro', stream: "
+      nb::sig("def matrix_norm(x: array, /, *, keepdims: bool = False, ord: None | int | float | str = "
+              "'fro', stream: "
               "StreamOrDevice = None) -> array"),
       R"(The norm of matrices along the last two axes; see norm.
 

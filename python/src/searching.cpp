@@ -32,13 +32,14 @@ nb::object histogram(nb::handle a, nb::handle bins, nb::handle range, bool densi
 }
 
 void define_counts(nb::module_& m) {
-  m.def(
-      "histogram", histogram, "a"_a, "bins"_a = 10, "range"_a = nb::none(), "density"_a = false, nb::kw_only(),
-      "weights"_a = nb::none(), "stream"_a = nb::none(),
-      nb::sig("def histogram(a: array, bins: int | array | Sequence[float] = 10, range: tuple[float, float] | None = None, "
-              "density: bool = False, *, weights: array | None = None, stream: StreamOrDevice = None) -> tuple[array, "
-              "array]"),
-      R"(How many elements fall into each of a row of bins.
+  m.def("histogram", histogram, "a"_a, "bins"_a = 10, "range"_a = nb::none(), "density"_a = false,
+        nb::kw_only(), "weights"_a = nb::none(), "stream"_a = nb::none(),
+        nb::sig("def histogram(a: array, bins: int | array | Sequence[float] = 10, range: tuple[float, "
+                "float] | None = None, "
+                "density: bool = False, *, weights: array | None = None, stream: StreamOrDevice = None) -> "
+                "tuple[array, "
+                "array]"),
+        R"(How many elements fall into each of a row of bins.
 
 A bin holds its left edge but not its right one; the last bin holds both. Elements outside, and ``nan``, are not counted.
 
@@ -68,7 +69,8 @@ Raises:
       },
       "x"_a, "weights"_a = nb::none(), "minlength"_a = 0, nb::kw_only(), "length"_a = nb::none(),
       "stream"_a = nb::none(),
-      nb::sig("def bincount(x: array, weights: array | None = None, minlength: int = 0, *, length: int | None = None, "
+      nb::sig("def bincount(x: array, weights: array | None = None, minlength: int = 0, *, length: int | "
+              "None = None, "
               "stream: StreamOrDevice = None) -> array"),
       R"(How often each of 0, 1, 2, ... occurs.
 
@@ -87,11 +89,12 @@ Raises:
   m.def(
       "digitize",
       [](nb::handle x, nb::handle bins, bool right, StreamOrDevice s) {
-        return wrap(
-            core::digitize(to_array(x, {"digitize", "x", 1}), to_array(bins, {"digitize", "bins", 2}), right, s));
+        return wrap(core::digitize(to_array(x, {"digitize", "x", 1}), to_array(bins, {"digitize", "bins", 2}),
+                                   right, s));
       },
       "x"_a, "bins"_a, "right"_a = false, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def digitize(x: scalar | array, bins: array, right: bool = False, *, stream: StreamOrDevice = None) -> "
+      nb::sig("def digitize(x: scalar | array, bins: array, right: bool = False, *, stream: StreamOrDevice = "
+              "None) -> "
               "array"),
       R"(The number of the bin that each element falls into: 0 before the first edge, n behind the last.
 
@@ -117,7 +120,8 @@ Raises:
       },
       "element"_a, "test_elements"_a, "assume_unique"_a = false, "invert"_a = false, nb::kw_only(),
       "stream"_a = nb::none(),
-      nb::sig("def isin(element: list_or_scalar | array, test_elements: list_or_scalar | array, assume_unique: bool = False, invert: bool "
+      nb::sig("def isin(element: list_or_scalar | array, test_elements: list_or_scalar | array, "
+              "assume_unique: bool = False, invert: bool "
               "= False, *, stream: StreamOrDevice = None) -> array"),
       R"(Whether each element is among others. ``nan`` is not, as it equals nothing.
 
@@ -140,7 +144,8 @@ void define_positions(nb::module_& m) {
                                : released([&] { return core::nonzero(x, s); }));
       },
       nb::arg(), nb::kw_only(), "size"_a = nb::none(), "fill_value"_a = 0, "stream"_a = nb::none(),
-      nb::sig("def nonzero(a: array, /, *, size: int | None = None, fill_value: int = 0, stream: StreamOrDevice = None) "
+      nb::sig("def nonzero(a: array, /, *, size: int | None = None, fill_value: int = 0, stream: "
+              "StreamOrDevice = None) "
               "-> tuple[array, ...]"),
       R"(Where elements are different from zero, in row-major order.
 
@@ -158,10 +163,12 @@ Raises:
       "argwhere",
       [](nb::handle a, std::optional<int> size, int fill_value, StreamOrDevice s) {
         ArrayArg x = to_array(a, {"argwhere", "a", 1});
-        return wrap(size ? core::argwhere(x, *size, fill_value, s) : released([&] { return core::argwhere(x, s); }));
+        return wrap(size ? core::argwhere(x, *size, fill_value, s)
+                         : released([&] { return core::argwhere(x, s); }));
       },
       nb::arg(), nb::kw_only(), "size"_a = nb::none(), "fill_value"_a = 0, "stream"_a = nb::none(),
-      nb::sig("def argwhere(a: array, /, *, size: int | None = None, fill_value: int = 0, stream: StreamOrDevice = None) "
+      nb::sig("def argwhere(a: array, /, *, size: int | None = None, fill_value: int = 0, stream: "
+              "StreamOrDevice = None) "
               "-> array"),
       R"(Where elements are different from zero, a row of indices for each.
 

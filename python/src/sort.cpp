@@ -147,9 +147,10 @@ Raises:
         if (out.size() == 1) return wrap(out[0]);
         return wrap_tuple(out);
       },
-      nb::arg(), nb::kw_only(), "return_index"_a = false, "return_inverse"_a = false, "return_counts"_a = false,
-      "stream"_a = nb::none(),
-      nb::sig("def unique(a: array, /, *, return_index: bool = False, return_inverse: bool = False, return_counts: bool "
+      nb::arg(), nb::kw_only(), "return_index"_a = false, "return_inverse"_a = false,
+      "return_counts"_a = false, "stream"_a = nb::none(),
+      nb::sig("def unique(a: array, /, *, return_index: bool = False, return_inverse: bool = False, "
+              "return_counts: bool "
               "= False, stream: StreamOrDevice = None) -> array | tuple[array, ...]"),
       unique_document);
 }

@@ -28,7 +28,8 @@ array shares(nb::handle q, const char* function) {
 
 struct Quantile {
   const char* name;
-  array (*function)(const array&, const array&, const std::vector<int>&, bool, const std::string&, StreamOrDevice);
+  array (*function)(const array&, const array&, const std::vector<int>&, bool, const std::string&,
+                    StreamOrDevice);
   const char* text;
   const char* range;
 };
@@ -84,9 +85,12 @@ struct NanReduction {
 };
 const NanReduction kNanReductions[] = {
     {"nansum", core::nansum, "The sum of the elements that are not ``nan``.", "0 where there are none"},
-    {"nanmean", core::nanmean, "The mean of the elements that are not ``nan``.", "``nan`` where there are none"},
-    {"nanmax", core::nanmax, "The largest of the elements that are not ``nan``.", "``nan`` where there are none"},
-    {"nanmin", core::nanmin, "The smallest of the elements that are not ``nan``.", "``nan`` where there are none"},
+    {"nanmean", core::nanmean, "The mean of the elements that are not ``nan``.",
+     "``nan`` where there are none"},
+    {"nanmax", core::nanmax, "The largest of the elements that are not ``nan``.",
+     "``nan`` where there are none"},
+    {"nanmin", core::nanmin, "The smallest of the elements that are not ``nan``.",
+     "``nan`` where there are none"},
 };
 
 void define(nb::module_& m, const NanReduction& r) {
@@ -118,14 +122,16 @@ void define_moments(nb::module_& m) {
       "cov",
       [](nb::handle x, nb::handle y, bool rowvar, bool bias, std::optional<int> ddof, nb::handle fweights,
          nb::handle aweights, StreamOrDevice s) {
-        return wrap(core::cov(to_array(x, {"cov", "m", 1}), to_optional_array(y, {"cov", "y", 2}), rowvar, bias, ddof,
-                              to_optional_array(fweights, {"cov", "fweights", 0}),
+        return wrap(core::cov(to_array(x, {"cov", "m", 1}), to_optional_array(y, {"cov", "y", 2}), rowvar,
+                              bias, ddof, to_optional_array(fweights, {"cov", "fweights", 0}),
                               to_optional_array(aweights, {"cov", "aweights", 0}), s));
       },
       "m"_a, "y"_a = nb::none(), "rowvar"_a = true, "bias"_a = false, "ddof"_a = nb::none(),
       "fweights"_a = nb::none(), "aweights"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def cov(m: array, y: array | None = None, rowvar: bool = True, bias: bool = False, ddof: int | None = "
-              "None, fweights: array | None = None, aweights: array | None = None, *, stream: StreamOrDevice = None) "
+      nb::sig("def cov(m: array, y: array | None = None, rowvar: bool = True, bias: bool = False, ddof: int "
+              "| None = "
+              "None, fweights: array | None = None, aweights: array | None = None, *, stream: StreamOrDevice "
+              "= None) "
               "-> array"),
       R"(The covariances of variables, ``sum((x_i - mean_i) conj(x_j - mean_j)) / (n - ddof)``.
 
@@ -145,11 +151,12 @@ Raises:
   m.def(
       "corrcoef",
       [](nb::handle x, nb::handle y, bool rowvar, StreamOrDevice s) {
-        return wrap(core::corrcoef(to_array(x, {"corrcoef", "x", 1}), to_optional_array(y, {"corrcoef", "y", 2}),
-                                   rowvar, s));
+        return wrap(core::corrcoef(to_array(x, {"corrcoef", "x", 1}),
+                                   to_optional_array(y, {"corrcoef", "y", 2}), rowvar, s));
       },
       "x"_a, "y"_a = nb::none(), "rowvar"_a = true, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def corrcoef(x: array, y: array | None = None, rowvar: bool = True, *, stream: StreamOrDevice = None) "
+      nb::sig("def corrcoef(x: array, y: array | None = None, rowvar: bool = True, *, stream: StreamOrDevice "
+              "= None) "
               "-> array"),
       R"(Correlation coefficients of variables, ``cov_ij / sqrt(cov_ii cov_jj)``, within [-1, 1].
 
@@ -170,12 +177,14 @@ void define_calculus(nb::module_& m) {
       [](nb::handle x, nb::handle xp, nb::handle fp, nb::handle left, nb::handle right,
          std::optional<double> period, StreamOrDevice s) {
         return wrap(core::interp(to_array(x, {"interp", "x", 1}), to_array(xp, {"interp", "xp", 2}),
-                                 to_array(fp, {"interp", "fp", 3}), to_optional_array(left, {"interp", "left", 4}),
+                                 to_array(fp, {"interp", "fp", 3}),
+                                 to_optional_array(left, {"interp", "left", 4}),
                                  to_optional_array(right, {"interp", "right", 5}), period, s));
       },
-      "x"_a, "xp"_a, "fp"_a, "left"_a = nb::none(), "right"_a = nb::none(), "period"_a = nb::none(), nb::kw_only(),
-      "stream"_a = nb::none(),
-      nb::sig("def interp(x: scalar | array, xp: array, fp: array, left: scalar | array | None = None, right: scalar | "
+      "x"_a, "xp"_a, "fp"_a, "left"_a = nb::none(), "right"_a = nb::none(), "period"_a = nb::none(),
+      nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def interp(x: scalar | array, xp: array, fp: array, left: scalar | array | None = None, "
+              "right: scalar | "
               "array | None = None, period: float | None = None, *, stream: StreamOrDevice = None) -> array"),
       R"(The piecewise linear function through given points.
 
@@ -203,7 +212,8 @@ Raises:
         return wrap_tuple(out);
       },
       "f"_a, "varargs"_a, nb::kw_only(), "axis"_a = nb::none(), "edge_order"_a = 1, "stream"_a = nb::none(),
-      nb::sig("def gradient(f: array, *varargs: scalar | array, axis: None | int | Sequence[int] = None, edge_order: int "
+      nb::sig("def gradient(f: array, *varargs: scalar | array, axis: None | int | Sequence[int] = None, "
+              "edge_order: int "
               "= 1, stream: StreamOrDevice = None) -> array | tuple[array, ...]"),
       R"(Derivatives along axes from samples, by differences of second order within and of ``edge_order`` at the ends.
 
@@ -221,8 +231,8 @@ Raises:
   m.def(
       "trapezoid",
       [](nb::handle y, nb::handle x, double dx, int axis, StreamOrDevice s) {
-        return wrap(core::trapezoid(to_array(y, {"trapezoid", "y", 1}), to_optional_array(x, {"trapezoid", "x", 2}), dx,
-                                    axis, s));
+        return wrap(core::trapezoid(to_array(y, {"trapezoid", "y", 1}),
+                                    to_optional_array(x, {"trapezoid", "x", 2}), dx, axis, s));
       },
       "y"_a, "x"_a = nb::none(), "dx"_a = 1.0, "axis"_a = -1, nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def trapezoid(y: array, x: array | None = None, dx: float = 1.0, axis: int = -1, *, stream: "

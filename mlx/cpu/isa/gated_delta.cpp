@@ -1,5 +1,5 @@
-// One pass over the steps with a block of the state's rows in the first-level cache. A step reads a row once for
-// both of its products, with k and with q, since y = S q = g S_before q + d (k . q).
+// One pass over the steps with a block of the state's rows in the first-level cache. A step reads a row once
+// for both of its products, with k and with q, since y = S q = g S_before q + d (k . q).
 #include "mlx/cpu/isa/gated_delta.h"
 
 #include "mlx/cpu/isa/reduce_impl.h"
@@ -37,7 +37,13 @@ struct GatedDelta {
     C kq;
 
     Step(int64_t dk, C* at)
-        : n(padded<C>(dk)), k(at), q(at + n), gate(at + 2 * n), gated_k(at + 3 * n), gated_q(at + 4 * n), kq(0) {
+        : n(padded<C>(dk)),
+          k(at),
+          q(at + n),
+          gate(at + 2 * n),
+          gated_k(at + 3 * n),
+          gated_q(at + 4 * n),
+          kq(0) {
       __builtin_memset(at, 0, static_cast<size_t>(5 * n) * sizeof(C));
     }
     void read(const GatedDeltaHead& h, int64_t t) {
@@ -94,7 +100,8 @@ struct GatedDelta {
   }
   static void update(const C* row, const Step& s, C delta, C* out) {
     const V d = splat<V>(delta);
-    for (int64_t i = 0; i < s.n; i += kN) store(out + i, fma(d, load(s.k + i), load(row + i) * load(s.gate + i)));
+    for (int64_t i = 0; i < s.n; i += kN)
+      store(out + i, fma(d, load(s.k + i), load(row + i) * load(s.gate + i)));
   }
 
   static int64_t forward_bytes(int64_t dk, int64_t rows) {
@@ -126,7 +133,8 @@ struct GatedDelta {
     write_rows(rows, h.dk, begin, end, step.n, state_out);
   }
 
-  // --- backward. States are needed in reverse: every `stride`-th is kept, those between are computed again ---
+  // --- backward. States are needed in reverse: every `stride`-th is kept, those between are computed again
+  // ---
 
   static int64_t stride_of(int64_t steps) {
     int64_t c = 1;
@@ -183,7 +191,8 @@ struct GatedDelta {
   }
 
   static void backward(const GatedDeltaHead& h, const void* dy_, const void* dstate_out, int64_t key_step,
-                       void* dq_, void* dk_, void* dv_, void* dgate_, void* dbeta_, void* dstate, void* workspace) {
+                       void* dq_, void* dk_, void* dv_, void* dgate_, void* dbeta_, void* dstate,
+                       void* workspace) {
     const int64_t n = padded<C>(h.dk), size = h.dv * n, c = stride_of(h.steps), kept = (h.steps + c - 1) / c;
     C* checkpoints = static_cast<C*>(workspace);
     C* states = checkpoints + kept * size;  // c + 1 of them
