@@ -77,8 +77,12 @@ OPS: list[Op] = [
     ),
     Op(
         "linalg.cond",
-        [S(heavy(3, 3)), S(heavy(2, 4, 4), 1), S(heavy(3, 3), -2), S(heavy(3, 3), "fro"), S(heavy(3, 3), inf)]
-        + [S(heavy(3, 5)), S(heavy(3, 3), -1), S(heavy(3, 3), "nuc")],
+        [
+            S(heavy(3, 3)),
+            S(heavy(2, 4, 4), 1),
+            S(heavy(3, 5)),
+            *(S(heavy(3, 3), p) for p in (-2, "fro", inf, -1, "nuc")),
+        ],
         **on_regular("cond", np.linalg.cond),
         dtypes=REAL,
         diff=True,

@@ -38,6 +38,10 @@ COMPLEX = (SIGNED + 1j * REAL).astype(np.complex64)
 VECTOR = SIGNED[0]
 
 
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 def of(xp: Any, a: np.ndarray) -> Any:
     return mx.array(a) if xp is mx else xp.asarray(a.copy())
 
@@ -53,27 +57,29 @@ def add(name: str, *calls: Call) -> None:
     CALLS.setdefault(name, []).extend(calls)
 
 
-for n in "abs ceil floor negative positive round sign square trunc".split():
+for n in words("abs ceil floor negative positive round sign square trunc"):
     add(n, elementwise(n, SIGNED), elementwise(n, INTS))
-for n in "acos asin atan atanh cos cosh exp expm1 log log1p log2 log10 sin sinh sqrt tan tanh asinh reciprocal".split():
+for n in words("acos asin atan atanh cos cosh exp expm1 log log1p log2 log10 sin sinh sqrt tan tanh asinh reciprocal"):
     add(n, elementwise(n, REAL))
 add("acosh", lambda xp: xp.acosh(of(xp, REAL + 1)))
-for n in "isfinite isinf isnan signbit".split():
+for n in words("isfinite isinf isnan signbit"):
     add(n, elementwise(n, SIGNED), elementwise(n, np.array([np.inf, -np.inf, np.nan, -0.0, 0.0], np.float32)))
-for n in "conj imag real".split():
+for n in words("conj imag real"):
     add(n, elementwise(n, COMPLEX))
-for n in "abs exp sqrt sign negative square".split():
+for n in words("abs exp sqrt sign negative square"):
     add(n, elementwise(n, COMPLEX))
-for n in "add subtract multiply divide floor_divide remainder maximum minimum pow less less_equal greater greater_equal".split():
+for n in words(
+    "add subtract multiply divide floor_divide remainder maximum minimum pow less less_equal greater greater_equal"
+):
     add(n, elementwise(n, REAL, SIGNED[0] ** 2 + 0.5), lambda xp, n=n: getattr(xp, n)(of(xp, REAL), 2.0))
-for n in "add subtract multiply floor_divide remainder maximum minimum equal not_equal less greater".split():
+for n in words("add subtract multiply floor_divide remainder maximum minimum equal not_equal less greater"):
     add(n, elementwise(n, INTS, INTS[::-1].copy() + 1), lambda xp, n=n: getattr(xp, n)(of(xp, INTS), 2))
-for n in "atan2 copysign hypot logaddexp nextafter equal not_equal".split():
+for n in words("atan2 copysign hypot logaddexp nextafter equal not_equal"):
     add(n, elementwise(n, SIGNED, REAL))
-for n in "bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift".split():
+for n in words("bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift"):
     add(n, elementwise(n, INTS, INTS[::-1].copy()), lambda xp, n=n: getattr(xp, n)(of(xp, INTS), 1))
 add("bitwise_invert", elementwise("bitwise_invert", INTS), elementwise("bitwise_invert", BOOLS))
-for n in "logical_and logical_or logical_xor".split():
+for n in words("logical_and logical_or logical_xor"):
     add(n, elementwise(n, BOOLS, BOOLS[::-1].copy()), lambda xp, n=n: getattr(xp, n)(of(xp, BOOLS), True))
 add("logical_not", elementwise("logical_not", BOOLS))
 add(
@@ -133,7 +139,7 @@ add(
     lambda xp: xp.can_cast(of(xp, REAL), xp.float64),
     lambda xp: xp.can_cast(xp.float32, xp.int32),
 )
-add("finfo", lambda xp: [getattr(xp.finfo(xp.float32), k) for k in "bits eps max min smallest_normal".split()])
+add("finfo", lambda xp: [getattr(xp.finfo(xp.float32), k) for k in words("bits eps max min smallest_normal")])
 add("finfo", lambda xp: xp.finfo(of(xp, REAL)).max)
 add("iinfo", lambda xp: [getattr(xp.iinfo(xp.int16), k) for k in ("bits", "max", "min")])
 add("iinfo", lambda xp: xp.iinfo(of(xp, INTS)).max)
@@ -216,7 +222,7 @@ for n in ("sort", "argsort"):
     add(n, lambda xp, n=n: getattr(xp, n)(of(xp, TIES), descending=True))
 
 # --- sums ---
-for n in "max min mean prod sum std var".split():
+for n in words("max min mean prod sum std var"):
     add(n, lambda xp, n=n: getattr(xp, n)(of(xp, REAL)))
     add(n, lambda xp, n=n: getattr(xp, n)(of(xp, SQUARE), axis=(0, 2), keepdims=True))
 for n in ("sum", "prod"):
@@ -345,17 +351,17 @@ for n in ("e", "pi"):
 add("inf", lambda xp: xp.inf > 1e308)
 add("nan", lambda xp: xp.nan != xp.nan)
 add("newaxis", lambda xp: xp.newaxis is None)
-for n in "int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64".split():
+for n in words("int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64"):
     add(n, lambda xp, n=n: shape_and_dtype(xp.zeros((2,), dtype=getattr(xp, n))))
 add("complex128", lambda xp: shape_and_dtype(xp.zeros((2,), dtype=xp.complex128)))
 add("bool", lambda xp: shape_and_dtype(xp.zeros((2,), dtype=xp.bool)))
 add("__array_api_version__", lambda xp: isinstance(xp.__array_api_version__, str))
-INFO = "capabilities default_device default_dtypes devices dtypes".split()
+INFO = words("capabilities default_device default_dtypes devices dtypes")
 add("__array_namespace_info__", lambda xp: [hasattr(xp.__array_namespace_info__(), n) for n in INFO])
 add("__array_namespace_info__", lambda xp: sorted(xp.__array_namespace_info__().capabilities()))
 add("__array_namespace_info__", lambda xp: sorted(xp.__array_namespace_info__().dtypes(kind="integral")))
 add("__array_namespace_info__", lambda xp: sorted(xp.__array_namespace_info__().default_dtypes()))
-OPERATORS = "add sub mul truediv floordiv mod pow eq ne lt le gt ge".split()
+OPERATORS = words("add sub mul truediv floordiv mod pow eq ne lt le gt ge")
 for n in OPERATORS:
     add(f"array.__{n}__", lambda xp, n=n: getattr(operator, n)(of(xp, REAL), of(xp, SIGNED) ** 2 + 0.5))
     if n not in ("eq", "ne", "lt", "le", "gt", "ge"):
