@@ -44,7 +44,7 @@ struct GatedDelta {
           gated_k(at + 3 * n),
           gated_q(at + 4 * n),
           kq(0) {
-      __builtin_memset(at, 0, static_cast<size_t>(5 * n) * sizeof(C));
+      __builtin_memset(at, 0, (5 * n) * sizeof(C));
     }
     void read(const GatedDeltaHead& h, int64_t t) {
       const T* from_k = static_cast<const T*>(h.k) + t * h.key_stride;
@@ -70,13 +70,13 @@ struct GatedDelta {
   static void read_rows(const GatedDeltaHead& h, int64_t begin, int64_t end, int64_t n, C* rows) {
     const C* from = static_cast<const C*>(h.state);
     for (int64_t r = begin; r < end; ++r, rows += n) {
-      __builtin_memcpy(rows, from + r * h.dk, static_cast<size_t>(h.dk) * sizeof(C));
+      __builtin_memcpy(rows, from + r * h.dk, h.dk * sizeof(C));
       for (int64_t i = h.dk; i < n; ++i) rows[i] = 0;
     }
   }
   static void write_rows(const C* rows, int64_t dk, int64_t begin, int64_t end, int64_t n, void* out) {
     for (int64_t r = begin; r < end; ++r, rows += n)
-      __builtin_memcpy(static_cast<C*>(out) + r * dk, rows, static_cast<size_t>(dk) * sizeof(C));
+      __builtin_memcpy(static_cast<C*>(out) + r * dk, rows, dk * sizeof(C));
   }
 
   // row . k and row . q, of the decayed row.
@@ -147,7 +147,7 @@ struct GatedDelta {
   }
   static void advance(const GatedDeltaHead& h, int64_t t, Step& step, const C* from, C* to) {
     if (!counts(h, t)) {
-      if (from != to) __builtin_memcpy(to, from, static_cast<size_t>(h.dv * step.n) * sizeof(C));
+      if (from != to) __builtin_memcpy(to, from, (h.dv * step.n) * sizeof(C));
       return;
     }
     step.read(h, t);
@@ -164,7 +164,7 @@ struct GatedDelta {
     C *q, *k, *gate, *now;
     int64_t n;
     Sums(C* at, int64_t n) : q(at), k(at + n), gate(at + 2 * n), now(at + 3 * n), n(n) {}
-    void clear() { __builtin_memset(q, 0, static_cast<size_t>(3 * n) * sizeof(C)); }
+    void clear() { __builtin_memset(q, 0, (3 * n) * sizeof(C)); }
   };
 
   // ds: the gradient by the state behind the step, of one row; becomes that by the state before it. Returns d
@@ -201,8 +201,7 @@ struct GatedDelta {
     Sums sums(ds + size + 5 * n, n);
     read_rows(h, 0, h.dv, n, states);
     for (int64_t t = 0; t < h.steps; ++t) {
-      if (t % c == 0)
-        __builtin_memcpy(checkpoints + t / c * size, states, static_cast<size_t>(size) * sizeof(C));
+      if (t % c == 0) __builtin_memcpy(checkpoints + t / c * size, states, size * sizeof(C));
       if (t < (kept - 1) * c) advance(h, t, step, states, states);
     }
     GatedDeltaHead last = h;
@@ -211,7 +210,7 @@ struct GatedDelta {
 
     for (int64_t chunk = kept - 1; chunk >= 0; --chunk) {
       const int64_t first = chunk * c, end = first + c < h.steps ? first + c : h.steps;
-      __builtin_memcpy(states, checkpoints + chunk * size, static_cast<size_t>(size) * sizeof(C));
+      __builtin_memcpy(states, checkpoints + chunk * size, size * sizeof(C));
       for (int64_t t = first; t + 1 < end; ++t)
         advance(h, t, step, states + (t - first) * size, states + (t - first + 1) * size);
       for (int64_t t = end - 1; t >= first; --t) {
