@@ -96,6 +96,7 @@ OPS: list[Op] = [
         errors=not_complex,
     ),
     unary("sinc", sinc, dtypes=REALS, diff=True, smooth=True, whole_range="all", errors=not_complex),
+    unary("signbit", lambda x: np.signbit(np.asarray(x, np.float64)), dtypes=REALS, errors=not_complex),
     binary("hypot", np.hypot, positive, positive, dtypes=REALS, diff=True, smooth=True),
     binary("copysign", np.copysign, away, f, dtypes=REALS, diff=(0,)),
     *(

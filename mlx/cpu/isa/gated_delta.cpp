@@ -143,7 +143,7 @@ struct GatedDelta {
   }
   static int64_t backward_bytes(int64_t steps, int64_t dk, int64_t dv) {
     const int64_t c = stride_of(steps), kept = (steps + c - 1) / c;
-    return ((kept + c + 2) * dv + 5 + 5) * padded<C>(dk) * static_cast<int64_t>(sizeof(C));
+    return ((kept + c + 2) * dv + 5 + 3) * padded<C>(dk) * static_cast<int64_t>(sizeof(C));
   }
   static void advance(const GatedDeltaHead& h, int64_t t, Step& step, const C* from, C* to) {
     if (!counts(h, t)) {
@@ -161,9 +161,9 @@ struct GatedDelta {
   }
 
   struct Sums {  // over the rows of a step
-    C *q, *k, *gate, *now;
+    C *q, *k, *gate;
     int64_t n;
-    Sums(C* at, int64_t n) : q(at), k(at + n), gate(at + 2 * n), now(at + 3 * n), n(n) {}
+    Sums(C* at, int64_t n) : q(at), k(at + n), gate(at + 2 * n), n(n) {}
     void clear() { __builtin_memset(q, 0, (3 * n) * sizeof(C)); }
   };
 
