@@ -1,9 +1,12 @@
 // Operations fused by hand: norms, rotary positions, attention.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "mlx/array.h"
@@ -28,5 +31,41 @@ std::vector<array> gated_delta_update(const array& queries, const array& keys, c
                                       const array& gates, const array& beta_,
                                       const std::optional<array>& initial_state = std::nullopt,
                                       const std::optional<array>& mask = std::nullopt, StreamOrDevice s = {});
+
+// --- kernels in source, for a GPU (mlx/ops/custom_kernel.cpp) ---
+
+using TemplateArg = std::variant<int, bool, Dtype>;
+using ScalarArg = std::variant<bool, int, float>;
+// How the compiler treats floating-point arithmetic.
+struct CompileOptions {
+  enum class MathMode { safe, relaxed, fast };
+  std::optional<MathMode> math_mode;
+};
+using CustomKernelFunction = std::function<std::vector<array>(
+    const std::vector<array>& inputs, const std::vector<Shape>& output_shapes,
+    const std::vector<Dtype>& output_dtypes, std::tuple<int, int, int> grid,
+    std::tuple<int, int, int> threadgroup, std::vector<std::pair<std::string, TemplateArg>> template_args,
+    std::optional<float> init_value, bool verbose, StreamOrDevice s)>;
+
+// A function that runs the body of a Metal kernel. Calling it needs a Metal device: std::runtime_error where
+// there is none.
+CustomKernelFunction metal_kernel(const std::string& name, const std::vector<std::string>& input_names,
+                                  const std::vector<std::string>& output_names, const std::string& source,
+                                  const std::string& header = "", bool ensure_row_contiguous = true,
+                                  bool atomic_outputs = false, const CompileOptions& compile_options = {});
+// The same for CUDA. std::runtime_error where there is no CUDA device.
+CustomKernelFunction cuda_kernel(const std::string& name, const std::vector<std::string>& input_names,
+                                 const std::vector<std::string>& output_names, const std::string& source,
+                                 const std::string& header = "", bool ensure_row_contiguous = true,
+                                 int shared_memory = 0);
+std::vector<array> precompiled_cuda_kernel(const std::string& name, const std::string& compiled_source,
+                                           const std::vector<array>& inputs,
+                                           const std::vector<Shape>& output_shapes,
+                                           const std::vector<Dtype>& output_dtypes,
+                                           const std::vector<ScalarArg>& scalars,
+                                           std::tuple<int, int, int> grid,
+                                           std::tuple<int, int, int> threadgroup, int shared_memory = 0,
+                                           std::optional<float> init_value = std::nullopt,
+                                           bool ensure_row_contiguous = false, StreamOrDevice s = {});
 
 }  // namespace mlx::core::fast

@@ -58,6 +58,11 @@ array irfft2(const array& a, const Shape& n, const std::vector<int>& axes, FFTNo
              StreamOrDevice s = {});
 array irfft2(const array& a, const std::vector<int>& axes = {-2, -1}, FFTNorm norm = FFTNorm::Backward,
              StreamOrDevice s = {});
+// Of Hermitian signals, whose spectrum is real: n values (2 (m - 1) by default) from m; and back.
+array hfft(const array& a, int n, int axis, FFTNorm norm = FFTNorm::Backward, StreamOrDevice s = {});
+array hfft(const array& a, int axis = -1, FFTNorm norm = FFTNorm::Backward, StreamOrDevice s = {});
+array ihfft(const array& a, int n, int axis, FFTNorm norm = FFTNorm::Backward, StreamOrDevice s = {});
+array ihfft(const array& a, int axis = -1, FFTNorm norm = FFTNorm::Backward, StreamOrDevice s = {});
 array fftfreq(int n, double d = 1.0, StreamOrDevice s = {});
 array rfftfreq(int n, double d = 1.0, StreamOrDevice s = {});
 array fftshift(const array& a, StreamOrDevice s = {});

@@ -20,17 +20,6 @@ array root_of_squares(const array& a, const std::vector<int>& axes, bool keepdim
   return sqrt(sum(square(x, s), axes, keepdims, s), s);
 }
 
-array vector_norm(const array& a, double ord, const std::vector<int>& axes, bool keepdims, StreamOrDevice s) {
-  const array x = real_modulus(a, s);
-  if (ord == 0.0) return astype(sum(not_equal(x, zeros_like(x, s), s), axes, keepdims, s), x.dtype(), s);
-  if (ord == 1.0) return sum(x, axes, keepdims, s);
-  if (ord == 2.0) return root_of_squares(a, axes, keepdims, s);
-  if (ord == std::numeric_limits<double>::infinity()) return max(x, axes, keepdims, s);
-  if (ord == -std::numeric_limits<double>::infinity()) return min(x, axes, keepdims, s);
-  const array p = array(ord, x.dtype());
-  return power(sum(power(x, p, s), axes, keepdims, s), array(1.0 / ord, x.dtype()), s);
-}
-
 // The singular values of matrices along the two axes, in the order of the other axes; float32 where they are
 // not of a floating type.
 array singular_values(const array& a, int row, int column, StreamOrDevice s) {
@@ -60,6 +49,17 @@ array matrix_norm(const array& a, double ord, int row, int column, bool keepdims
 }
 
 }  // namespace
+
+array vector_norm(const array& a, double ord, const std::vector<int>& axes, bool keepdims, StreamOrDevice s) {
+  const array x = real_modulus(a, s);
+  if (ord == 0.0) return astype(sum(not_equal(x, zeros_like(x, s), s), axes, keepdims, s), x.dtype(), s);
+  if (ord == 1.0) return sum(x, axes, keepdims, s);
+  if (ord == 2.0) return root_of_squares(a, axes, keepdims, s);
+  if (ord == std::numeric_limits<double>::infinity()) return max(x, axes, keepdims, s);
+  if (ord == -std::numeric_limits<double>::infinity()) return min(x, axes, keepdims, s);
+  const array p = array(ord, x.dtype());
+  return power(sum(power(x, p, s), axes, keepdims, s), array(1.0 / ord, x.dtype()), s);
+}
 
 array norm(const array& a, const double ord, const std::optional<std::vector<int>>& axis, bool keepdims,
            StreamOrDevice s) {

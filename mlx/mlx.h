@@ -16,6 +16,8 @@
 #include "mlx/primitives.h"
 #include "mlx/quantized_layout.h"
 #include "mlx/random.h"
+#include "mlx/special.h"
+#include "mlx/statistics.h"
 #include "mlx/stream.h"
 #include "mlx/transforms.h"
 #include "mlx/utils.h"

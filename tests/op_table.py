@@ -19,6 +19,10 @@ FAMILIES = (
     "op_table_fft",
     "op_table_quantized",
     "op_table_fast",
+    "op_table_special",
+    "op_table_statistics",
+    "op_table_matrix",
+    "op_table_gated_delta",
 )
 
 OPS: list[Op] = [op for family in FAMILIES for op in importlib.import_module(family).OPS]

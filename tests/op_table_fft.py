@@ -104,6 +104,8 @@ OPS: list[Op] = [
     row("ifft", ONE, double(np.fft.ifft), INPUTS),
     row("rfft", ONE, half(np.fft.rfft), REALS),
     row("irfft", HALF, double(np.fft.irfft), COMPLEX),
+    row("hfft", HALF, double(np.fft.hfft), COMPLEX),
+    row("ihfft", ONE[:-1], half(np.fft.ihfft), REALS),
     *(in_parts(name, PARTS) for name in ("fft", "ifft", "rfft", "irfft")),
     in_parts("irfftn", [S(f(2, 3, 4), [5, 4], [0, 1])]),
     in_parts("rfftn", [S(f(2, 3, 4), [5, 4], [0, 1])]),

@@ -7,6 +7,7 @@
 
 #include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
+#include "mlx/special.h"
 
 namespace mlx::core {
 
@@ -16,20 +17,7 @@ using elementwise::OpInfo;
 array select(const array& condition, const array& a, const array& b) {
   return elementwise_op(elementwise::op_of<elementwise::Select>, condition, a, b);
 }
-#define MLX_RULE_FUNCTION(name, Row) \
-  array name(const array& a) { return op<elementwise::Row>(a); }
-#define MLX_RULE_FUNCTION2(name, Row) \
-  array name(const array& a, const array& b) { return op<elementwise::Row>(a, b); }
-MLX_RULE_FUNCTION(erfc, Erfc)
-MLX_RULE_FUNCTION(lgamma, Lgamma)
-MLX_RULE_FUNCTION(digamma, Digamma)
-MLX_RULE_FUNCTION2(polygamma, Polygamma)
-MLX_RULE_FUNCTION2(hypot, Hypot)
-MLX_RULE_FUNCTION2(copysign, Copysign)
-MLX_RULE_FUNCTION2(nextafter, Nextafter)
-MLX_RULE_FUNCTION2(nan_equal, NanEqual)
-#undef MLX_RULE_FUNCTION
-#undef MLX_RULE_FUNCTION2
+array nan_equal(const array& a, const array& b) { return op<elementwise::NanEqual>(a, b); }
 
 namespace {
 
@@ -299,7 +287,10 @@ MLX_UNARY(arccosh, Arccosh)
 MLX_UNARY(arctanh, Arctanh)
 MLX_UNARY(sigmoid, Sigmoid)
 MLX_UNARY(erf, Erf)
+MLX_UNARY(erfc, Erfc)
 MLX_UNARY(erfinv, Erfinv)
+MLX_UNARY(lgamma, Lgamma)
+MLX_UNARY(digamma, Digamma)
 MLX_UNARY(logical_not, LogicalNot)
 MLX_UNARY(bitwise_invert, BitwiseInvert)
 MLX_UNARY(isnan, IsNan)
@@ -318,6 +309,10 @@ MLX_BINARY(maximum, Maximum)
 MLX_BINARY(minimum, Minimum)
 MLX_BINARY(logaddexp, LogAddExp)
 MLX_BINARY(arctan2, Arctan2)
+MLX_BINARY(hypot, Hypot)
+MLX_BINARY(copysign, Copysign)
+MLX_BINARY(nextafter, Nextafter)
+MLX_BINARY(polygamma, Polygamma)
 MLX_BINARY(equal, Equal)
 MLX_BINARY(not_equal, NotEqual)
 MLX_BINARY(less, Less)

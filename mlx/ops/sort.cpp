@@ -23,10 +23,30 @@ int checked_kth(const char* name, const array& a, int kth, int axis) {
   return kth < 0 ? kth + n : kth;
 }
 
-// The outputs of Unique for a vector.
-Arrays unique_parts(const array& flat, int size, StreamOrDevice s) {
-  return array::make_arrays({{size}, flat.shape(), {size}}, {uint32, uint32, int32},
-                            std::make_shared<Unique>(to_stream(s), size), {flat, argsort(flat, 0, s)});
+// The outputs of Unique for a vector, given with its order.
+Arrays unique_parts(const Arrays& in, int size, Stream s) {
+  return array::make_arrays({{size}, in[0].shape(), {size}}, {uint32, uint32, int32},
+                            std::make_shared<Unique>(s, size), in);
+}
+
+// The kernels know one sequence: a node for each of a batch.
+template <class F>
+Batched one_by_one(const Arrays& inputs, const Axes& axes, StreamOrDevice s, F&& call) {
+  std::vector<Arrays> results;
+  const int batch = batch_size(inputs, axes);
+  for (int i = 0; i < batch; ++i) {
+    Arrays in;
+    for (size_t j = 0; j < inputs.size(); ++j)
+      in.push_back(axes[j] < 0 ? inputs[j] : take(inputs[j], i, axes[j], s));
+    results.push_back(call(in));
+  }
+  Arrays out;
+  for (size_t j = 0; j < results[0].size(); ++j) {
+    Arrays parts;
+    for (const Arrays& r : results) parts.push_back(r[j]);
+    out.push_back(stack(parts, 0, s));
+  }
+  return {out, Axes(out.size(), 0)};
 }
 
 }  // namespace
@@ -65,9 +85,13 @@ Arrays SearchSorted::jvp(const Arrays& primals, const Arrays&, const Axes&) {
 }
 Batched SearchSorted::vmap(const Arrays& inputs, const Axes& at) {
   if (at[0] >= 0)
-    throw std::invalid_argument(
-        "[searchsorted] vmap over the sorted sequence is not possible, only over the values");
+    return one_by_one(inputs, at, stream(), [&](const Arrays& in) {
+      return Arrays{make<SearchSorted>(in[1].shape(), uint32, stream(), in, right)};
+    });
   return {{make<SearchSorted>(inputs[1].shape(), uint32, stream(), inputs, right)}, {at[1]}};
+}
+Batched Unique::vmap(const Arrays& inputs, const Axes& at) {
+  return one_by_one(inputs, at, stream(), [&](const Arrays& in) { return unique_parts(in, size, stream()); });
 }
 
 array sort(const array& a, int axis, StreamOrDevice s) {
@@ -124,7 +148,7 @@ std::vector<array> unique(const array& a, int size, bool return_index, bool retu
   if (fill_value && fill_value->size() != 1)
     throw invalid("unique", "got a fill_value of shape ", fill_value->shape(), ", expected a single element");
   const array flat = flatten(a, s);
-  const Arrays parts = unique_parts(flat, size, s);
+  const Arrays parts = unique_parts({flat, argsort(flat, 0, s)}, size, to_stream(s));
   const array &index = parts[0], &counts = parts[2];
   array values = a.size() ? take(flat, index, 0, s) : zeros({size}, a.dtype(), s);
   if (fill_value) {
@@ -160,7 +184,7 @@ const bool kept =
     // The order is found again: the kernel trusts it.
     primitive_table().add<Unique>("Unique", 2, [](const Unique& p, const Arrays& in) {
       check_inputs(p, in[0].ndim() == 1 && p.size >= 0, in);
-      return unique_parts(in[0], p.size, p.stream());
+      return unique_parts({in[0], argsort(in[0], 0, p.stream())}, p.size, p.stream());
     });
 
 }  // namespace

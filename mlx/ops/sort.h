@@ -59,6 +59,7 @@ class Unique final : public Primitive {
   Unique(Stream s, int size) : Primitive(s), size(size) {}
   const int size;
 
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "unique"; }
   auto fields() const { return std::tie(size); }
 };

@@ -1,6 +1,7 @@
 // Element-wise functions of two arrays, which broadcast: a row each.
 #include <string>
 
+#include "mlx/special.h"
 #include "python/src/args.h"
 #include "python/src/convert.h"
 
@@ -43,6 +44,13 @@ const Row kRows[] = {
     {"logaddexp", core::logaddexp, "``log(exp(a) + exp(b))``, without overflow.", kFloating,
      Form::positional},
     {"arctan2", core::arctan2, "The angle of the point (b, a), in [-pi, pi].", kFloating, Form::positional},
+    {"hypot", core::hypot, "The length ``sqrt(a^2 + b^2)`` of the vector (a, b), without overflow.",
+     kFloating, Form::positional},
+    {"copysign", core::copysign, "The magnitude of ``a`` with the sign of ``b``, also of zeros and ``nan``.",
+     kFloating, Form::positional},
+    {"nextafter", core::nextafter,
+     "The next number after ``a`` in the direction of ``b``; ``b`` where they are equal.", kFloating,
+     Form::positional},
     {"equal", core::equal, "Whether ``a == b``; ``nan`` equals nothing.", kBool},
     {"not_equal", core::not_equal, "Whether ``a != b``.", kBool},
     {"less", core::less, "Whether ``a < b``.", kBool},

@@ -78,12 +78,15 @@ void init_shape(nb::module_& m);
 void init_gathering(nb::module_& m);
 void init_reduce(nb::module_& m);
 void init_sort(nb::module_& m);
+void init_searching(nb::module_& m);
+void init_statistics(nb::module_& m);
 void init_matmul(nb::module_& m);
 void init_quantized(nb::module_& m);
 void init_conv(nb::module_& m);
 void init_io(nb::module_& m);
 void init_random(nb::module_& m);
 void init_fast(nb::module_& m);
+void init_custom_kernel(nb::module_& m);
 void init_fft(nb::module_& m);
 void init_linalg(nb::module_& m);
 void init_transforms(nb::module_& m);
@@ -93,5 +96,6 @@ void init_export(nb::module_& m);
 void init_eval(nb::module_& m);
 void init_memory(nb::module_& m);
 void init_distributed(nb::module_& m);
+void init_array_api(nb::module_& m);
 
 }  // namespace mlx::python

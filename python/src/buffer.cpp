@@ -246,21 +246,37 @@ int export_buffer(PyObject* self, Py_buffer* view, int flags) {
 
 void release_buffer(PyObject*, Py_buffer* view) { delete static_cast<Exported*>(view->internal); }
 
+namespace {
+
+// The dtype that ml_dtypes adds to NumPy, where that package is installed.
+nb::object numpy_bfloat16() {
+  nb::object module = nb::steal(PyImport_ImportModule("ml_dtypes"));
+  if (module.is_valid()) return module.attr("bfloat16");
+  if (!PyErr_ExceptionMatches(PyExc_ImportError)) throw nb::python_error();
+  PyErr_Clear();
+  return {};
+}
+
+}  // namespace
+
 nb::object to_numpy(nb::handle self, nb::handle dtype, nb::handle copy) {
   array* a = as_array(self);
-  nb::object source = nb::borrow(self);
+  nb::object source = nb::borrow(self), bfloat16;
   if (a->dtype() == core::bfloat16) {
-    if (!copy.is_none() && !nb::cast<bool>(copy))
+    bfloat16 = numpy_bfloat16();
+    if (!bfloat16.is_valid() && !copy.is_none() && !nb::cast<bool>(copy))
       throw std::invalid_argument(
-          "[array.__array__] bfloat16 has no NumPy dtype: it is converted to float32, which "
-          "needs a copy");
-    source = wrap(core::astype(*a, core::float32));
+          "[array.__array__] NumPy has no bfloat16 without the package ml_dtypes: it is converted to "
+          "float32, "
+          "which needs a copy");
+    source = wrap(bfloat16.is_valid() ? core::view(*a, core::uint16) : core::astype(*a, core::float32));
   }
   // Not the array itself: NumPy swallows the error of a buffer that cannot be given and calls this function
   // again.
   source = nb::steal(PyMemoryView_FromObject(source.ptr()));
   if (!source.is_valid()) throw nb::python_error();
   nb::module_ numpy = nb::module_::import_("numpy");
+  if (bfloat16.is_valid()) source = numpy.attr("asarray")(source).attr("view")(bfloat16);
   nb::dict options;
   if (!dtype.is_none()) options["dtype"] = dtype;
   if (!copy.is_none()) {

@@ -29,7 +29,7 @@ std::optional<array> from_buffer(nb::handle h, bool share, bool keep_double);
 // Fills `view` for the buffer protocol of arrays.
 int export_buffer(PyObject* self, Py_buffer* view, int flags);
 void release_buffer(PyObject* self, Py_buffer* view);
-// The array as a NumPy array; bfloat16 becomes float32.
+// The array as a NumPy array; bfloat16 is that of the package ml_dtypes, or becomes float32 without it.
 nb::object to_numpy(nb::handle self, nb::handle dtype, nb::handle copy);
 
 nb::object to_dlpack(const array& a, nb::handle max_version, nb::handle copy);

@@ -52,6 +52,17 @@ AnyType type_or_category(nb::handle h, int position) {
 // Whether every value's kind survives: promotion from one to the other changes nothing.
 bool can_cast(Dtype from, Dtype to) { return core::promote_types(from, to) == to; }
 
+// What a Python number adds to arrays and dtypes: its kind, where that is a larger one, and nothing else.
+Dtype with_number(Dtype d, nb::handle number) {
+  const bool inexact = core::issubdtype(d, core::inexact);
+  if (PyComplex_Check(number.ptr())) return core::complex64;
+  if (PyFloat_Check(number.ptr())) return inexact ? d : core::float32;
+  return d == core::bool_ && !PyBool_Check(number.ptr()) ? core::int32 : d;
+}
+bool is_number(nb::handle h) {
+  return PyBool_Check(h.ptr()) || PyLong_Check(h.ptr()) || PyFloat_Check(h.ptr()) || PyComplex_Check(h.ptr());
+}
+
 Dtype result_type(nb::args items) {
   std::optional<Dtype> out;
   for (nb::handle h : items) {
@@ -60,11 +71,15 @@ Dtype result_type(nb::args items) {
       d = a->dtype();
     } else if (nb::isinstance<Dtype>(h)) {
       d = nb::cast<Dtype>(h);
+    } else if (is_number(h)) {
+      continue;
     } else {
-      bad_type({"result_type", "arrays_and_dtypes", 0}, "arrays and dtypes", h);
+      bad_type({"result_type", "arrays_and_dtypes", 0}, "arrays, dtypes and numbers", h);
     }
     out = out ? core::promote_types(*out, d) : d;
   }
+  for (nb::handle h : items)
+    if (out && is_number(h)) out = with_number(*out, h);
   if (!out) throw std::invalid_argument("[result_type] at least one array or dtype is needed");
   return *out;
 }
@@ -158,11 +173,12 @@ Args:
   to: the dtype to reach.)");
   m.def(
       "result_type", [](nb::args items) { return wrap(result_type(items)); },
-      nb::sig("def result_type(*arrays_and_dtypes: array | Dtype) -> Dtype"),
+      nb::sig("def result_type(*arrays_and_dtypes: array | Dtype | scalar) -> Dtype"),
       R"(The dtype that an operation on the given arrays and dtypes has.
 
 Args:
-  *arrays_and_dtypes: at least one.
+  *arrays_and_dtypes: at least one, and maybe Python numbers, which only count where their kind is a larger one: a float
+    beside integers gives float32.
 Raises:
   ValueError: none was given.   TypeError: something else was.)");
 

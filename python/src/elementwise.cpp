@@ -2,6 +2,7 @@
 #include <array>
 #include <string>
 
+#include "mlx/special.h"
 #include "python/src/args.h"
 
 namespace mlx::python {
@@ -56,9 +57,14 @@ const Row kRows[] = {
     {"cosh", core::cosh, "The hyperbolic cosine, ``(exp(a) + exp(-a)) / 2``.", Type::floating},
     {"degrees", core::degrees, "Radians to degrees, ``a * 180 / pi``.", Type::floating,
      Form::scalar_standard},
+    {"digamma", core::digamma,
+     "The derivative of ``lgamma``, ``gamma'(a) / gamma(a)``; ``nan`` at the negative integers.",
+     Type::floating},
     {"erf", core::erf,
      "The error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t^2)`` from 0 to ``a``.",
      Type::floating},
+    {"erfc", core::erfc,
+     "The complement of the error function, ``1 - erf(a)``, accurate where that is small.", Type::floating},
     {"erfinv", core::erfinv, "The inverse of the error function; infinite at -1 and 1, ``nan`` beyond.",
      Type::floating},
     {"exp", core::exp, "The exponential function.", Type::floating, Form::standard, true},
@@ -73,6 +79,9 @@ const Row kRows[] = {
      Form::named_with_stream},
     {"isposinf", core::isposinf, "Whether each element is positive infinity.", Type::boolean,
      Form::named_with_stream},
+    {"lgamma", core::lgamma,
+     "The logarithm of the absolute value of the gamma function; infinite at 0 and the negative integers.",
+     Type::floating},
     {"log", core::log, "The natural logarithm; ``-inf`` at 0, ``nan`` below.", Type::floating, Form::standard,
      true},
     {"log10", core::log10, "The logarithm to base 10; ``-inf`` at 0, ``nan`` below.", Type::floating,
@@ -95,6 +104,8 @@ const Row kRows[] = {
     {"sign", core::sign, "-1, 0 or 1 by the sign of each element; ``a / |a|`` for complex numbers.",
      Type::same},
     {"sin", core::sin, "The sine of an angle in radians.", Type::floating, Form::standard, true},
+    {"sinc", core::sinc, "``sin(pi a) / (pi a)``, 1 at 0.", Type::floating, Form::standard, false,
+     "Raises:\n  ValueError: the dtype is complex."},
     {"sinh", core::sinh, "The hyperbolic sine, ``(exp(a) - exp(-a)) / 2``.", Type::floating},
     {"sqrt", core::sqrt, "The square root; ``nan`` below 0.", Type::floating, Form::standard, true},
     {"square", core::square, "``a * a``.", Type::same, Form::standard, true},

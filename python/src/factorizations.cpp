@@ -2,6 +2,7 @@
 #include "mlx/linalg.h"
 
 #include "python/src/args.h"
+#include "python/src/named.h"
 
 namespace mlx::python {
 
@@ -101,7 +102,7 @@ Raises:
       "slogdet",
       [](nb::handle a, StreamOrDevice s) {
         auto [x, y] = core::linalg::slogdet(to_array(a, {"slogdet", "a", 1}), s);
-        return nb::make_tuple(wrap(x), wrap(y));
+        return named_tuple("SlogdetResult", {"sign", "logabsdet"}, {x, y});
       },
       "a"_a, nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def slogdet(a: array, *, stream: StreamOrDevice = None) -> tuple[array, array]"),
@@ -170,7 +171,7 @@ Raises:
       "svd",
       [](nb::handle a, bool compute_uv, StreamOrDevice s) -> nb::object {
         const Arrays out = core::linalg::svd(to_array(a, {"svd", "a", 1}), compute_uv, s);
-        return compute_uv ? nb::object(wrap_tuple(out)) : wrap(out[0]);
+        return compute_uv ? named_tuple("SVDResult", {"U", "S", "Vh"}, out) : wrap(out[0]);
       },
       "a"_a, "compute_uv"_a = true, nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def svd(a: array, compute_uv: bool = True, *, stream: StreamOrDevice = None) "

@@ -146,6 +146,45 @@ Returns:
   The shape of ``q`` with the features of ``v``; the softmax is computed in float32.
 Raises:
   ValueError: the shapes, the dtype or the mask do not go together.)");
+  m.def(
+      "gated_delta_update",
+      [](nb::handle q, nb::handle k, nb::handle v, nb::handle gamma, nb::handle beta, nb::handle state,
+         nb::handle mask, StreamOrDevice s) {
+        const auto given = [](nb::handle h, const char* name, int position) {
+          return to_array(h, {"gated_delta_update", name, position});
+        };
+        const char* function = "gated_delta_update";
+        return wrap_list(core::fast::gated_delta_update(
+            given(q, "q", 1), given(k, "k", 2), given(v, "v", 3), given(gamma, "gamma", 4),
+            given(beta, "beta", 5), to_optional_array(state, {function, "initial_state", 6}),
+            to_optional_array(mask, {function, "mask", 7}), s));
+      },
+      "q"_a, "k"_a, "v"_a, "gamma"_a, "beta"_a, "initial_state"_a = nb::none(), "mask"_a = nb::none(),
+      "stream"_a = nb::none(),
+      nb::sig("def gated_delta_update(q: array, k: array, v: array, gamma: array, beta: array, "
+              "initial_state: array | "
+              "None = None, mask: array | None = None, stream: StreamOrDevice = None) -> list[array]"),
+      R"(Linear attention by the gated delta rule: a state of each head decays, forgets what it holds for a key, learns the
+value, and is asked with the query. For each step::
+
+    S = S * gamma                      # a number, or one for each feature of keys (a column)
+    S = S + beta * (v - S k) k^T
+    y = S q
+
+Args:
+  q, k: shape (batch, steps, key_heads, dk). They are not scaled or normalised here.
+  v: shape (batch, steps, heads, dv); ``heads`` is a multiple of ``key_heads``.
+  gamma: decays, shape (batch, steps, heads), or (batch, steps, heads, dk).
+  beta: how much is learnt, shape (batch, steps, heads).
+  initial_state: shape (batch, heads, dv, dk); ``None`` is zero.
+  mask: shape (batch, steps): a step without it changes nothing and gives 0.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The results ``y``, with the shape of ``v`` and the promoted dtype of q, k and v (float32 for integers); and the state
+  behind the last step, in float32 (float64 for float64), which also is what is computed in.
+Raises:
+  ValueError: the shapes do not fit, or a dtype is complex.
+Source: Gated Delta Networks, arXiv:2412.06464.)");
 }
 
 }  // namespace mlx::python

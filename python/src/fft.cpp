@@ -53,6 +53,11 @@ constexpr Names kRfft{
     "complex64, with n / 2 + 1 elements along the (last) axis: the others are their conjugates."};
 constexpr Names kIrfft{"irfft", kInverseSum, "complex64", kHalfLength, "float32."};
 
+constexpr Names kHfft{"hfft", "``out[k] = sum_j a[j] exp(-2 pi i j k / n)`` with ``a[n - j] = conj(a[j])``",
+                      "complex64", kHalfLength, "float32."};
+constexpr Names kIhfft{"ihfft", kInverseSum, "float32", kComplexLength,
+                       "complex64, with n / 2 + 1 elements along the axis: the others are their conjugates."};
+
 using OneLength = array (*)(const array&, int, int, FFTNorm, StreamOrDevice);
 using OneAxis = array (*)(const array&, int, FFTNorm, StreamOrDevice);
 using ManyLengths = array (*)(const array&, const Shape&, const Axes&, FFTNorm, StreamOrDevice);
@@ -221,6 +226,8 @@ void init_fft(nb::module_& parent) {
   def_one(m, kIfft, fft::ifft, fft::ifft);
   def_one(m, kRfft, fft::rfft, fft::rfft);
   def_one(m, kIrfft, fft::irfft, fft::irfft);
+  def_one(m, kHfft, fft::hfft, fft::hfft);
+  def_one(m, kIhfft, fft::ihfft, fft::ihfft);
   def_many(m, kFft, "fft2", true, fft::fft2, fft::fft2, fft::fftn);
   def_many(m, kIfft, "ifft2", true, fft::ifft2, fft::ifft2, fft::ifftn);
   def_many(m, kRfft, "rfft2", true, fft::rfft2, fft::rfft2, fft::rfftn);

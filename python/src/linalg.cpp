@@ -4,6 +4,7 @@
 #include <string>
 
 #include "python/src/args.h"
+#include "python/src/named.h"
 
 namespace mlx::python {
 namespace {
@@ -20,6 +21,7 @@ array norm(nb::handle a, nb::handle ord, nb::handle axis, bool keepdims, StreamO
 }  // namespace
 
 void init_factorizations(nb::module_& linalg);
+void init_matrix_functions(nb::module_& m, nb::module_& linalg);
 
 void init_linalg(nb::module_& m) {
   nb::module_ linalg = m.def_submodule("linalg", "Linear algebra.");
@@ -66,7 +68,7 @@ Raises:
       "qr",
       [](nb::handle a, StreamOrDevice s) {
         auto [q, r] = core::linalg::qr(to_array(a, {"qr", "a", 1}), s);
-        return nb::make_tuple(wrap(q), wrap(r));
+        return named_tuple("QRResult", {"Q", "R"}, {q, r});
       },
       "a"_a, nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def qr(a: array, *, stream: StreamOrDevice = None) -> tuple[array, array]"),
@@ -90,7 +92,7 @@ Args:
       "eigh",
       [](nb::handle a, const std::string& uplo, StreamOrDevice s) {
         auto [w, v] = core::linalg::eigh(to_array(a, {"eigh", "a", 1}), uplo, s);
-        return nb::make_tuple(wrap(w), wrap(v));
+        return named_tuple("EighResult", {"eigenvalues", "eigenvectors"}, {w, v});
       },
       "a"_a, "UPLO"_a = "L", nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def eigh(a: array, UPLO: str = 'L', *, stream: StreamOrDevice = None) -> tuple[array, array]"),
@@ -134,6 +136,7 @@ Returns:
 Raises:
   ValueError: shapes or dtypes do not go together, or, when evaluated, a diagonal has a zero.)");
   init_factorizations(linalg);
+  init_matrix_functions(m, linalg);
   m.attr("matrix_norm") = linalg.attr("norm");
 }
 

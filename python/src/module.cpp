@@ -48,12 +48,15 @@ NB_MODULE(core, m) {
   init_gathering(m);
   init_reduce(m);
   init_sort(m);
+  init_searching(m);
+  init_statistics(m);
   init_matmul(m);
   init_quantized(m);
   init_conv(m);
   init_io(m);
   init_random(m);
   init_fast(m);
+  init_custom_kernel(m);
   init_fft(m);
   init_linalg(m);
   init_eval(m);
@@ -63,6 +66,7 @@ NB_MODULE(core, m) {
   init_export(m);
   init_memory(m);
   init_distributed(m);
+  init_array_api(m);
   core::set_interrupt_check(&answer_signals);
   core::set_outer_lock({release_gil, acquire_gil});
 }

@@ -1,6 +1,7 @@
 // Sorting and searching.
 #include <string>
 
+#include "mlx/statistics.h"
 #include "python/src/args.h"
 
 namespace mlx::python {
@@ -102,6 +103,21 @@ Returns:
   Positions in the shape of ``values``.
 Raises:
   ValueError: ``side`` is something else, or the shapes do not go together.)");
+  const char* unique_document = R"(The distinct elements in ascending order.
+
+Args:
+  a: any shape; it is flattened.
+  size: the size of the result, where it must not depend on values, as under ``compile`` and ``vmap``: further elements are
+    cut off, missing ones filled in. Without it ``a`` is evaluated.
+  return_index: also the position of the first occurrence of each.
+  return_inverse: also, for each element of ``a``, its place in the result.
+  return_counts: also how often each occurs.
+  fill_value: what fills the result where there are fewer than ``size``; ``None`` is the smallest element.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The elements, or a tuple of them and what else was asked for. Each ``nan`` is an element of its own.
+Raises:
+  ValueError: there is no ``size``, and a transformation does not know the values.)";
   m.def(
       "unique",
       [](nb::handle a, int size, bool index, bool inverse, bool counts, nb::handle fill,
@@ -118,18 +134,25 @@ Raises:
       nb::sig("def unique(a: array, /, size: int, return_index: bool = False, return_inverse: bool = False, "
               "return_counts: bool = False, fill_value: scalar | array | None = None, *, "
               "stream: StreamOrDevice = None) -> array | tuple[array, ...]"),
-      R"(The distinct elements in ascending order, in an array of given size.
-
-Args:
-  a: any shape; it is flattened.
-  size: the size of the result, which must not depend on values. Further elements are cut off.
-  return_index: also the position of the first occurrence of each.
-  return_inverse: also, for each element of ``a``, its place in the result.
-  return_counts: also how often each occurs.
-  fill_value: what fills the result where there are fewer; ``None`` is the smallest element.
-  stream: where to run; ``None`` is the default stream.
-Returns:
-  The elements, or a tuple of them and what else was asked for.)");
+      unique_document);
+  m.def(
+      "unique",
+      [](nb::handle a, bool index, bool inverse, bool counts, StreamOrDevice s) -> nb::object {
+        ArrayArg x = to_array(a, {"unique", "a", 1});
+        const int size = [&] {
+          nb::gil_scoped_release release;
+          return core::count_unique(x, s);
+        }();
+        const Arrays out = core::unique(x, size, index, inverse, counts, std::nullopt, s);
+        if (out.size() == 1) return wrap(out[0]);
+        return wrap_tuple(out);
+      },
+      nb::arg(), nb::kw_only(), "return_index"_a = false, "return_inverse"_a = false,
+      "return_counts"_a = false, "stream"_a = nb::none(),
+      nb::sig("def unique(a: array, /, *, return_index: bool = False, return_inverse: bool = False, "
+              "return_counts: bool "
+              "= False, stream: StreamOrDevice = None) -> array | tuple[array, ...]"),
+      unique_document);
 }
 
 }  // namespace mlx::python
