@@ -16,6 +16,9 @@ nb::module_ zipfile() { return nb::module_::import_("zipfile"); }
 bool is_about_contents(const nb::python_error& e) {
   const nb::handle type = e.type();
   if (e.matches(PyExc_EOFError) || e.matches(PyExc_LookupError)) return true;
+  // bz2's errors have no number, those of a system have one; io.UnsupportedOperation is a ValueError as well.
+  if (e.matches(PyExc_OSError) && !e.matches(PyExc_ValueError) && e.value().attr("errno").is_none())
+    return true;
   const std::string module = nb::cast<std::string>(type.attr("__module__"));
   return module == "zipfile" || module == "zlib" || module == "struct" || module == "_lzma";
 }
