@@ -8,7 +8,6 @@
 
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
-#include "mlx/quantized_layout.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -41,25 +40,35 @@ void q5_1(Bytes b, float* x) {
   nibbles(b + 8, 16, x, [&](int q, int i) { return d * static_cast<float>(q | bit(b + 4, i) << 4) + m; });
 }
 
-// Of the kinds with 256 elements: element i of the first or second 128 lies in byte i % 32 of their 32, in
-// the pair of bits i / 32.
-int pair(Bytes qs, int i) { return qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3; }
+// Of the kinds with 256 elements: those of the first or second 128 lie in 32 bytes, element i in byte i % 32
+// and there in the pair of bits i / 32. Calls value(q, i) for all elements of a group of 16.
+template <class F>
+void pairs(Bytes qs, int group, float* x, F&& value) {
+  const int first = group * 16, shift = first % 128 / 32 * 2;
+  const Bytes from = qs + first / 128 * 32 + first % 32;
+  for (int i = 0; i < 16; ++i) x[first + i] = value(from[i] >> shift & 3, first + i);
+}
 
 void q2_k(Bytes b, float* x) {
   const float d = half(b + 80), m = half(b + 82);
-  for (int i = 0; i < 256; ++i)
-    x[i] = d * static_cast<float>(low(b[i / 16])) * static_cast<float>(pair(b + 16, i)) -
-           m * static_cast<float>(high(b[i / 16]));
+  for (int group = 0; group < 16; ++group) {
+    const float scale = d * static_cast<float>(low(b[group])), min = m * static_cast<float>(high(b[group]));
+    pairs(b + 16, group, x, [&](int q, int) { return scale * static_cast<float>(q) - min; });
+  }
 }
 void q3_k(Bytes b, float* x) {
   const Bytes scales = b + 96;
   const float d = half(b + 108);
-  for (int i = 0; i < 256; ++i) {
-    const int group = i / 16;  // 6 bits: four in the nibbles of 8 bytes, two in the 4 bytes behind
-    const int scale =
+  for (int group = 0; group < 16; ++group) {
+    // 6 bits: four in the nibbles of 8 bytes, two in the 4 bytes behind.
+    const int six =
         (scales[group % 8] >> (group / 8 * 4) & 15) | (scales[8 + group % 4] >> (group / 4 * 2) & 3) << 4;
-    const int top = b[i % 32] >> (i / 32) & 1;
-    x[i] = d * static_cast<float>(scale - 32) * static_cast<float>(pair(b + 32, i) - (top ? 0 : 4));
+    const float scale = d * static_cast<float>(six - 32);
+    const Bytes tops = b + group % 2 * 16;  // the third bit, of element i in bit i / 32
+    const int shift = group / 2;
+    pairs(b + 32, group, x, [&](int q, int i) {
+      return scale * static_cast<float>((q | (tops[i % 16] >> shift & 1) << 2) - 4);
+    });
   }
 }
 
@@ -97,10 +106,11 @@ void q6_k(Bytes b, float* x) {
   const float d = half(b + 208);
   for (int group = 0; group < 16; ++group) {
     const float scale = d * static_cast<float>(static_cast<int8_t>(b[192 + group]));
-    for (int i = group * 16; i < group * 16 + 16; ++i) {
-      const int q = b[i / 128 * 64 + i % 64] >> (i % 128 / 64 * 4) & 15;
-      x[i] = scale * static_cast<float>((q | pair(b + 128, i) << 4) - 32);
-    }
+    const Bytes lows = b + group / 8 * 64 + group % 4 * 16;
+    const int shift = group % 8 / 4 * 4;
+    pairs(b + 128, group, x, [&](int q, int i) {
+      return scale * static_cast<float>(((lows[i % 16] >> shift & 15) | q << 4) - 32);
+    });
   }
 }
 
@@ -134,14 +144,15 @@ void tq1_0(Bytes b, float* x) {
 }
 void tq2_0(Bytes b, float* x) {
   const float d = half(b + 64);
-  for (int i = 0; i < 256; ++i) x[i] = d * static_cast<float>(pair(b, i) - 1);
+  for (int group = 0; group < 16; ++group)
+    pairs(b, group, x, [&](int q, int) { return d * static_cast<float>(q - 1); });
 }
 
-float e2m1(int code) { return (code & 8) ? -kE2m1Values[code & 7] : kE2m1Values[code & 7]; }
+constexpr float kE2m1[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
 void mxfp4(Bytes b, float* x) {
   // One exponent less, as the largest one times 6 is no float32.
   const float d = std::ldexp(1.0f, b[0] - 128);
-  nibbles(b + 1, 16, x, [&](int q, int) { return d * (2 * e2m1(q)); });
+  nibbles(b + 1, 16, x, [&](int q, int) { return d * (2 * kE2m1[q]); });
 }
 float e4m3(uint8_t bits) {
   const int exponent = bits >> 3 & 15, mantissa = bits & 7;
@@ -152,7 +163,7 @@ float e4m3(uint8_t bits) {
 void nvfp4(Bytes b, float* x) {
   for (int group = 0; group < 4; ++group) {
     const float d = e4m3(b[group]);
-    nibbles(b + 4 + 8 * group, 8, x + 16 * group, [&](int q, int) { return d * e2m1(q); });
+    nibbles(b + 4 + 8 * group, 8, x + 16 * group, [&](int q, int) { return d * kE2m1[q]; });
   }
 }
 
