@@ -114,6 +114,18 @@ void write_archive(nb::handle file, const Named& arrays, bool compressed) {
   });
 }
 
+// What zipfile asks of a file that it cannot go back in, of an object that may have write() only.
+nb::object streamed(nb::handle file) {
+  if (nb::hasattr(file, "tell") && nb::hasattr(file, "flush")) return nb::borrow(file);
+  const std::shared_ptr<PyWriter> writer = to_writer(file, "savez");
+  return nb::module_::import_("types").attr("SimpleNamespace")(
+      "write"_a = nb::cpp_function([writer](const nb::bytes& data) {
+        writer->write(data.c_str(), data.size());
+        return data.size();
+      }),
+      "flush"_a = nb::cpp_function([] {}));
+}
+
 Named named_arrays(const char* function, nb::handle args, nb::handle kwargs) {
   Named out;
   const auto add = [&](std::string name, nb::handle value) {
@@ -164,7 +176,7 @@ void save_npz(const char* function, nb::handle file, nb::handle args, nb::handle
     nb::gil_scoped_release release;
     core::eval(std::move(all));
   }
-  if (!path) return write_archive(file, arrays, compressed);
+  if (!path) return write_archive(streamed(file), arrays, compressed);
   if (!path->ends_with(".npz")) *path += ".npz";
   core::io::FileWriter out(*path, function);
   const nb::module_ os = nb::module_::import_("os");
