@@ -306,7 +306,7 @@ Raises:
 
   m.def("save_gguf", &save_gguf, "file"_a, "arrays"_a, "metadata"_a = nb::none(),
         nb::sig("def save_gguf(file: file | str | pathlib.Path, arrays: dict[str, array], "
-                "metadata: dict[str, array | str | list[str]] | None = None)"),
+                "metadata: dict[str, array | str | list[str]])"),
         R"(Writes arrays into a file in GGUF format, version 3.
 
 A path is written beside the file that it replaces, which stays as it was until everything is written. The same contents
@@ -316,9 +316,9 @@ Args:
   file: a path, to which ``.gguf`` is added where it ends otherwise, or a file object opened for writing in binary mode.
   arrays: arrays by name, of at most 8 dimensions (other programs often read at most 4); float16, bfloat16, float32,
     float64, int8, int16, int32 or int64. Arrays are not quantized, and the format has no types for those packed already.
-  metadata: values by name. Arrays have at most one dimension and become numbers or lists of numbers: bool, integers,
-    float32 or float64. ``general.alignment``, a uint32 power of two of at least 8, sets where tensors may begin; the
-    default is 32.
+  metadata: values by name; none where it is left out. Arrays have at most one dimension and become numbers or lists of
+    numbers: bool, integers, float32 or float64. ``general.alignment``, a uint32 power of two of at least 8, sets where
+    tensors may begin; the default is 32.
 Raises:
   ValueError: a dtype, a number of dimensions or a value of the metadata is none of these.
   TypeError: ``arrays`` is no dict of arrays, or a value of the metadata is no array, str or list of str.
