@@ -338,40 +338,6 @@ def test_metadata_that_is_not_there(tmp_path):
 
 
 class TestLazily:
-    def test_a_file_that_is_replaced_is_read_as_it_was(self, tmp_path):
-        path = str(tmp_path / "a.safetensors")
-        mx.save_safetensors(path, {"x": mx.ones((1000,))})
-        old = mx.load(path)["x"]
-        mx.save_safetensors(path, {"x": mx.zeros((1000,))})
-        assert old.sum().item() == 1000 and mx.load(path)["x"].sum().item() == 0
-
-    def test_a_file_that_is_cut_is_an_error_each_time(self, tmp_path):
-        path = tmp_path / "a.safetensors"
-        mx.save_safetensors(str(path), {"x": mx.ones((3_000_000,)), "y": mx.ones((2,), mx.int8)})
-        whole = path.read_bytes()
-        got = mx.load(str(path))
-        total = got["x"].sum()
-        os.truncate(path, 5000)
-        for _ in range(2):
-            with pytest.raises(RuntimeError, match="ends at byte 5000"):
-                total.item()
-        path.write_bytes(whole)
-        assert total.item() == 3_000_000
-
-    def test_many_threads_evaluate(self, tmp_path):
-        path = str(tmp_path / "a.safetensors")
-        mx.save_safetensors(path, {str(k): mx.full((300_000,), k) for k in range(8)})
-        got = mx.load(path)
-        sums = []
-        threads = [
-            threading.Thread(target=lambda: sums.append([got[str(k)].sum().item() for k in range(8)])) for _ in range(4)
-        ]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join(60)
-        assert sums == [[k * 300_000 for k in range(8)]] * 4
-
     def test_thousands_of_small_files(self, tmp_path):
         """They are not kept open."""
         mx.save(str(tmp_path / "a.npy"), mx.ones((10,)))
