@@ -49,7 +49,7 @@ class FileReader final : public Reader {
   size_t position_ = 0;
 };
 
-// Writes a file beside the one it shall replace. finish() puts it into its place, with all bytes on the disk;
+// Writes a file beside the one it shall replace. finish() puts it into its place, with all bytes written;
 // without it, an error included, nothing remains and the old file is untouched. What is no regular file (a
 // device, a pipe) is written to directly.
 class FileWriter final : public Writer {

@@ -1,4 +1,6 @@
 // .npz archives: Python's zipfile is the container, the core reads and writes the arrays in it.
+#include <algorithm>
+
 #include "mlx/io/file.h"
 #include "mlx/transforms.h"
 #include "python/src/streams.h"
@@ -14,6 +16,9 @@ nb::module_ zipfile() { return nb::module_::import_("zipfile"); }
 bool is_about_contents(const nb::python_error& e) {
   const nb::handle type = e.type();
   if (e.matches(PyExc_EOFError) || e.matches(PyExc_LookupError)) return true;
+  // bz2's errors have no number, those of a system have one; io.UnsupportedOperation is a ValueError as well.
+  if (e.matches(PyExc_OSError) && !e.matches(PyExc_ValueError) && e.value().attr("errno").is_none())
+    return true;
   const std::string module = nb::cast<std::string>(type.attr("__module__"));
   return module == "zipfile" || module == "zlib" || module == "struct" || module == "_lzma";
 }
@@ -23,10 +28,30 @@ std::string description(const nb::python_error& e) {
   return message.empty() ? nb::cast<std::string>(e.type().attr("__name__")) : message;
 }
 
+// Members up to this size are believed to be as large as the archive says.
+constexpr size_t kTrusted = size_t{1} << 20;
+
+// What a member can be at most, from what it takes of the archive: stored ones as much, deflated ones 1032
+// times that. Nothing for other methods, which have no useful bound.
+size_t most_bytes(nb::handle archive, nb::handle info) {
+  const nb::object file = archive.attr("fp");
+  const nb::object at = file.attr("tell")();
+  const auto whole = nb::cast<size_t>(file.attr("seek")(0, 2));
+  file.attr("seek")(at);
+  const size_t packed = std::min(nb::cast<size_t>(info.attr("compress_size")), whole);
+  const auto method = nb::cast<int>(info.attr("compress_type"));
+  return method == 0 ? packed : method == 8 ? packed * 1032 : 0;
+}
+
 // One member, computed: the archive is closed when load returns.
 array load_member(nb::handle archive, nb::handle info, const std::string& label, StreamOrDevice s) {
-  const nb::object member = archive.attr("open")(info);
-  const auto size = nb::cast<size_t>(info.attr("file_size"));
+  nb::object member = archive.attr("open")(info);
+  auto size = nb::cast<size_t>(info.attr("file_size"));
+  if (size > kTrusted && size > most_bytes(archive, info)) {
+    // Not believed before it is there: decompressed piece by piece, into memory that grows.
+    member = nb::module_::import_("io").attr("BytesIO")(member.attr("read")());
+    size = nb::len(member.attr("getbuffer")());
+  }
   auto reader = std::make_shared<PyReader>(member, label, size);
   {
     nb::gil_scoped_release release;
@@ -89,6 +114,18 @@ void write_archive(nb::handle file, const Named& arrays, bool compressed) {
   });
 }
 
+// What zipfile asks of a file that it cannot go back in, of an object that may have write() only.
+nb::object streamed(nb::handle file) {
+  if (nb::hasattr(file, "tell") && nb::hasattr(file, "flush")) return nb::borrow(file);
+  const std::shared_ptr<PyWriter> writer = to_writer(file, "savez");
+  return nb::module_::import_("types").attr("SimpleNamespace")(
+      "write"_a = nb::cpp_function([writer](const nb::bytes& data) {
+        writer->write(data.c_str(), data.size());
+        return data.size();
+      }),
+      "flush"_a = nb::cpp_function([] {}));
+}
+
 Named named_arrays(const char* function, nb::handle args, nb::handle kwargs) {
   Named out;
   const auto add = [&](std::string name, nb::handle value) {
@@ -110,12 +147,13 @@ Named named_arrays(const char* function, nb::handle args, nb::handle kwargs) {
 
 }  // namespace
 
-nb::object load_npz(nb::handle file, const std::optional<std::string>& path, StreamOrDevice s) {
+nb::object load_npz(const Input& input, StreamOrDevice s) {
+  const std::optional<std::string>& path = input.path;
   // For the message about files that cannot be opened, which is that of the other formats.
   if (path) core::io::FileReader probe(*path);
-  const std::string label = label_of(file);
+  const std::string& label = input.label;
   try {
-    const nb::object archive = zipfile().attr("ZipFile")(file);
+    const nb::object archive = zipfile().attr("ZipFile")(input.file);
     nb::dict out;
     with_file(archive, [&] { out = load_members(archive, label, s); });
     return out;
@@ -138,7 +176,7 @@ void save_npz(const char* function, nb::handle file, nb::handle args, nb::handle
     nb::gil_scoped_release release;
     core::eval(std::move(all));
   }
-  if (!path) return write_archive(file, arrays, compressed);
+  if (!path) return write_archive(streamed(file), arrays, compressed);
   if (!path->ends_with(".npz")) *path += ".npz";
   core::io::FileWriter out(*path, function);
   const nb::module_ os = nb::module_::import_("os");

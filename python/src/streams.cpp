@@ -159,15 +159,24 @@ void PyWriter::write(const char* data, size_t n) {
   }
 }
 
-std::shared_ptr<PyReader> to_reader(nb::handle h, const char* function) {
-  if (!nb::hasattr(h, "read"))
-    bad_type({function, "file", 1}, "str, pathlib.Path or a binary file object", h);
-  const std::string label = label_of(h);
-  const nb::object seekable = nb::getattr(h, "seekable", nb::none());
-  if (nb::hasattr(h, "seek") && (seekable.is_none() || nb::cast<bool>(seekable())))
-    return std::make_shared<PyReader>(h, label);
-  return std::make_shared<PyReader>(nb::module_::import_("io").attr("BytesIO")(h.attr("read")()), label);
+Input::Input(nb::handle given) : path(to_path(given)), file(nb::borrow(given)) {
+  if (!path && !nb::hasattr(given, "read"))
+    bad_type({"load", "file", 1}, "str, pathlib.Path or a binary file object", given);
+  label = label_of(given);
+  if (path) return;
+  const nb::object can_seek = nb::getattr(given, "seekable", nb::none());
+  if (nb::hasattr(given, "seek") && (can_seek.is_none() || nb::cast<bool>(can_seek()))) return;
+  // Piece by piece: what only looks like a file may not know read() without a size, or give less than all.
+  file = nb::module_::import_("io").attr("BytesIO")();
+  while (true) {
+    const nb::object piece = given.attr("read")(kPiece);
+    if (View(piece).size() == 0) break;
+    file.attr("write")(piece);
+  }
+  file.attr("seek")(0);
 }
+
+std::shared_ptr<PyReader> Input::reader() const { return std::make_shared<PyReader>(file, label); }
 
 std::shared_ptr<PyWriter> to_writer(nb::handle h, const char* function) {
   if (!nb::hasattr(h, "write"))

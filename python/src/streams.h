@@ -60,12 +60,21 @@ class PyWriter final : public core::io::Writer {
 std::string to_utf8(nb::handle str);
 // What a path or file object is called in messages: the path, the object's `name`, or its type.
 std::string label_of(nb::handle file);
-// TypeErrors where `h` is no file object. One that cannot seek (a pipe, a response) is read to its end first.
-std::shared_ptr<PyReader> to_reader(nb::handle h, const char* function);
+
+// What load() is given: a path, or a file object. A TypeError where it is neither.
+struct Input {
+  explicit Input(nb::handle given);
+  std::shared_ptr<PyReader> reader() const;
+  std::optional<std::string> path;
+  nb::object file;    // one that can seek: a pipe or a response is read to its end first
+  std::string label;  // in messages
+};
+
+// A TypeError where `h` cannot be written to.
 std::shared_ptr<PyWriter> to_writer(nb::handle h, const char* function);
 
-// NumPy's archives of several arrays. `file` is a path in bytes or a file object.
-nb::object load_npz(nb::handle file, const std::optional<std::string>& path, StreamOrDevice s);
+// NumPy's archives of several arrays.
+nb::object load_npz(const Input& input, StreamOrDevice s);
 void save_npz(const char* function, nb::handle file, nb::handle args, nb::handle kwargs, bool compressed);
 
 }  // namespace mlx::python

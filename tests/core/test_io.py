@@ -4,7 +4,6 @@ lie.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -51,9 +50,9 @@ class TestNpy:
             with open(path, "wb") as f:
                 np.lib.format.write_array(f, np.arange(5, dtype=np.int16), version)
             assert mx.load(path).tolist() == [0, 1, 2, 3, 4]
-        np.save(path, np.arange(5, dtype=">i4"))
-        with contextlib.suppress(REFUSED):
-            assert mx.load(path).tolist() == [0, 1, 2, 3, 4]
+        for dtype in (">i2", ">i4", ">u8", ">f2", ">f4", ">f8", ">c8"):
+            np.save(path, np.arange(6, dtype=dtype).reshape(2, 3).T)
+            assert np.array_equal(np.array(mx.load(path)), np.arange(6).reshape(2, 3).T)
 
     def test_file_objects(self):
         f = io.BytesIO()
@@ -288,6 +287,14 @@ def test_full_disk(tmp_path):
         link.symlink_to("/dev/full")
         with pytest.raises(REFUSED):
             mx.save_safetensors(str(link), {"x": mx.ones((n,))})
+        link = tmp_path / f"{n}.gguf"
+        link.symlink_to("/dev/full")
+        with pytest.raises(REFUSED):
+            mx.save_gguf(str(link), {"x": mx.ones((n,))})
+        link = tmp_path / f"{n}.npz"
+        link.symlink_to("/dev/full")
+        with pytest.raises(REFUSED):
+            mx.savez(str(link), mx.ones((n,)))
 
 
 def test_failing_file_object():
