@@ -54,6 +54,7 @@ class Assignment(NamedTuple):
     container: Any
     key: Any
     value: Any
+    path: str
 
 
 def plan_update(target: Any, updates: Any, leaf: type, strict: bool, what: str) -> list[Assignment]:
@@ -81,7 +82,7 @@ def plan_update(target: Any, updates: Any, leaf: type, strict: bool, what: str) 
         current = container[key]
         if isinstance(new, leaf):
             if isinstance(current, leaf):
-                plan.append(Assignment(container, key, new))
+                plan.append(Assignment(container, key, new, path))
             else:
                 refuse(f"cannot replace {path!r}: it is {_kind(current)}, got {_kind(new)}")
         else:
@@ -122,8 +123,17 @@ def plan_update(target: Any, updates: Any, leaf: type, strict: bool, what: str) 
 
 
 def apply_plan(plan: list[Assignment]) -> None:
-    for container, key, value in plan:
+    for container, key, value, _ in plan:
         container[key] = value
+
+
+def other_shapes(plan: list[Assignment]) -> list[str]:
+    """What to say about arrays that would be replaced by arrays of other shapes."""
+    return [
+        f"{path!r} has shape {container[key].shape}, got {value.shape}"
+        for container, key, value, path in plan
+        if container[key].shape != value.shape
+    ]
 
 
 @contextmanager
@@ -132,12 +142,12 @@ def substituted(plan: list[Assignment]) -> Iterator[None]:
 
     What was assigned or removed inside the block stays so.
     """
-    before = [container[key] for container, key, _ in plan]
+    before = [container[key] for container, key, _, _ in plan]
     apply_plan(plan)
     try:
         yield
     finally:
-        for (container, key, value), old in zip(plan, before, strict=True):
+        for (container, key, value, _), old in zip(plan, before, strict=True):
             try:
                 if container[key] is value:
                     container[key] = old

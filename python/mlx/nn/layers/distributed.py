@@ -120,7 +120,8 @@ def shard_inplace(
       ValueError: a size is not divisible, or ``sharding`` is something else.
     """
     how = sharding if callable(sharding) else _rule(sharding, segments, module)
-    module.update(_sharded(module.parameters(), how, group or mx.distributed.init()))
+    shards = _sharded(module.parameters(), how, group or mx.distributed.init())
+    module._replace(shards, True, "update")
 
 
 def shard_linear(
@@ -438,7 +439,7 @@ class FullyShardedModule(Module):
                     f"divided among {self._group.size()} processes"
                 )
             parts.append((path, _own_part(a, 0, 1, self._group, path)))
-        module.update(tree_unflatten(parts))
+        module._replace(tree_unflatten(parts), True, "update")
         self._paths = tuple(path for path, _ in parts)
         self.module = module
 

@@ -353,10 +353,10 @@ class QQLinear(Module):
             mode=self.mode,
             dtype=self._dtype,
         )
+        thawed = {"scales"} if self._frozen_before else {"weight", "scales"}
+        self.unfreeze(keys=thawed, recurse=False)
         del self.scales
         self._quantized = False
-        frozen = {"weight", "scales"} if not self._frozen_before else {"scales"}
-        self.unfreeze(keys=frozen, recurse=False)
 
     def _set_training_mode(self, mode: bool) -> None:
         super()._set_training_mode(mode)
@@ -399,6 +399,6 @@ class QQLinear(Module):
         for name in ("weight", "bias"):
             if name in linear_layer:
                 new[name] = linear_layer[name]
-        new.freeze(keys=linear_layer._no_grad)
+        new._no_grad.update(linear_layer._no_grad)
         new.train(linear_layer.training)
         return new
