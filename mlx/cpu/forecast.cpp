@@ -1,16 +1,19 @@
 // What the kernels of this folder allocate, for forecasts of memory: which of them write into an input that
 // nobody else holds, which make views, and which copy their operands into row-major order first. A kernel
 // that only allocates its outputs needs no line here; those of scatter stand in scatter.cpp.
-// tests/nn/test_plan_memory.py compares each with what evaluation measures.
+// tests/core/test_forecast.py compares each with what evaluation measures.
 #include "mlx/graph/forecast.h"
 
 #include "mlx/ops/conv.h"
+#include "mlx/ops/hadamard.h"
 #include "mlx/ops/matmul.h"
 #include "mlx/ops/norms.h"
+#include "mlx/ops/quantized.h"
 #include "mlx/ops/reduce.h"
 #include "mlx/ops/scan.h"
 #include "mlx/ops/slice.h"
 #include "mlx/ops/softmax.h"
+#include "mlx/ops/sort.h"
 #include "mlx/ops/view.h"
 #include "mlx/ops/windows.h"
 
@@ -39,6 +42,9 @@ void take_or_allocate(array& out, const array& in, ShadowMemory& memory) {
 template <class P>
 void view_or_copy(const P& p, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
   if (!p.view(inputs[0], outputs[0])) memory.allocate(outputs[0]);
+}
+void as_strided(const AsStrided& p, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
+  if (!p.view(inputs[0], outputs[0])) memory.allocate(outputs[0], inputs[0].nbytes());  // of a copy
 }
 template <class P>
 void first_input(const P&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
@@ -71,6 +77,17 @@ void updated(const P&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memo
     memory.allocate(outputs[0]);
   }
 }
+// Along an axis in the middle, rows are sorted beside the output, a slab at a time on every thread: one is
+// counted.
+template <class P>
+void sorted(const P& p, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
+  copied_inputs(p, inputs, outputs, memory);
+  size_t slab = outputs[0].nbytes();
+  for (int d = 0; d < p.axis; ++d)
+    if (outputs[0].shape(d) != 0) slab /= static_cast<size_t>(outputs[0].shape(d));
+  if (slab > static_cast<size_t>(outputs[0].shape(p.axis)) * outputs[0].itemsize()) memory.scratch(slab);
+}
+
 void addmm(const AddMM&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
   array& out = outputs[0];
   const array& c = inputs[2];
@@ -113,10 +130,12 @@ bool add_copied_inputs() {
 
 const bool registered =
     add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, View,
-              AsStrided, Slice>() &&
+              Slice>() &&
+    rules().add<AsStrided>(as_strided) &&
     add_first_input<fast::Norm, fast::RoPE, fast::CrossEntropyVjp, Scan>() &&
     add_copied_inputs<fast::CrossEntropy, Convolution, ConvolutionWeightGradient, LogSumExp, ArgReduce,
-                      ExtremeShare>() &&
+                      ExtremeShare, Hadamard, Quantize, Dequantize, QuantizedMatmul>() &&
+    rules().add<Sort>(sorted<Sort>) && rules().add<ArgSort>(sorted<ArgSort>) &&
     rules().add<Softmax>(any_input<Softmax>) && rules().add<SoftmaxJacobian>(any_input<SoftmaxJacobian>) &&
     rules().add<SliceUpdate>(updated<SliceUpdate>) &&
     rules().add<DynamicSliceUpdate>(updated<DynamicSliceUpdate>) && rules().add<AddMM>(addmm) &&

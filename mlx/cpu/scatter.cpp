@@ -203,7 +203,7 @@ void masked_scatter(const MaskedScatter& p, const Arrays& inputs, Arrays& output
   }
 }
 
-// start_from, for forecasts of memory.
+// start_from and the copies of other operands, for forecasts of memory.
 template <class P>
 bool add_memory_rule() {
   return memory_rules(Device::cpu).add<P>([](const P&, const Arrays& in, Arrays& out, ShadowMemory& memory) {
@@ -212,6 +212,8 @@ bool add_memory_rule() {
     } else {
       memory.allocate(out[0]);
     }
+    for (size_t i = 1; i < in.size(); ++i)
+      if (!std::is_same_v<P, Scatter> && !in[i].flags().row_contiguous) memory.scratch(in[i].nbytes());
   });
 }
 

@@ -53,9 +53,9 @@ void ShadowMemory::add(int64_t bytes) {
   peak_operation_ = operation_;
 }
 
-void ShadowMemory::allocate(array& out) {
-  hold(out, out.nbytes(), true);
-  add(static_cast<int64_t>(out.nbytes()));
+void ShadowMemory::allocate(array& out, size_t bytes) {
+  hold(out, bytes, true);
+  add(static_cast<int64_t>(bytes));
 }
 
 void ShadowMemory::scratch(size_t bytes) {

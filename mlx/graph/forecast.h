@@ -18,8 +18,9 @@ namespace mlx::core {
 
 class ShadowMemory {
  public:
-  // New memory for `out`, in row-major order.
-  void allocate(array& out);
+  // New memory for `out`, in row-major order; in a buffer of its size or of another.
+  void allocate(array& out) { allocate(out, out.nbytes()); }
+  void allocate(array& out, size_t bytes);
   // Memory that the kernel holds while it runs.
   void scratch(size_t bytes);
   // Memory that `out` had before the evaluation. Not owned: it came from outside, nobody writes into it.
