@@ -221,6 +221,7 @@ def plan(model: Module, loss: Callable, *batch: Any, optimizer: Any = None) -> P
             _give_own_memory(model, optimizer.state)
             given.clear()
             _note_arrays([model, optimizer.state, batch], given)
+        trace.new_flops(list(given.values()))  # initializing is no part of a step
         with trace.watching():
             if trainable:
                 value, grads = value_and_grad(model, trace.noting_end_of(loss))(*batch)
