@@ -35,7 +35,8 @@ def hints(module: Any, unknown: list[str], known: set[str]) -> str:
         if name in paths:
             below, _, last = name.rpartition(".")
             said.append(
-                f" {name!r} is a path, expected names within a module: freeze {last!r} of {below!r}."
+                f" {name!r} is a path, expected names within a module: freeze {last!r} "
+                f"of {below!r}."
             )
         elif near := get_close_matches(name, known, n=1):
             said.append(f" Did you mean {near[0]!r} instead of {name!r}?")

@@ -174,6 +174,8 @@ def _sharded_copy(cls: type, source: Module, sharding: str, segments: int | list
 class AllToShardedLinear(Module):
     """A linear layer of which each process computes a part of the outputs.
 
+    ``y_i = x @ weight_i.T + bias_i`` in process ``i``, with its rows of ``weight`` and ``bias``.
+
     Args:
       input_dims: size of the input's last axis, in every process.
       output_dims: size of the output's last axis, all processes together.
@@ -221,6 +223,8 @@ class AllToShardedLinear(Module):
 
 class ShardedToAllLinear(Module):
     """A linear layer of which each process takes a part of the inputs; the outputs are summed.
+
+    ``y = sum_i(x_i @ weight_i.T) + bias``, with columns of ``weight`` in process ``i``.
 
     Args:
       input_dims: size of the input's last axis, all processes together.

@@ -139,6 +139,8 @@ class _Quantized(Module):
 class QuantizedEmbedding(_Quantized):
     """An :class:`Embedding` with quantized vectors.
 
+    Elements are ``scale * code + bias`` (``"affine"``) or ``scale * code``, by group.
+
     Args:
       num_embeddings: how many integers there are, from 0.
       dims: size of the vectors, divisible by the group size.
@@ -209,7 +211,9 @@ class QuantizedEmbedding(_Quantized):
 
 
 class QuantizedLinear(_Quantized):
-    """A :class:`Linear` with a quantized weight.
+    """A :class:`Linear` with a quantized weight, ``y = x @ dequantize(weight).T + bias``.
+
+    Its elements are ``scale * code + offset`` (``"affine"``) or ``scale * code``, by group.
 
     A new layer's bias is frozen like the rest; ``unfreeze()`` makes it trainable.
 
@@ -280,7 +284,9 @@ class QuantizedLinear(_Quantized):
 
 
 class QQLinear(Module):
-    """A linear layer that quantizes its input as well as its weight.
+    """A linear layer that quantizes its input as well as its weight, ``y = q(x) @ q(weight).T``.
+
+    ``q`` rounds groups of elements to ``scale * code``.
 
     A new layer has no bias; :meth:`from_linear` takes over that of the linear layer.
 

@@ -50,6 +50,7 @@ class RNN(_Recurrent):
       nonlinearity: :math:`f`; ``None``: tanh.
     Raises:
       ValueError: ``nonlinearity`` cannot be called.
+    Source: Elman 1990, https://doi.org/10.1207/s15516709cog1402_1.
     """
 
     def __init__(

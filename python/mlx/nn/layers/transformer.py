@@ -107,6 +107,9 @@ class MultiHeadAttention(Module):
 class TransformerEncoderLayer(Module):
     """Self-attention, then a network of two linear layers; both with a skip connection.
 
+    ``x += attention(ln1(x))``, then ``x += linear2(activation(linear1(ln2(x))))``; without
+    ``norm_first``: ``x = ln1(x + attention(x))`` and so on.
+
     Args:
       dims: features.
       num_heads: attention heads.
@@ -114,6 +117,7 @@ class TransformerEncoderLayer(Module):
       dropout: probability of dropout after the attention and after the activation.
       activation: between the two linear layers.
       norm_first: normalize the input of each of the two parts, or else the sum after it.
+    Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
 
     def __init__(
@@ -166,6 +170,7 @@ class TransformerEncoder(Module):
       norm_first: see :class:`TransformerEncoderLayer`.
       checkpoint: save memory in training: keep only the layers' inputs and compute the rest a
         second time for the gradient.
+    Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
 
     def __init__(
@@ -197,6 +202,9 @@ class TransformerEncoder(Module):
 class TransformerDecoderLayer(Module):
     """Self-attention, attention to a memory and a network, each with a skip connection.
 
+    ``x += self_attention(ln1(x))``, ``x += cross_attention(ln2(x), memory)``, then
+    ``x += linear2(activation(linear1(ln3(x))))``; without ``norm_first`` each ``ln`` follows.
+
     Args:
       dims: features.
       num_heads: attention heads.
@@ -204,6 +212,7 @@ class TransformerDecoderLayer(Module):
       dropout: probability of dropout after each attention and after the activation.
       activation: between the two linear layers.
       norm_first: normalize the input of each of the three parts, or else the sum after it.
+    Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
 
     def __init__(
@@ -263,6 +272,7 @@ class TransformerDecoder(Module):
       activation: of the layers' networks.
       norm_first: see :class:`TransformerDecoderLayer`.
       checkpoint: save memory in training, see :class:`TransformerEncoder`.
+    Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
 
     def __init__(
