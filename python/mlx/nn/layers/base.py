@@ -317,11 +317,23 @@ class Module(dict):
         Raises:
           ValueError: the weights do not fit; the message lists every difference, and nothing has
             changed.
+          TypeError: ``file_or_weights`` is nothing of this kind.
         """
         weights = file_or_weights
         if isinstance(weights, (str, os.PathLike)):
             weights = mx.load(os.fspath(weights))
-        pairs = list(weights.items() if isinstance(weights, Mapping) else weights)
+        try:
+            pairs = [
+                (k, v) for k, v in (weights.items() if isinstance(weights, Mapping) else weights)
+            ]
+            names = all(isinstance(name, str) for name, _ in pairs)
+        except (TypeError, ValueError):
+            names = False
+        if not names:
+            raise TypeError(
+                f"[{type(self).__name__}.load_weights] got a {type(weights).__name__}, expected a "
+                "path, a dict from names to arrays, or pairs of name and array"
+            )
         problems = self._weight_problems(dict(pairs), strict)
         if problems:
             raise ValueError(f"[{type(self).__name__}.load_weights] " + "\n".join(problems))

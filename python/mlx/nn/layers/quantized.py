@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection
 import mlx.core as mx
 from mlx.utils import tree_map_with_path
 
+from ._errors import checked_integers
 from .base import Module
 
 _DEFAULTS = {"affine": (64, 4), "mxfp4": (32, 4), "mxfp8": (32, 8), "nvfp4": (16, 4)}
@@ -176,6 +177,7 @@ class QuantizedEmbedding(_Quantized):
     def __call__(self, x):
         """Integers of any shape to vectors, ``(..., dims)``."""
         rows = mx.array(x)
+        checked_integers(self, rows)
         index = rows.reshape(1) if rows.ndim == 0 else rows  # packed rows must be a matrix
         biases = self.get("biases")
         vectors = mx.dequantize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from ._errors import broadcasts
 from .activations import relu
 from .base import Module
 from .dropout import Dropout
@@ -85,6 +86,19 @@ class MultiHeadAttention(Module):
                     f"[MultiHeadAttention] {name} must have the shape (N, length, features), "
                     f"got {x.shape}"
                 )
+        for name, x in (("keys", keys), ("values", values)):
+            if x.shape[0] != queries.shape[0] or x.shape[1] != keys.shape[1]:
+                raise ValueError(
+                    f"[MultiHeadAttention] {name} must have the shape ({queries.shape[0]}, "
+                    f"{keys.shape[1]}, features), for queries with shape {queries.shape} and keys "
+                    f"with shape {keys.shape}, got {x.shape}"
+                )
+        scores = (queries.shape[0], self.num_heads, queries.shape[1], keys.shape[1])
+        if isinstance(mask, mx.array) and not broadcasts(mask.shape, scores):
+            raise ValueError(
+                f"[MultiHeadAttention] the mask must broadcast to (N, num_heads, L, S) = {scores}, "
+                f"got {mask.shape}"
+            )
 
         def by_head(x: mx.array) -> mx.array:  # (N, L, D) to (N, heads, L, D / heads)
             return mx.unflatten(x, -1, (self.num_heads, -1)).transpose(0, 2, 1, 3)
