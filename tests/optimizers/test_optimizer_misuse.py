@@ -106,7 +106,7 @@ def test_other_names_than_initialised():
     assert set(moved) == {"b"} and optimizer.state["b"]["m"].shape == (3,)
     with pytest.raises(KeyError, match="gradient 'c' has no parameter"):
         optimizer.apply_gradients({"c": mx.ones(3)}, {"b": mx.ones(3)})
-    with pytest.raises(ValueError, match="state at 'l'|does not fit|is a"):
+    with pytest.raises(ValueError, match=r"\[Adam\] the state of parameter 'a.m' is a"):
         optimizer.init({"a": {"m": mx.ones(2)}, "step": mx.ones(1)})
 
 
