@@ -181,9 +181,10 @@ class ShadowRun {
         }
       }
     }
-    const auto* rule = memory_rules(node.primitive->device().type).find(typeid(*node.primitive));
+    const Primitive& primitive = *node.primitive;
+    const auto* rule = memory_rules(primitive.device().type).find(typeid(primitive));
     if (rule) {
-      (*rule)(*node.primitive, self->inputs, outputs, memory_);
+      (*rule)(primitive, self->inputs, outputs, memory_);
     } else {
       for (array& out : outputs) memory_.allocate(out);
     }
