@@ -287,11 +287,15 @@ def test_ties():
     assert plan["layers.1"].tied == ("layers.1.weight",) and plan["layers.1"].state == "tied"
     assert plan["layers.2"].same_as == "layers.0" and plan["layers.2"].state == "tied"
     assert "tied to layers.0" in str(plan)
+    assert len(plan.warnings) == 1 and "layers.0.weight, in another module" in plan.warnings[0]
+    assert plan.warnings[0].startswith("layers.1.weight is the same array")
     # Frozen under its first name, trainable under the second: it is trained.
     m = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
     m.layers[1].weight = m.layers[0].weight
     m.layers[0].freeze()
     assert nn.plan(m, lambda x: m(x).sum(), arr(3, 4)).trainable == 16
+    m.freeze()
+    assert [w for w in nn.plan(m, lambda x: m(x).sum(), arr(3, 4)).warnings if "same" in w] == []
 
 
 def test_other_modules_and_private_names():

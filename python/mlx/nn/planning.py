@@ -44,7 +44,8 @@ def plan(model: Module, loss: Callable, *batch: Any, optimizer: Any = None) -> P
     Returns:
       A :class:`Plan`: printable, and with everything in its fields. ``warnings`` says what is
       probably not meant: nothing is trainable; all is trainable although there are adapters;
-      a :class:`BatchNorm` in a frozen part is in training mode, so its running averages move.
+      a :class:`BatchNorm` in a frozen part is in training mode, so its running averages move; two
+      modules share an array, which they will not do after the first step.
     """
     if not isinstance(model, Module):
         raise TypeError(f"[nn.plan] model is a {type(model).__name__}, expected a Module")
@@ -316,6 +317,18 @@ def _warnings(model: Module, trainable: dict[str, mx.array]) -> list[str]:
             f"everything is trainable although there are adapters ({some}): freeze the rest to "
             "train the adapters alone"
         )
+    distinct: dict[int, tuple[str, Module]] = {}
+    for path, module in _preorder("", model):
+        distinct.setdefault(id(module), (path, module))
+    first: dict[int, str] = {}
+    for path, module in distinct.values():
+        for key, a in _own_parameters(path, module).items():
+            other = first.setdefault(id(a), key)
+            if other != key and {key, other} & trainable.keys():
+                said.append(
+                    f"{key} is the same array as {other}, in another module: the first step moves "
+                    "them apart; one module under both names stays one"
+                )
     for path, module in model.named_modules():
         if isinstance(module, BatchNorm) and module.training and module.track_running_stats:
             own = set(_own_parameters(path, module)) - never_trained
