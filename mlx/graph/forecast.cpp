@@ -5,6 +5,7 @@
 
 #include "mlx/graph/eval.h"
 #include "mlx/graph/fuse.h"
+#include "mlx/graph/interrupt.h"
 #include "mlx/graph_utils.h"
 
 namespace mlx::core {
@@ -129,8 +130,8 @@ class ShadowRun {
   // Something that has its value, or counts as if it had.
   array add_leaf(const array& in, std::vector<array>& all) {
     array out(in.shape(), in.dtype(), nullptr, {});
-    const auto& data = in.data_shared_ptr();
-    if (data) {
+    if (in.is_available()) {  // else another thread may be writing its data
+      const auto& data = in.data_shared_ptr();
       const auto [at, is_new] = buffers_.try_emplace(data.get());
       ++at->second.users;
       if (is_new) {
@@ -243,6 +244,7 @@ struct GiveBack {
 
 Forecast forecast_memory(const std::vector<array>& outputs, const std::vector<array>& given,
                          const std::vector<array>& released) {
+  const WithoutOuterLock unlocked;  // who has claimed nodes may want it before he lets go
   detail::NodeSet set;
   for (const array& a : given) set.insert(a.desc());
   Tape tape = detail::claim(outputs, set);

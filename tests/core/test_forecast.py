@@ -6,6 +6,7 @@ Forecasts count the bytes that kernels ask for, so they agree with the counters 
 from __future__ import annotations
 
 import gc
+import threading
 
 import mlx.core as mx
 import numpy as np
@@ -158,3 +159,27 @@ def test_a_walk_finds_each_operation_once():
     del a, b, c, parts, walk
     gc.collect()
     assert mx.get_active_memory() < before
+
+
+def test_other_threads_evaluate_meanwhile():
+    """They may need the nodes that a forecast has claimed, and the other way round."""
+    errors = []
+
+    def work():
+        try:
+            for _ in range(50):
+                mx.eval(shared[-1] + 1)
+        except Exception as error:
+            errors.append(error)
+
+    for _ in range(20):
+        a = mx.random.normal((8, 8))
+        shared = [a]
+        for _ in range(30):
+            shared.append(mx.tanh(shared[-1] @ a))
+        thread = threading.Thread(target=work)
+        thread.start()
+        for _ in range(20):
+            mx._forecast_memory(shared[-1])
+        thread.join()
+    assert not errors and mx._forecast_memory(shared[-1]) == (0, 0, "")
