@@ -10,22 +10,21 @@ namespace mlx::core {
 namespace {
 
 // Calls node(array) once for each array without operation and once for each operation (by one of its
-// outputs), inputs first. Iterative: graphs are deep.
-template <class Node>
-void for_each_node(const std::vector<array>& outputs, Node&& node) {
+// outputs), inputs first. Iterative: graphs are deep. `see` says whether an array is new.
+template <class See, class Node>
+void for_each_node(const std::vector<array>& outputs, See&& see, Node&& node) {
   struct Frame {
     array a;
     size_t next = 0;
   };
-  std::unordered_set<std::uintptr_t> seen;
   std::vector<Frame> stack;
   // An output that nobody holds is made when it is asked for: what has been seen must not die, or its
   // identity would become that of another array.
   std::vector<array> alive;
   auto enter = [&](const array& a) {
-    if (!seen.insert(a.id()).second) return;
+    if (!see(a)) return;
     for (array& other : a.siblings()) {
-      seen.insert(other.id());
+      see(other);
       alive.push_back(std::move(other));
     }
     stack.push_back({a});
@@ -46,7 +45,26 @@ void for_each_node(const std::vector<array>& outputs, Node&& node) {
   }
 }
 
+template <class Node>
+void for_each_node(const std::vector<array>& outputs, Node&& node) {
+  std::unordered_set<std::uintptr_t> seen;
+  for_each_node(outputs, [&](const array& a) { return seen.insert(a.id()).second; }, node);
+}
+
 }  // namespace
+
+std::vector<array> GraphWalk::next(const std::vector<array>& outputs) {
+  std::vector<array> found;
+  const auto see = [&](const array& a) {
+    const bool is_new = seen_.insert(a.id()).second;
+    if (is_new) kept_.push_back(a);
+    return is_new;
+  };
+  for_each_node(outputs, see, [&](const array& a) {
+    if (a.has_primitive()) found.push_back(a);
+  });
+  return found;
+}
 
 const std::string& NodeNamer::get_name(const array& x) {
   auto [at, is_new] = names_.try_emplace(x.id());

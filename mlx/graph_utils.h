@@ -1,4 +1,4 @@
-// Pictures of graphs: as a list of operations, or for Graphviz.
+// Looking at graphs that are not evaluated yet: pictures, a list of operations, the memory they will take.
 #pragma once
 
 #include <ostream>
@@ -49,5 +49,26 @@ template <class... Arrays, class = enable_for_arrays_t<Arrays...>>
 void export_to_dot(std::ostream& os, NodeNamer namer, Arrays&&... outputs) {
   export_to_dot(os, std::move(namer), std::vector<array>{std::forward<Arrays>(outputs)...});
 }
+
+// Goes through the operations of a graph that grows: each call finds what is new. Keeps what it has seen.
+class GraphWalk {
+ public:
+  // The operations behind `outputs` that no earlier call has returned, one array for each, inputs first.
+  std::vector<array> next(const std::vector<array>& outputs);
+
+ private:
+  std::unordered_set<std::uintptr_t> seen_;
+  std::vector<array> kept_;  // so that no new node gets the address of one that was seen
+};
+
+// What evaluating `outputs` would do to memory, in bytes more than arrays hold now. Runs no kernel.
+struct Forecast {
+  int64_t peak = 0, after = 0;
+  std::string peak_operation;
+};
+// `given` count as evaluated, whether they are or not. `released` are arrays that the caller holds, in one
+// handle each, but will not hold when the evaluation takes place.
+Forecast forecast_memory(const std::vector<array>& outputs, const std::vector<array>& given = {},
+                         const std::vector<array>& released = {});
 
 }  // namespace mlx::core

@@ -13,6 +13,7 @@
 #include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/isa/tiles.h"
 #include "mlx/cpu/parallel.h"
+#include "mlx/graph/forecast.h"
 #include "mlx/graph/program.h"
 
 namespace mlx::core::cpu {
@@ -380,13 +381,16 @@ bool is_transposed(const array& in) {
 // its like transposed, one thread: 3.4 ms by tiles, 1.7 ms this way.
 constexpr size_t kTurnFirst = 1 << 15;
 
+bool turns_first(const array& in) {
+  return in.size() >= kTurnFirst && !in.flags().row_contiguous && is_transposed(in);
+}
+
 void run_program(const Program& program, const std::vector<const array*>& given, array& out, int donor) {
   std::vector<const array*> inputs = given;
   std::vector<array> turned;
   turned.reserve(inputs.size());
   for (const array*& in : inputs)
-    if (in->size() >= kTurnFirst && !in->flags().row_contiguous && is_transposed(*in))
-      in = &turned.emplace_back(row_contiguous(*in));
+    if (turns_first(*in)) in = &turned.emplace_back(row_contiguous(*in));
   if (donor >= 0) {
     out.copy_shared_buffer(*inputs[static_cast<size_t>(donor)]);
   } else {
@@ -395,7 +399,18 @@ void run_program(const Program& program, const std::vector<const array*>& given,
   Runner(program, inputs, out).run();
 }
 
-const bool registered = (set_program_kernel(Device::cpu, run_program), true);
+void forecast(const std::vector<const array*>& inputs, array& out, int donor, ShadowMemory& memory) {
+  for (const array* in : inputs)
+    if (turns_first(*in)) memory.scratch(in->nbytes());
+  if (donor >= 0) {
+    out.copy_shared_buffer(*inputs[static_cast<size_t>(donor)]);
+  } else {
+    memory.allocate(out);
+  }
+}
+
+const bool registered =
+    (set_program_kernel(Device::cpu, run_program), memory_rules(Device::cpu).add_program(forecast));
 
 }  // namespace
 }  // namespace mlx::core::cpu

@@ -9,6 +9,7 @@
 #include "mlx/cpu/indexing.h"
 #include "mlx/cpu/isa/copy_index.h"
 #include "mlx/cpu/parallel.h"
+#include "mlx/graph/forecast.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/indexing.h"
 
@@ -202,9 +203,25 @@ void masked_scatter(const MaskedScatter& p, const Arrays& inputs, Arrays& output
   }
 }
 
+// start_from and the copies of other operands, for forecasts of memory.
+template <class P>
+bool add_memory_rule() {
+  return memory_rules(Device::cpu).add<P>([](const P&, const Arrays& in, Arrays& out, ShadowMemory& memory) {
+    if (in[0].is_donatable() && in[0].flags().row_contiguous) {
+      out[0].copy_shared_buffer(in[0]);
+    } else {
+      memory.allocate(out[0]);
+    }
+    for (size_t i = 1; i < in.size(); ++i)
+      if (!std::is_same_v<P, Scatter> && !in[i].flags().row_contiguous) memory.scratch(in[i].nbytes());
+  });
+}
+
 const bool registered = kernels(Device::cpu).add<Scatter>(scatter) &&
                         kernels(Device::cpu).add<ScatterAlongAxis>(scatter_along_axis) &&
-                        kernels(Device::cpu).add<MaskedScatter>(masked_scatter);
+                        kernels(Device::cpu).add<MaskedScatter>(masked_scatter) &&
+                        add_memory_rule<Scatter>() && add_memory_rule<ScatterAlongAxis>() &&
+                        add_memory_rule<MaskedScatter>();
 
 }  // namespace
 }  // namespace mlx::core::cpu

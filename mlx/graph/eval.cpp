@@ -51,13 +51,13 @@ void for_each_output(Node& node, auto&& f) {
 
 class TapeBuilder {
  public:
-  explicit TapeBuilder(Tape& tape) : tape_(tape) {}
+  explicit TapeBuilder(Tape& tape, const detail::NodeSet* given = nullptr) : tape_(tape), given_(given) {}
 
   void add(const std::vector<array>& outputs) {
     std::lock_guard lock(claim_mutex);
     tape_.serial = ++last_tape;
     for (const array& out : outputs) {
-      if (out.status() != array::Status::unscheduled) continue;
+      if (out.status() != array::Status::unscheduled || is_given(*out.desc())) continue;
       push(*out.desc());
       walk();
     }
@@ -68,6 +68,7 @@ class TapeBuilder {
     Node* node;
     size_t next;
   };
+  bool is_given(const Node& node) const { return given_ && given_->contains(&node); }
   void push(Node& node) {
     if (!node.primitive)
       throw std::invalid_argument(
@@ -95,7 +96,8 @@ class TapeBuilder {
           continue;
         }
         Node& input = *top.node->inputs[top.next++].desc();
-        if (input.status.load(std::memory_order_acquire) == array::Status::unscheduled) push(input);
+        if (input.status.load(std::memory_order_acquire) == array::Status::unscheduled && !is_given(input))
+          push(input);
       }
     } catch (...) {
       for (Node* node : claimed_)
@@ -108,6 +110,7 @@ class TapeBuilder {
 
   static constexpr uint64_t kStepsPerCheck = 0xFFFF;  // a mask
   Tape& tape_;
+  const detail::NodeSet* given_;  // null in most cases
   uint64_t steps_ = 0;
   std::vector<Frame> stack_;
   std::vector<Node*> claimed_;
@@ -142,6 +145,10 @@ void run_node(Node& node, bool tracing) {
   }
 }
 
+}  // namespace
+
+namespace detail {
+
 void give_back(Tape& tape) {
   for (Node* node : tape.nodes)
     if (node)
@@ -150,10 +157,6 @@ void give_back(Tape& tape) {
           set_status(m, array::Status::unscheduled);
       });
 }
-
-}  // namespace
-
-namespace detail {
 
 void run_tape(Tape& tape) {
   try {
@@ -193,10 +196,10 @@ void wait_for(const Node& node) {
 
 namespace {
 
-Tape build_tape(const std::vector<array>& outputs) {
+Tape build_tape(const std::vector<array>& outputs, const detail::NodeSet* given = nullptr) {
   Tape tape;
   tape.tracing = detail::in_tracing() || detail::retain_graph();
-  TapeBuilder(tape).add(outputs);
+  TapeBuilder(tape, given).add(outputs);
   return tape;
 }
 
@@ -244,6 +247,8 @@ namespace {
 thread_local int tracing_depth = 0;
 thread_local int retain_depth = 0;
 }  // namespace
+
+Tape claim(const std::vector<array>& outputs, const NodeSet& given) { return build_tape(outputs, &given); }
 
 bool in_tracing() { return tracing_depth > 0; }
 bool retain_graph() { return retain_depth > 0; }

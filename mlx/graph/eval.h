@@ -1,7 +1,13 @@
 // What the transforms and the bindings need to know about evaluation.
 #pragma once
 
+#include <unordered_set>
+
 #include "mlx/array.h"
+
+namespace mlx::core {
+struct Tape;
+}
 
 namespace mlx::core::detail {
 
@@ -24,5 +30,11 @@ struct RetainGraph {
 
 // Blocks while another thread computes the node.
 void wait_for(const array::ArrayDesc& node);
+
+// Claims what is pending for `outputs`, without the nodes in `given` and what only they need.
+using NodeSet = std::unordered_set<const array::ArrayDesc*>;
+Tape claim(const std::vector<array>& outputs, const NodeSet& given);
+// Makes the tape's nodes pending again.
+void give_back(Tape& tape);
 
 }  // namespace mlx::core::detail

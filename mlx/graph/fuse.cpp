@@ -76,6 +76,18 @@ const std::vector<Node*>& Fuser::members(const Node& root) const {
   return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].nodes : none;
 }
 
+int Fuser::donor(const Node& root, const std::vector<const array*>& inputs,
+                 const std::vector<long>& references, bool tracing) {
+  for (size_t j = 0; j < inputs.size(); ++j) {
+    const array& in = *inputs[j];
+    const bool mine = in.use_count() == references[j] && in.data_shared_ptr().use_count() == 1 &&
+                      in.data_shared_ptr()->is_owned() && !(in.desc()->tracer && tracing);
+    if (mine && in.itemsize() == root.dtype.size() && in.flags().row_contiguous && in.shape() == root.shape)
+      return static_cast<int>(j);
+  }
+  return -1;
+}
+
 void Fuser::run(Node& root) {
   const Group& group = groups_[static_cast<size_t>(root.fused)];
   const size_t n = group.nodes.size();
@@ -143,14 +155,7 @@ void Fuser::run(Node& root) {
     free.insert(free.end(), later.begin(), later.begin() + static_cast<std::ptrdiff_t>(n_later));
   }
 
-  int donor = -1;
-  for (size_t j = 0; j < inputs.size() && donor < 0; ++j) {
-    const array& in = *inputs[j];
-    const bool mine = in.use_count() == references[j] && in.data_shared_ptr().use_count() == 1 &&
-                      in.data_shared_ptr()->is_owned() && !(in.desc()->tracer && tape_.tracing);
-    if (mine && in.itemsize() == root.dtype.size() && in.flags().row_contiguous && in.shape() == root.shape)
-      donor = static_cast<int>(j);
-  }
+  const int donor = Fuser::donor(root, inputs, references, tape_.tracing);
   array out(root.shared_from_this());
   const auto device = root.primitive->device().type;
   program_kernels[static_cast<int>(device)](program, inputs, out, donor);

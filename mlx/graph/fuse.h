@@ -36,6 +36,10 @@ class Fuser {
   }
   // The nodes that run with `root`, in topological order, itself last; none where it is not element-wise.
   const std::vector<Node*>& members(const Node& root) const;
+  // The position of an input whose buffer `root` may take over, or -1. `references` says how often the
+  // group's nodes hold each input.
+  static int donor(const Node& root, const std::vector<const array*>& inputs,
+                   const std::vector<long>& references, bool tracing);
   // Computes root's data from the group's inputs.
   void run(Node& root);
   // Forgets the inputs of all members, which may free nodes of the group: its tape entries are nulled first.

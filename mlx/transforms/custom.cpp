@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mlx/graph/eval.h"
+#include "mlx/graph/forecast.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops.h"
 #include "mlx/ops/rules.h"
@@ -87,13 +88,13 @@ class CustomTransforms final : public Primitive {
   }
   const char* name() const override { return "custom_function"; }
   size_t arguments_before_outputs() const { return arguments_; }
+  void pass_through(const Arrays& inputs, Arrays& outputs) const {
+    for (size_t i = 0; i < outputs.size(); ++i) outputs[i].copy_shared_buffer(inputs[arguments_ + i]);
+  }
 
  private:
   Arrays arguments(const Arrays& inputs) const {
     return Arrays(inputs.begin(), inputs.begin() + static_cast<std::ptrdiff_t>(arguments_));
-  }
-  void pass_through(const Arrays& inputs, Arrays& outputs) const {
-    for (size_t i = 0; i < outputs.size(); ++i) outputs[i].copy_shared_buffer(inputs[arguments_ + i]);
   }
 
   const size_t arguments_;
@@ -101,6 +102,12 @@ class CustomTransforms final : public Primitive {
   const CustomJvp jvp_;
   const CustomVmap vmap_;
 };
+
+void forecast(const CustomTransforms& p, const Arrays& inputs, Arrays& outputs, ShadowMemory&) {
+  p.pass_through(inputs, outputs);
+}
+const bool has_memory_rules = memory_rules(Device::cpu).add<CustomTransforms>(forecast) &&
+                              memory_rules(Device::gpu).add<CustomTransforms>(forecast);
 
 Arrays without_gradient(const Arrays& arrays) {
   Arrays out;

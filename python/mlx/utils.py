@@ -133,20 +133,25 @@ def tree_flatten(
             "expected a list, a dict or None"
         )
 
-    def walk(node: Any, path: str) -> None:
-        if is_leaf is None or not is_leaf(node):
-            if isinstance(node, dict):
-                for key, child in node.items():
-                    walk(child, f"{path}.{key}" if path else str(key))
-                return
-            if isinstance(node, (list, tuple)):
-                for i, child in enumerate(node):
-                    walk(child, f"{path}.{i}" if path else str(i))
-                return
-        put(path, node)
-
-    walk(tree, prefix.removeprefix("."))
+    _put_leaves(tree, prefix.removeprefix("."), is_leaf, put)
     return destination
+
+
+def _put_leaves(
+    node: Any, path: str, is_leaf: IsLeaf | None, put: Callable[[str, Any], None]
+) -> None:
+    # Not inside of tree_flatten: a function that refers to itself there would be a cycle, and all
+    # leaves would wait for the garbage collector.
+    if is_leaf is None or not is_leaf(node):
+        if isinstance(node, dict):
+            for key, child in node.items():
+                _put_leaves(child, f"{path}.{key}" if path else str(key), is_leaf, put)
+            return
+        if isinstance(node, (list, tuple)):
+            for i, child in enumerate(node):
+                _put_leaves(child, f"{path}.{i}" if path else str(i), is_leaf, put)
+            return
+    put(path, node)
 
 
 def tree_unflatten(tree: list[tuple[str, Any]] | dict[str, Any]) -> Any:

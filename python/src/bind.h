@@ -94,6 +94,7 @@ void init_custom_function(nb::module_& m);
 void init_compile(nb::module_& m);
 void init_export(nb::module_& m);
 void init_eval(nb::module_& m);
+void init_inspect(nb::module_& m);
 void init_memory(nb::module_& m);
 void init_distributed(nb::module_& m);
 void init_array_api(nb::module_& m);

@@ -60,6 +60,7 @@ NB_MODULE(core, m) {
   init_fft(m);
   init_linalg(m);
   init_eval(m);
+  init_inspect(m);
   init_transforms(m);
   init_custom_function(m);
   init_compile(m);

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -178,11 +179,21 @@ def test_update():
     m = Mixed()
     new = mx.ones((9, 9))
     other = m.l[0].bias
-    result = m.update({"l": [{"weight": new}, [mx.ones((1,)), {}]], "d": {"y": {"z": new}}})
+    with pytest.warns(UserWarning) as said:
+        result = m.update({"l": [{"weight": new}, [mx.ones((1,)), {}]], "d": {"y": {"z": new}}})
+    assert str(said[0].message) == (
+        "[Mixed.update] 'l.0.weight' has shape (2, 2), got (9, 9); 'l.1.0' has shape (4,), "
+        "got (1,); 'd.y.z' has shape (3,), got (9, 9)"
+    )
+    assert said[0].filename == __file__ and len(said) == 1
     assert result is m
     assert m.l[0].weight is new and m.l[0].bias is other and m.d["y"]["z"] is new
     assert m.l[1][0].shape == (1,)
-    assert m.update({}) is m
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # neither of these is about shapes
+        assert m.update({}) is m
+        m.update({"a": mx.ones((2,), mx.float16)}).apply(lambda a: a[:1])
+    assert m.a.dtype == mx.float16
 
 
 @pytest.mark.parametrize(
@@ -206,7 +217,9 @@ def test_update_is_strict_and_all_or_nothing(tree, message):
         m.update(tree)
     after = dict(tree_flatten(m.parameters()))
     assert all(after[k] is before[k] for k in before)
-    m.update(tree, strict=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # d.x has another shape
+        m.update(tree, strict=False)
     if "d" in tree and "x" in tree["d"]:
         assert m.d["x"].shape == (5,)
 
@@ -293,9 +306,11 @@ def test_load_weights_lists_every_problem_at_once():
     assert all(dict(tree_flatten(m.parameters()))[k] is before[k] for k in before)
     with pytest.raises(ValueError, match="int"):
         m.load_weights(bad, strict=False)
-    m.load_weights(bad[:3], strict=False)
+    with pytest.warns(UserWarning, match=r"load_weights\] 'layers.0.weight' .*\(3, 2\).*\(5, 5\)"):
+        m.load_weights(bad[:3], strict=False)
     assert m.layers[0].weight.shape == (5, 5) and m.layers[1].weight is before["layers.1.weight"]
-    m.load_weights({"layers.0.weight": mx.zeros((1, 1))}, strict=False)
+    with pytest.warns(UserWarning, match=r"\(1, 1\)"):
+        m.load_weights({"layers.0.weight": mx.zeros((1, 1))}, strict=False)
     assert m.layers[0].weight.shape == (1, 1)
     assert m.load_weights([], strict=False) is m
 
@@ -371,6 +386,15 @@ def test_html_marks_what_is_frozen():
     assert html.count("<details") == html.count("</details>") == 3
     m.freeze()
     assert m._repr_html_().count("❄") == 9
+
+
+def test_html_counts_what_has_two_names_once():
+    shared = nn.Linear(2, 2)
+    m = nn.Sequential(shared, nn.Linear(2, 2, bias=False), shared)
+    m.layers[1].weight = shared.weight
+    html = m._repr_html_()
+    assert '<b>Sequential</b>() <span style="color:#777">6 of 6 trainable' in html
+    assert html.count(">tied<") == 5
 
 
 def test_module_is_a_tree_for_the_core():

@@ -1,10 +1,14 @@
 """Sharded linear layers: alone, and all processes of a group one after the other."""
 
+import copy
+
 import mlx.core as mx
 import mlx.nn as nn
+import mlx.optimizers as optim
 import numpy as np
 import pytest
 from mlx.nn.layers.distributed import shard_inplace, shard_linear
+from mlx.utils import tree_flatten
 from nn_samples import arr, close, names, quantization
 
 QUANTIZED = [False, pytest.param(True, marks=quantization)]
@@ -136,3 +140,83 @@ def test_shard_inplace():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call(GROUPS[0])
+
+
+@pytest.mark.parametrize("layer", [nn.AllToShardedLinear, nn.ShardedToAllLinear])
+@pytest.mark.parametrize("frozen", [(), ("bias",), ("weight",)])
+def test_alone_they_train_like_linear_layers(layer, frozen):
+    linear, x = nn.Linear(6, 4), arr(5, 6)
+    sharded = layer.from_linear(linear)
+    steps = []
+    for m in (linear, sharded):
+        if frozen:
+            m.freeze(keys=frozen)
+        optimizer = optim.Adam(0.1)
+        f = nn.value_and_grad(m, lambda x, m=m: m(x).square().mean())
+        for _ in range(3):
+            loss, grads = f(x)
+            optimizer.update(m, nn.average_gradients(grads))
+        steps.append((loss, m.weight, m.bias))
+        assert set(grads) == {"weight", "bias"} - set(frozen)
+    for a, b in zip(*steps, strict=True):
+        close(b, np.array(a), 1e-6)
+    plan = nn.plan(sharded, lambda x: sharded(x).sum(), x)
+    assert (plan.parameters, plan.frozen) == (28, sum(sharded[key].size for key in frozen))
+
+
+@quantization
+@pytest.mark.parametrize("how", ["all-to-sharded", "sharded-to-all"])
+def test_alone_quantized_ones_train_their_bias(how):
+    linear = nn.QuantizedLinear(64, 32).unfreeze()
+    sharded, x = shard_linear(linear, how), arr(5, 64)
+    grads = []
+    for m in (linear, sharded):
+        _, g = nn.value_and_grad(m, lambda x, m=m: m(x).square().mean())(x)
+        assert set(g) == {"bias"}
+        grads.append(g["bias"])
+    close(grads[1], np.array(grads[0]), 1e-5)
+
+
+def test_alone_fully_sharded_modules_train_like_theirs():
+    plain = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm(4), nn.Linear(4, 1))
+    plain.layers[0].freeze()
+    inner = copy.deepcopy(plain)
+    wrapped, x = nn.FullyShardedModule(inner), arr(5, 6)
+    assert names(wrapped.trainable_parameters()) == [
+        f"module.{name}" for name in names(plain.trainable_parameters())
+    ]
+    for m in (plain, wrapped):
+        f, optimizer = (
+            nn.value_and_grad(m, lambda x, m=m: m(x).square().mean()),
+            optim.SGD(0.1, 0.9),
+        )
+        for _ in range(3):
+            _, grads = f(x)
+            clipped, norm = nn.utils.clip_grad_norm_sharded(grads, 0.5)
+            optimizer.update(m, clipped)
+        assert norm.item() > 0
+    for (_, a), (_, b) in zip(
+        tree_flatten(plain.parameters()), tree_flatten(inner.parameters()), strict=True
+    ):
+        close(b, np.array(a), 1e-5)
+
+
+@quantization
+@pytest.mark.parametrize("mode", ["nvfp4", "mxfp8"])
+def test_layers_that_quantize_their_input_train(mode):
+    m, x = nn.QQLinear(64, 4, mode=mode), arr(16, 64)
+    m.freeze().unfreeze()
+    optimizer = optim.Adam(0.01)
+    f = nn.value_and_grad(m, lambda x: (m(x) - x[:, :4]).square().mean())
+    losses = []
+    for _ in range(20):
+        loss, grads = f(x)
+        assert set(grads) == {"weight"} and mx.isfinite(grads["weight"]).all()
+        optimizer.update(m, grads)
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    trained = m(x)
+    m.eval()
+    close(m(x), np.array(trained), 1e-5)
+    assert names(m.trainable_parameters()) == []
+    assert names(m.train().trainable_parameters()) == ["weight"]

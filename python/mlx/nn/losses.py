@@ -173,7 +173,7 @@ def mse_loss(predictions: mx.array, targets: mx.array, reduction: Reduction = "m
 def nll_loss(
     inputs: mx.array, targets: mx.array, axis: int = -1, reduction: Reduction = "none"
 ) -> mx.array:
-    """Negative log likelihood: minus the log probability of the target class.
+    r"""Negative log likelihood, :math:`-x_t`: minus the log probability of the target class.
 
     Args:
       inputs: log probabilities.

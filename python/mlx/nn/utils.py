@@ -25,6 +25,9 @@ def value_and_grad(model: Module, fn: Callable):
     or kept for the frozen ones. The model is left as it was, except for what ``fn`` itself changes
     (running averages, for example).
 
+    A loss that is nan or infinite raises nothing: the gradients are what arithmetic makes of it,
+    and :func:`mlx.optimizers.clip_grad_norm` returns a norm that tells.
+
     Args:
       model: its :meth:`Module.trainable_parameters` are differentiated.
       fn: uses the model and returns a scalar, or a tuple or list that starts with one.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mlx.core as mx
-from mlx.utils import tree_flatten, tree_merge, tree_unflatten
+from mlx.utils import tree_flatten, tree_merge
 
 if TYPE_CHECKING:
     from mlx.nn import Module
@@ -31,6 +31,7 @@ class Optimizer:
     def __init__(self, schedulers: dict[str, Callable[[mx.array], mx.array]] | None = None) -> None:
         self._state: dict[str, Any] = {"step": mx.array(0, mx.uint64)}
         self._schedulers = dict(schedulers or {})
+        self._fits: dict[Path, tuple[int, ...]] = {}  # for which shapes state has been checked
         self._shared: dict[mx.Dtype, dict[str, mx.array]] | None = None
 
     # What a subclass defines
@@ -78,7 +79,7 @@ class Optimizer:
         """
         self._check_is_dict("init", parameters)
         for name, schedule in self._schedulers.items():
-            self._state[name] = schedule(self.step)
+            self._state[name] = self._scalar(name, schedule(self.step))
         _walk(self._prepare, parameters, parameters, self._state, ())
 
     def apply_gradients(self, gradients: dict, parameters: dict) -> dict:
@@ -91,12 +92,13 @@ class Optimizer:
           New parameters, each with the dtype it had.
         Raises:
           KeyError: a gradient has no parameter.
+          TypeError: a gradient is no array.
           ValueError: the shapes of a gradient and its parameter differ; a tree is no dict; the
-            state does not fit the parameters.
+            state does not fit the parameters: it was made for others, or by another optimizer.
         """
         self._check_is_dict("apply_gradients", gradients)
         for name, schedule in self._schedulers.items():
-            self._state[name] = schedule(self.step)
+            self._state[name] = self._scalar(name, schedule(self.step))
         self._state["step"] = self.step + 1
         self._shared = {}
         try:
@@ -116,31 +118,51 @@ class Optimizer:
                 f"[{type(self).__name__}.state] got a {type(state).__name__}, expected a dict"
             )
         self._state = state
+        self._fits = {}
 
     @property
     def step(self) -> mx.array:
         """The number of updates made, a 0-d uint64 array."""
-        return self._state["step"]
+        return self._entry("step")
 
     @property
     def learning_rate(self) -> mx.array:
         """The rate of the last step. One that is assigned holds unless there is a schedule."""
-        return self._state["learning_rate"]
+        return self._entry("learning_rate")
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: float | mx.array) -> None:
-        is_array = isinstance(learning_rate, mx.array)
-        value = learning_rate if is_array else mx.array(learning_rate, mx.float32)
-        self._state["learning_rate"] = value
+        self._state["learning_rate"] = self._scalar("learning_rate", learning_rate)
+
+    def _entry(self, name: str) -> mx.array:
+        if name not in self._state:
+            raise ValueError(
+                f"[{type(self).__name__}] the state has no {name!r}, expected a state that an "
+                f"optimizer of this kind made; it has {', '.join(map(repr, self._state)) or 'nothing'}"
+            )
+        return self._state[name]
+
+    def _scalar(self, name: str, value: float | mx.array) -> mx.array:
+        """As an array without axes; one with as many elements as a parameter stays as it is."""
+        if isinstance(value, mx.array):
+            return value.reshape(()) if value.ndim and value.size == 1 else value
+        try:
+            if isinstance(value, str):
+                raise TypeError
+            return mx.array(float(value), mx.float32)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"[{type(self).__name__}] {name} is a {type(value).__name__}, expected a number, "
+                "an array or a function of the step"
+            ) from None
 
     def _maybe_schedule(self, name: str, value: LearningRate) -> None:
         """Enter ``value`` into the state under ``name``; a function becomes its schedule."""
         if callable(value):
             self._schedulers[name] = value
-            self._state[name] = value(self.step)
+            self._state[name] = self._scalar(name, value(self.step))
         else:
-            is_array = isinstance(value, mx.array)
-            self._state[name] = value if is_array else mx.array(value, mx.float32)
+            self._state[name] = self._scalar(name, value)
 
     # One place of the trees
 
@@ -151,10 +173,21 @@ class Optimizer:
                 f"{type(state).__name__}, expected a dict; 'step' and the names of scheduled "
                 "values, such as 'learning_rate', cannot name parameters"
             )
+        if not isinstance(parameter, mx.array):
+            raise TypeError(
+                f"[{type(self).__name__}] parameter '{_text(path)}' is a "
+                f"{type(parameter).__name__}, expected an array"
+            )
         if not state:
             self.init_single(parameter, state)
+            self._fits[path] = parameter.shape
 
     def _apply(self, gradient: mx.array, parameter: Any, state: Any, path: Path) -> mx.array:
+        if not isinstance(gradient, mx.array):
+            raise TypeError(
+                f"[{type(self).__name__}.apply_gradients] the gradient of '{_text(path)}' is a "
+                f"{type(gradient).__name__}, expected an array"
+            )
         if not isinstance(parameter, mx.array) or gradient.shape != parameter.shape:
             what = getattr(parameter, "shape", f"is a {type(parameter).__name__}")
             raise ValueError(
@@ -162,8 +195,33 @@ class Optimizer:
                 f"has shape {gradient.shape}, its parameter {what}; expected the same shape"
             )
         self._prepare(parameter, None, state, path)
+        if self._fits.get(path) != parameter.shape:
+            self._check_state(parameter, state, path)
         moved = self.apply_single(gradient, parameter, state)
+        if moved.shape != parameter.shape:
+            raise ValueError(
+                f"[{type(self).__name__}.apply_gradients] the step would change the shape of "
+                f"'{_text(path)}' from {parameter.shape} to {moved.shape}: the learning rate and "
+                "the like must be scalars"
+            )
         return moved if moved.dtype == parameter.dtype else moved.astype(parameter.dtype)
+
+    def _check_state(self, parameter: mx.array, state: dict, path: Path) -> None:
+        """Raise where the state, which was there before, is not what this parameter needs."""
+        needed: dict = {}
+        self.init_single(parameter, needed)
+        for name, value in needed.items():
+            found = state.get(name)
+            shape = getattr(found, "shape", None)
+            if found is None or shape != getattr(value, "shape", None):
+                what = "is missing" if found is None else f"has shape {shape}"
+                raise ValueError(
+                    f"[{type(self).__name__}.apply_gradients] the state {name!r} of "
+                    f"'{_text(path)}' {what}, expected shape {getattr(value, 'shape', '()')} for a "
+                    f"parameter with shape {parameter.shape}: it was made for other parameters, or "
+                    "by another optimizer"
+                )
+        self._fits[path] = parameter.shape
 
     def _check_is_dict(self, function: str, tree: Any) -> None:
         if not isinstance(tree, dict):
@@ -203,12 +261,11 @@ class MultiOptimizer(Optimizer):
         self.filters: list[Callable[[str, mx.array], bool]] = [*filters, lambda path, array: True]
 
     def _split(self, tree: dict) -> list[dict]:
-        parts: list[list[tuple[str, mx.array]]] = [[] for _ in self.optimizers]
-        for path, array in tree_flatten(tree):
-            parts[next(i for i, f in enumerate(self.filters) if f(path, array))].append(
-                (path, array)
-            )
-        return [tree_unflatten(part) or {} for part in parts]
+        owners = {
+            path: next(i for i, f in enumerate(self.filters) if f(path, array))
+            for path, array in tree_flatten(tree)
+        }
+        return [_only(tree, "", owners, i) for i in range(len(self.optimizers))]
 
     def init(self, parameters: dict) -> None:
         """Make the state of those ``parameters`` that have none yet."""
@@ -254,6 +311,25 @@ class MultiOptimizer(Optimizer):
     def learning_rate(self, learning_rate: float | mx.array) -> None:
         for optimizer in self.optimizers:
             optimizer.learning_rate = learning_rate
+
+
+def _only(tree: Any, path: str, owners: dict[str, int], owner: int) -> Any:
+    """The part of ``tree`` that belongs to ``owner``, in its form; ``{}`` where nothing does."""
+    if isinstance(tree, dict):
+        parts = {
+            key: _only(child, f"{path}.{key}" if path else str(key), owners, owner)
+            for key, child in tree.items()
+        }
+        return {key: part for key, part in parts.items() if not _is_empty(part)}
+    if isinstance(tree, (list, tuple)):
+        prefix = f"{path}." if path else ""
+        items = [_only(child, f"{prefix}{i}", owners, owner) for i, child in enumerate(tree)]
+        return {} if all(map(_is_empty, items)) else items
+    return tree if owners[path] == owner else {}
+
+
+def _is_empty(node: Any) -> bool:
+    return isinstance(node, dict) and not node
 
 
 def _walk(visit: Callable[..., Any], tree: Any, parameters: Any, state: Any, path: Path) -> Any:

@@ -22,12 +22,15 @@ def sigmoid(x):
 
 
 def tanh(x):
-    """The hyperbolic tangent."""
+    """``(exp(x) - exp(-x)) / (exp(x) + exp(-x))``, the hyperbolic tangent of ``x``."""
     return mx.tanh(x)
 
 
 def relu(x):
-    """``max(x, 0)``. The derivative at 0 is 0."""
+    """``max(x, 0)``. The derivative at 0 is 0.
+
+    Source: Nair and Hinton 2010, Rectified linear units improve restricted Boltzmann machines.
+    """
     return mx.maximum(x, 0)
 
 
@@ -37,17 +40,20 @@ def relu2(x):
 
 
 def relu6(x):
-    """``min(max(x, 0), 6)``."""
+    """``min(max(x, 0), 6)``. Source: Krizhevsky 2010, Convolutional deep belief networks."""
     return mx.minimum(mx.maximum(x, 0), 6.0)
 
 
 def leaky_relu(x, negative_slope=0.01):
-    """``x`` where it is not negative, ``negative_slope * x`` elsewhere."""
+    """``x`` where it is not negative, ``negative_slope * x`` elsewhere.
+
+    Source: Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models.
+    """
     return mx.where(x >= 0, x, negative_slope * x)
 
 
 def prelu(x: mx.array, alpha: mx.array) -> mx.array:
-    """Like :func:`leaky_relu` with a learned slope.
+    """``x`` where it is not negative, ``alpha * x`` elsewhere: a learned slope.
 
     Args:
       x: any shape.
@@ -85,7 +91,10 @@ def selu(x):
 
 
 def silu(x):
-    """``x * sigmoid(x)``, also called swish."""
+    """``x * sigmoid(x)``, also called swish.
+
+    Source: Elfwing et al. 2017, https://arxiv.org/abs/1702.03118.
+    """
     return x * mx.sigmoid(x)
 
 
@@ -104,12 +113,18 @@ def gelu(x) -> mx.array:
 
 
 def gelu_approx(x):
-    """``0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``: within 5e-4 of :func:`gelu`."""
+    """``0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``: within 5e-4 of :func:`gelu`.
+
+    Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.
+    """
     return 0.5 * x * (1 + mx.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
 
 
 def gelu_fast_approx(x):
-    """``x * sigmoid(1.702 x)``: within 0.021 of :func:`gelu`."""
+    """``x * sigmoid(1.702 x)``: within 0.021 of :func:`gelu`.
+
+    Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.
+    """
     return x * mx.sigmoid(1.702 * x)
 
 
@@ -140,7 +155,7 @@ def softsign(x):
 
 
 def softshrink(x, lambd: float = 0.5):
-    """``x`` moved towards 0 by ``lambd``; 0 where ``|x| <= lambd``."""
+    """``x - sign(x) * lambd``: moved towards 0; 0 where ``|x| <= lambd``."""
     return mx.where(mx.abs(x) <= lambd, 0, x - mx.sign(x) * lambd)
 
 
@@ -150,7 +165,7 @@ def hard_shrink(x, lambd=0.5):
 
 
 def hard_tanh(x, min_val=-1.0, max_val=1.0):
-    """``x`` limited to ``[min_val, max_val]``."""
+    """``min(max(x, min_val), max_val)``."""
     return mx.minimum(mx.maximum(x, min_val), max_val)
 
 
@@ -165,20 +180,20 @@ def step(x: mx.array, threshold: float = 0.0):
 
 
 def softmax(x, axis=-1):
-    """``exp(x)`` divided by its sum over ``axis`` (an axis or several), without overflow."""
+    """``exp(x) / sum(exp(x))`` over ``axis`` (an axis or several), without overflow."""
     return mx.softmax(x, axis=axis)
 
 
 def softmin(x, axis=-1):
-    """``softmax(-x)``."""
+    """``exp(-x) / sum(exp(-x))`` over ``axis``: :func:`softmax` of ``-x``."""
     return mx.softmax(-x, axis=axis)
 
 
 def log_softmax(x, axis=-1):
-    """``x - log(sum(exp(x)))``, the logarithm of :func:`softmax`, without overflow."""
+    """``x - log(sum(exp(x)))`` over ``axis``: the log of :func:`softmax`, without overflow."""
     return x - mx.logsumexp(x, axis=axis, keepdims=True)
 
 
 def log_sigmoid(x):
-    """``-softplus(-x)``, the logarithm of :func:`sigmoid`, without overflow."""
+    """``-log(1 + exp(-x))``, the logarithm of :func:`sigmoid`, without overflow."""
     return -softplus(-x)

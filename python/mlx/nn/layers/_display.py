@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from math import prod
 from typing import Any
@@ -22,18 +23,24 @@ def text(module: Any) -> str:
 
 
 def html(module: Any) -> str:
-    """A foldable tree: parameters with shape and dtype, counts, and a mark on what is frozen."""
-    return f'<div class="mlx-module" style="font-family:monospace">{_node("", module)}</div>'
+    """A foldable tree: parameters with shape and dtype, counts, and a mark on what is frozen.
+
+    Parameters with several names are marked, too, and counted once.
+    """
+    names = Counter(id(value) for _, value in tree_flatten(module.parameters()))
+    tied = {value for value, count in names.items() if count > 1}
+    return f'<div class="mlx-module" style="font-family:monospace">{_node("", module, tied)}</div>'
 
 
 _FROZEN = ' <span class="frozen" title="not trainable" style="color:#4a78b8">❄ frozen</span>'
+_TIED = ' <span class="tied" title="has several names" style="color:#777">tied</span>'
 
 
 def _count(tree: Any) -> int:
-    return sum(prod(value.shape) for _, value in tree_flatten(tree))
+    return sum({id(value): prod(value.shape) for _, value in tree_flatten(tree)}.values())
 
 
-def _node(name: str, module: Any) -> str:
+def _node(name: str, module: Any, tied: set[int]) -> str:
     total = _count(module.parameters())
     trainable = _count(module.trainable_parameters())
     label = f"({escape(name)}): " if name else ""
@@ -50,11 +57,11 @@ def _node(name: str, module: Any) -> str:
     thawed = dict(tree_flatten(module.trainable_parameters()))
     rows = [
         f"<li>{escape(key)}: {value.shape} {escape(str(value.dtype).removeprefix('mlx.core.'))}"
-        f"{'' if key in thawed else _FROZEN}</li>"
+        f"{'' if key in thawed else _FROZEN}{_TIED if id(value) in tied else ''}</li>"
         for key, value in tree_flatten(own)
     ]
     rows += [
-        f"<li>{_node(path, child)}</li>"
+        f"<li>{_node(path, child, tied)}</li>"
         for path, child in submodules(module.children(), module.is_module)
     ]
     if not rows:

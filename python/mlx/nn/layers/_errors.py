@@ -24,6 +24,21 @@ def checked_features(layer: object, x: mx.array, features: int) -> None:
         raise wrong_features(layer, x, features)
 
 
+def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether an array of ``shape`` can be broadcast to the shape ``to``."""
+    pairs = zip(reversed(shape), reversed(to), strict=False)
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in pairs)
+
+
+def checked_integers(layer: object, x: object) -> None:
+    """Raise TypeError for an array that cannot be an index."""
+    if isinstance(x, mx.array) and mx.issubdtype(x.dtype, mx.inexact):
+        raise TypeError(
+            f"[{type(layer).__name__}] the input must be integers, got an array of {x.dtype} with "
+            f"shape {x.shape}"
+        )
+
+
 def in_words(layer: object, x: mx.array, features: int, error: ValueError) -> ValueError:
     """What to raise for ``error``, with which the core answered a call of ``layer`` on ``x``."""
     if isinstance(x, mx.array) and x.shape[-1:] != (features,):

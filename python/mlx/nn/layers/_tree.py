@@ -54,6 +54,7 @@ class Assignment(NamedTuple):
     container: Any
     key: Any
     value: Any
+    path: str
 
 
 def plan_update(target: Any, updates: Any, leaf: type, strict: bool, what: str) -> list[Assignment]:
@@ -71,59 +72,82 @@ def plan_update(target: Any, updates: Any, leaf: type, strict: bool, what: str) 
     Raises:
       ValueError: ``strict`` and a name is unknown, an index too large or a type wrong.
     """
-    plan: list[Assignment] = []
+    planner = _Planner(leaf, strict, what)
+    planner.walk(target, updates, "")
+    return planner.plan
 
-    def refuse(message: str) -> None:
-        if strict:
-            raise ValueError(f"[{what}] {message}")
 
-    def entry(container: Any, key: Any, new: Any, path: str) -> None:
+class _Planner:
+    """The walk of :func:`plan_update`.
+
+    Methods, not functions inside of that: those would refer to each other, a cycle, and all the
+    arrays would wait for the garbage collector.
+    """
+
+    def __init__(self, leaf: type, strict: bool, what: str):
+        self.plan: list[Assignment] = []
+        self.leaf, self.strict, self.what = leaf, strict, what
+
+    def refuse(self, message: str) -> None:
+        if self.strict:
+            raise ValueError(f"[{self.what}] {message}")
+
+    def entry(self, container: Any, key: Any, new: Any, path: str) -> None:
         current = container[key]
-        if isinstance(new, leaf):
-            if isinstance(current, leaf):
-                plan.append(Assignment(container, key, new))
+        if isinstance(new, self.leaf):
+            if isinstance(current, self.leaf):
+                self.plan.append(Assignment(container, key, new, path))
             else:
-                refuse(f"cannot replace {path!r}: it is {_kind(current)}, got {_kind(new)}")
+                self.refuse(f"cannot replace {path!r}: it is {_kind(current)}, got {_kind(new)}")
         else:
-            walk(current, new, path)
+            self.walk(current, new, path)
 
-    def walk(current: Any, new: Any, path: str) -> None:
+    def walk(self, current: Any, new: Any, path: str) -> None:
         where = repr(path) if path else "the module"
         if not isinstance(new, (dict, list)):
-            refuse(f"invalid type for {where}: got {_kind(new)}, expected {leaf.__name__}")
+            expected = self.leaf.__name__
+            self.refuse(f"invalid type for {where}: got {_kind(new)}, expected {expected}")
         elif not new:
             return
         elif isinstance(new, list) and isinstance(current, dict):
             # tree_unflatten makes a list of a dict whose keys are all digits.
-            walk(current, {str(i): value for i, value in enumerate(new)}, path)
+            self.walk(current, {str(i): value for i, value in enumerate(new)}, path)
         elif isinstance(new, dict):
             if not isinstance(current, dict):
-                refuse(f"{where} is {_kind(current)}, got a dict with {', '.join(map(repr, new))}")
+                names = ", ".join(map(repr, new))
+                self.refuse(f"{where} is {_kind(current)}, got a dict with {names}")
                 return
             for key, value in new.items():
                 below = f"{path}.{key}" if path else str(key)
                 if key in current:
-                    entry(current, key, value, below)
-                elif isinstance(value, leaf) or value not in ({}, []):
-                    refuse(f"there is nothing named {below!r}")
+                    self.entry(current, key, value, below)
+                elif isinstance(value, self.leaf) or value not in ({}, []):
+                    self.refuse(f"there is nothing named {below!r}")
         else:
             if not isinstance(current, list):
-                refuse(f"{where} is {_kind(current)}, got a list of {len(new)}")
+                self.refuse(f"{where} is {_kind(current)}, got a list of {len(new)}")
                 return
             for i, value in enumerate(new):
                 below = f"{path}.{i}" if path else str(i)
                 if i < len(current):
-                    entry(current, i, value, below)
+                    self.entry(current, i, value, below)
                 else:
-                    refuse(f"index {i} is out of bounds for {where}, a list of {len(current)}")
-
-    walk(target, updates, "")
-    return plan
+                    size = len(current)
+                    self.refuse(f"index {i} is out of bounds for {where}, a list of {size}")
 
 
 def apply_plan(plan: list[Assignment]) -> None:
-    for container, key, value in plan:
+    for container, key, value, _ in plan:
         container[key] = value
+
+
+def other_shapes(plan: list[Assignment]) -> list[str]:
+    """What to say about arrays that would be replaced by arrays of other shapes."""
+    return [
+        f"{path!r} has shape {container[key].shape}, got {value.shape}"
+        for container, key, value, path in plan
+        if container[key].shape != value.shape
+    ]
 
 
 @contextmanager
@@ -132,12 +156,12 @@ def substituted(plan: list[Assignment]) -> Iterator[None]:
 
     What was assigned or removed inside the block stays so.
     """
-    before = [container[key] for container, key, _ in plan]
+    before = [container[key] for container, key, _, _ in plan]
     apply_plan(plan)
     try:
         yield
     finally:
-        for (container, key, value), old in zip(plan, before, strict=True):
+        for (container, key, value, _), old in zip(plan, before, strict=True):
             try:
                 if container[key] is value:
                     container[key] = old

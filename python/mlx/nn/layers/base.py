@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_unflatten
 
-from . import _display, _tree
+from . import _display, _freezing, _tree
 
 Weights = str | os.PathLike | Iterable[tuple[str, mx.array]] | Mapping[str, mx.array]
 
@@ -221,7 +222,8 @@ class Module(dict):
     def update(self, parameters: dict, strict: bool = True) -> Module:
         """Replace parameters by those of a tree like :meth:`parameters`, or a part of it.
 
-        All or nothing: when an error is raised, no parameter has changed. Shapes are not compared.
+        All or nothing: when an error is raised, no parameter has changed. A parameter of another
+        shape is taken, with a UserWarning that names it and both shapes; dtypes are not compared.
 
         Args:
           parameters: nested dicts and lists of arrays; empty containers change nothing.
@@ -229,8 +231,16 @@ class Module(dict):
         Raises:
           ValueError: ``strict`` and a name is unknown, an index too large or a type wrong.
         """
-        where = f"{type(self).__name__}.update"
-        _tree.apply_plan(_tree.plan_update(self, parameters, mx.array, strict, where))
+        return self._replace(parameters, strict, "update", warn=True)
+
+    def _replace(self, parameters: dict, strict: bool, method: str, warn: bool = False) -> Module:
+        where = f"{type(self).__name__}.{method}"
+        plan = _tree.plan_update(self, parameters, mx.array, strict, where)
+        reshaped = _tree.other_shapes(plan) if warn else []
+        _tree.apply_plan(plan)
+        if reshaped:
+            message = f"[{where}] {'; '.join(reshaped)}"
+            warnings.warn(message, UserWarning, stacklevel=_freezing.callers_level())
         return self
 
     def update_modules(self, modules: dict, strict: bool = True) -> Module:
@@ -261,7 +271,8 @@ class Module(dict):
         Raises:
           ValueError: ``map_fn`` returned something else; nothing has changed then.
         """
-        return self.update(self.filter_and_map(filter_fn or self.valid_parameter_filter, map_fn))
+        mapped = self.filter_and_map(filter_fn or self.valid_parameter_filter, map_fn)
+        return self._replace(mapped, True, "apply")
 
     def apply_to_modules(self, apply_fn: Callable[[str, Module], Any]) -> Module:
         """Call ``apply_fn(path, module)`` for this module and all below it, parents first."""
@@ -301,19 +312,32 @@ class Module(dict):
           file_or_weights: a path (``.npz`` or ``.safetensors``), pairs such as
             ``tree_flatten(model.parameters())`` gives, or a dict such as ``mx.load`` returns.
           strict: require exactly the module's parameters with their shapes. Otherwise names that
-            the module lacks are ignored, missing ones keep their values and shapes may differ.
+            the module lacks are ignored, missing ones keep their values and shapes may differ (with
+            a UserWarning, as in :meth:`update`).
         Raises:
           ValueError: the weights do not fit; the message lists every difference, and nothing has
             changed.
+          TypeError: ``file_or_weights`` is nothing of this kind.
         """
         weights = file_or_weights
         if isinstance(weights, (str, os.PathLike)):
             weights = mx.load(os.fspath(weights))
-        pairs = list(weights.items() if isinstance(weights, Mapping) else weights)
+        try:
+            pairs = [
+                (k, v) for k, v in (weights.items() if isinstance(weights, Mapping) else weights)
+            ]
+            names = all(isinstance(name, str) for name, _ in pairs)
+        except (TypeError, ValueError):
+            names = False
+        if not names:
+            raise TypeError(
+                f"[{type(self).__name__}.load_weights] got a {type(weights).__name__}, expected a "
+                "path, a dict from names to arrays, or pairs of name and array"
+            )
         problems = self._weight_problems(dict(pairs), strict)
         if problems:
             raise ValueError(f"[{type(self).__name__}.load_weights] " + "\n".join(problems))
-        return self.update(tree_unflatten(pairs), strict=False)
+        return self._replace(tree_unflatten(pairs), False, "load_weights", warn=True)
 
     def _weight_problems(self, new: dict[str, Any], strict: bool) -> list[str]:
         problems = [
@@ -384,12 +408,13 @@ class Module(dict):
           recurse: also freeze in all modules below.
           keys: names within a module, such as ``"bias"``, to freeze in every module that has them;
             naming a container or submodule freezes all of it. ``None``: all parameters.
-          strict: raise if a key names nothing, here or (with ``recurse``) below.
+          strict: raise if a key names nothing, here or (with ``recurse``) below. Otherwise there is
+            a UserWarning, and the name stays frozen for members that get it later.
         Raises:
           KeyError: ``strict`` and no module has a member with that name; nothing has changed.
         """
         names = self._checked_keys(keys, recurse, strict, "freeze")
-        for module in self.modules() if recurse else [self]:
+        for module in self._distinct_modules() if recurse else [self]:
             module._no_grad.update(module._own_parameters() if names is None else names)
         return self
 
@@ -408,12 +433,13 @@ class Module(dict):
         Args:
           recurse: also unfreeze in all modules below.
           keys: names to unfreeze in every module that has them; ``None``: all parameters.
-          strict: raise if a key names nothing, here or (with ``recurse``) below.
+          strict: raise if a key names nothing, here or (with ``recurse``) below. Otherwise there is
+            a UserWarning.
         Raises:
           KeyError: ``strict`` and no module has a member with that name; nothing has changed.
         """
         names = self._checked_keys(keys, recurse, strict, "unfreeze")
-        for module in self.modules() if recurse else [self]:
+        for module in self._distinct_modules() if recurse else [self]:
             if names is not None:
                 module._no_grad.difference_update(names)
             elif module is not self and type(module).unfreeze is not Module.unfreeze:
@@ -421,6 +447,10 @@ class Module(dict):
             else:
                 module._no_grad.intersection_update(module._kept_frozen())
         return self
+
+    def _distinct_modules(self) -> list[Module]:
+        """Like :meth:`modules`, but each once, however many names it has."""
+        return list({id(module): module for module in self.modules()}.values())
 
     def _own_parameters(self) -> list[str]:
         """The keys of the arrays that belong to this module and not to one below."""
@@ -439,14 +469,15 @@ class Module(dict):
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(f"[{where}] keys must be strings, got {name!r}")
-        if strict:
-            known: set[str] = set()
-            for module in self.modules() if recurse else [self]:
-                known.update(module.keys(), module._own_parameters())
-            unknown = [name for name in names if name not in known]
-            if unknown:
-                place = "Module and its submodules don't" if recurse else "Module doesn't"
-                raise KeyError(f"[{where}] {place} contain member {', '.join(unknown)}.")
+        members = _freezing.members(self._distinct_modules() if recurse else [self])
+        unknown = [name for name in names if name not in members]
+        if unknown:
+            place = "Module and its submodules don't" if recurse else "Module doesn't"
+            hints = _freezing.hints(self, unknown, members)
+            message = f"[{where}] {place} contain member {', '.join(unknown)}.{hints}"
+            if strict:
+                raise KeyError(message)
+            warnings.warn(message, UserWarning, stacklevel=_freezing.callers_level())
         return names
 
     # ---- training mode

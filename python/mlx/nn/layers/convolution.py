@@ -14,7 +14,11 @@ from ._conv import Convolution
 
 
 class Conv1d(Convolution):
-    """Convolution of sequences: ``(N, L, in_channels)`` to ``(N, L', out_channels)``.
+    r"""Convolution of sequences: ``(N, L, in_channels)`` to ``(N, L', out_channels)``.
+
+    :math:`y_{n p o} = b_o + \sum_{k, c} W_{o k c}\, x_{n, s p + d k - \pi, c}` with the positions
+    :math:`p` of the output and :math:`k` of the window, stride :math:`s`, dilation :math:`d` and
+    padding :math:`\pi`; groups restrict :math:`c`.
 
     Args:
       in_channels: channels of the input.
@@ -28,6 +32,7 @@ class Conv1d(Convolution):
     Raises:
       ValueError: the channels are not divisible by ``groups``, or when called: the input does not
         have the right shape.
+    Source: LeCun et al. 1989, https://doi.org/10.1162/neco.1989.1.4.541.
     """
 
     _dims = 1
@@ -59,7 +64,11 @@ class Conv1d(Convolution):
 
 
 class Conv2d(Convolution):
-    """Convolution of images: ``(N, H, W, in_channels)`` to ``(N, H', W', out_channels)``.
+    r"""Convolution of images: ``(N, H, W, in_channels)`` to ``(N, H', W', out_channels)``.
+
+    :math:`y_{n p o} = b_o + \sum_{k, c} W_{o k c}\, x_{n, s p + d k - \pi, c}` with the positions
+    :math:`p` of the output and :math:`k` of the window, stride :math:`s`, dilation :math:`d` and
+    padding :math:`\pi`; groups restrict :math:`c`.
 
     Args:
       in_channels: channels of the input.
@@ -73,6 +82,7 @@ class Conv2d(Convolution):
     Raises:
       ValueError: the channels are not divisible by ``groups``, or when called: the input does not
         have the right shape.
+    Source: LeCun et al. 1989, https://doi.org/10.1162/neco.1989.1.4.541.
     """
 
     _dims = 2
@@ -104,7 +114,11 @@ class Conv2d(Convolution):
 
 
 class Conv3d(Convolution):
-    """Convolution of volumes: ``(N, D, H, W, in_channels)`` to ``(N, D', H', W', out_channels)``.
+    r"""Convolution of volumes: ``(N, D, H, W, in_channels)`` to ``(N, D', H', W', out_channels)``.
+
+    :math:`y_{n p o} = b_o + \sum_{k, c} W_{o k c}\, x_{n, s p + d k - \pi, c}` with the positions
+    :math:`p` of the output and :math:`k` of the window, stride :math:`s`, dilation :math:`d` and
+    padding :math:`\pi`.
 
     Args:
       in_channels: channels of the input.
@@ -116,6 +130,7 @@ class Conv3d(Convolution):
       bias: whether to add ``bias``.
     Raises:
       ValueError: when called: the input does not have the right shape.
+    Source: Ji et al. 2013, https://doi.org/10.1109/TPAMI.2012.59.
     """
 
     _dims = 3

@@ -15,7 +15,11 @@ from ._conv import Convolution
 
 
 class ConvTranspose1d(Convolution):
-    """Transposed convolution of sequences: ``(N, L, in_channels)`` to ``(N, L', out_channels)``.
+    r"""Transposed convolution of sequences: ``(N, L, in_channels)`` to ``(N, L', out_channels)``.
+
+    :math:`y_{n, s p + d k - \pi, o} = b_o + \sum W_{o k c}\, x_{n p c}` over all positions
+    :math:`p` of the input and :math:`k` of the window that meet there, with stride :math:`s`,
+    dilation :math:`d` and padding :math:`\pi`.
 
     Args:
       in_channels: channels of the input.
@@ -28,6 +32,7 @@ class ConvTranspose1d(Convolution):
       bias: whether to add ``bias``.
     Raises:
       ValueError: when called: the input does not have the right shape.
+    Source: Zeiler et al. 2010, https://doi.org/10.1109/CVPR.2010.5539957.
     """
 
     _dims = 1
@@ -59,9 +64,13 @@ class ConvTranspose1d(Convolution):
 
 
 class ConvTranspose2d(Convolution):
-    """Transposed convolution of images.
+    r"""Transposed convolution of images.
 
     ``(N, H, W, in_channels)`` to ``(N, H', W', out_channels)``.
+
+    :math:`y_{n, s p + d k - \pi, o} = b_o + \sum W_{o k c}\, x_{n p c}` over all positions
+    :math:`p` of the input and :math:`k` of the window that meet there, with stride :math:`s`,
+    dilation :math:`d` and padding :math:`\pi`.
 
     Args:
       in_channels: channels of the input.
@@ -74,6 +83,7 @@ class ConvTranspose2d(Convolution):
       bias: whether to add ``bias``.
     Raises:
       ValueError: when called: the input does not have the right shape.
+    Source: Zeiler et al. 2010, https://doi.org/10.1109/CVPR.2010.5539957.
     """
 
     _dims = 2
@@ -105,9 +115,13 @@ class ConvTranspose2d(Convolution):
 
 
 class ConvTranspose3d(Convolution):
-    """Transposed convolution of volumes.
+    r"""Transposed convolution of volumes.
 
     ``(N, D, H, W, in_channels)`` to ``(N, D', H', W', out_channels)``.
+
+    :math:`y_{n, s p + d k - \pi, o} = b_o + \sum W_{o k c}\, x_{n p c}` over all positions
+    :math:`p` of the input and :math:`k` of the window that meet there, with stride :math:`s`,
+    dilation :math:`d` and padding :math:`\pi`.
 
     Args:
       in_channels: channels of the input.
@@ -120,6 +134,7 @@ class ConvTranspose3d(Convolution):
       bias: whether to add ``bias``.
     Raises:
       ValueError: when called: the input does not have the right shape.
+    Source: Zeiler et al. 2010, https://doi.org/10.1109/CVPR.2010.5539957.
     """
 
     _dims = 3

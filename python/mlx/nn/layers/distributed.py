@@ -120,7 +120,8 @@ def shard_inplace(
       ValueError: a size is not divisible, or ``sharding`` is something else.
     """
     how = sharding if callable(sharding) else _rule(sharding, segments, module)
-    module.update(_sharded(module.parameters(), how, group or mx.distributed.init()))
+    shards = _sharded(module.parameters(), how, group or mx.distributed.init())
+    module._replace(shards, True, "update")
 
 
 def shard_linear(
@@ -173,6 +174,8 @@ def _sharded_copy(cls: type, source: Module, sharding: str, segments: int | list
 class AllToShardedLinear(Module):
     """A linear layer of which each process computes a part of the outputs.
 
+    ``y_i = x @ weight_i.T + bias_i`` in process ``i``, with its rows of ``weight`` and ``bias``.
+
     Args:
       input_dims: size of the input's last axis, in every process.
       output_dims: size of the output's last axis, all processes together.
@@ -220,6 +223,8 @@ class AllToShardedLinear(Module):
 
 class ShardedToAllLinear(Module):
     """A linear layer of which each process takes a part of the inputs; the outputs are summed.
+
+    ``y = sum_i(x_i @ weight_i.T) + bias``, with columns of ``weight`` in process ``i``.
 
     Args:
       input_dims: size of the input's last axis, all processes together.
@@ -438,7 +443,7 @@ class FullyShardedModule(Module):
                     f"divided among {self._group.size()} processes"
                 )
             parts.append((path, _own_part(a, 0, 1, self._group, path)))
-        module.update(tree_unflatten(parts))
+        module._replace(tree_unflatten(parts), True, "update")
         self._paths = tuple(path for path, _ in parts)
         self.module = module
 

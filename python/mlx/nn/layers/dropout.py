@@ -45,6 +45,8 @@ class _Dropout(Module):
 class Dropout(_Dropout):
     """Sets each element to zero with probability ``p`` and divides the others by ``1 - p``.
 
+    ``y = mask * x / (1 - p)``, with ``mask`` 1 with probability ``1 - p`` and 0 otherwise.
+
     Does nothing in evaluation mode. Input and output: any shape.
 
     Args:
@@ -57,6 +59,8 @@ class Dropout(_Dropout):
 
 class Dropout2d(_Dropout):
     """Sets whole channels of images to zero with probability ``p``, scaling the others.
+
+    ``y = mask * x / (1 - p)``, with a ``mask`` of shape ``(N, 1, 1, C)``.
 
     Does nothing in evaluation mode. Input and output: ``(N, H, W, C)`` or ``(H, W, C)``.
 
@@ -73,12 +77,15 @@ class Dropout2d(_Dropout):
 class Dropout3d(_Dropout):
     """Sets whole channels of volumes to zero with probability ``p``, scaling the others.
 
+    ``y = mask * x / (1 - p)``, with a ``mask`` of shape ``(N, 1, 1, 1, C)``.
+
     Does nothing in evaluation mode. Input and output: ``(N, D, H, W, C)`` or ``(D, H, W, C)``.
 
     Args:
       p: probability that a channel of a volume is dropped, in [0, 1).
     Raises:
       ValueError: ``p`` lies outside, or an input has another number of dimensions.
+    Source: Tompson et al. 2014, https://arxiv.org/abs/1411.4280.
     """
 
     _spatial_dims = 3

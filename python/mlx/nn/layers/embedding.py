@@ -6,7 +6,7 @@ import math
 
 import mlx.core as mx
 
-from ._errors import in_words
+from ._errors import checked_integers, in_words
 from .base import Module
 
 
@@ -30,7 +30,8 @@ class Embedding(Module):
         return f"{num_embeddings}, {dims}"
 
     def __call__(self, x):
-        """Integers of any shape to vectors, ``(..., dims)``."""
+        """Integers of any shape to vectors, ``(..., dims)``; TypeError for other numbers."""
+        checked_integers(self, x)
         return self["weight"][x]
 
     def as_linear(self, x):

@@ -21,7 +21,9 @@ def _normalize(x: mx.array, axes: list[int], eps: float) -> mx.array:
 
 
 class InstanceNorm(Module):
-    """Normalizes every channel of every sample over its spatial axes.
+    r"""Normalizes every channel of every sample over its spatial axes.
+
+    :math:`y = (x - E[x]) / \sqrt{Var[x] + \epsilon} \cdot \gamma + \beta`.
 
     Args:
       dims: number of channels.
@@ -54,7 +56,9 @@ class InstanceNorm(Module):
 
 
 class LayerNorm(Module):
-    """Normalizes over the last axis.
+    r"""Normalizes over the last axis.
+
+    :math:`y = (x - E[x]) / \sqrt{Var[x] + \epsilon} \cdot \gamma + \beta`.
 
     Args:
       dims: size of the last axis.

@@ -133,7 +133,10 @@ class _AvgPool(_Pool):
 
 
 class MaxPool1d(_MaxPool):
-    """Maximum over windows of sequences: ``(N, L, C)`` to ``(N, L', C)``.
+    r"""Maximum over windows of sequences: ``(N, L, C)`` to ``(N, L', C)``.
+
+    :math:`y_{n p c} = \max_k x_{n, s p + k - \pi, c}` over the positions :math:`k` of a window,
+    with stride :math:`s` and padding :math:`\pi` (which counts as -inf).
 
     Args:
       kernel_size: size of the windows.
@@ -147,7 +150,10 @@ class MaxPool1d(_MaxPool):
 
 
 class AvgPool1d(_AvgPool):
-    """Mean over windows of sequences: ``(N, L, C)`` to ``(N, L', C)``.
+    r"""Mean over windows of sequences: ``(N, L, C)`` to ``(N, L', C)``.
+
+    :math:`y_{n p c} = \frac{1}{K} \sum_k x_{n, s p + k - \pi, c}` over the :math:`K`
+    positions :math:`k` of a window, with stride :math:`s` and padding :math:`\pi` (zeros, which count).
 
     Args:
       kernel_size: size of the windows.
@@ -161,7 +167,10 @@ class AvgPool1d(_AvgPool):
 
 
 class MaxPool2d(_MaxPool):
-    """Maximum over windows of images: ``(N, H, W, C)`` to ``(N, H', W', C)``.
+    r"""Maximum over windows of images: ``(N, H, W, C)`` to ``(N, H', W', C)``.
+
+    :math:`y_{n p c} = \max_k x_{n, s p + k - \pi, c}` over the positions :math:`k` of a window,
+    with stride :math:`s` and padding :math:`\pi` (which counts as -inf).
 
     Args:
       kernel_size: size of the windows; here and below an integer, or one for each spatial axis.
@@ -175,7 +184,10 @@ class MaxPool2d(_MaxPool):
 
 
 class AvgPool2d(_AvgPool):
-    """Mean over windows of images: ``(N, H, W, C)`` to ``(N, H', W', C)``.
+    r"""Mean over windows of images: ``(N, H, W, C)`` to ``(N, H', W', C)``.
+
+    :math:`y_{n p c} = \frac{1}{K} \sum_k x_{n, s p + k - \pi, c}` over the :math:`K`
+    positions :math:`k` of a window, with stride :math:`s` and padding :math:`\pi` (zeros, which count).
 
     Args:
       kernel_size: size of the windows; here and below an integer, or one for each spatial axis.
@@ -189,7 +201,10 @@ class AvgPool2d(_AvgPool):
 
 
 class MaxPool3d(_MaxPool):
-    """Maximum over windows of volumes: ``(N, D, H, W, C)`` to ``(N, D', H', W', C)``.
+    r"""Maximum over windows of volumes: ``(N, D, H, W, C)`` to ``(N, D', H', W', C)``.
+
+    :math:`y_{n p c} = \max_k x_{n, s p + k - \pi, c}` over the positions :math:`k` of a window,
+    with stride :math:`s` and padding :math:`\pi` (which counts as -inf).
 
     Args:
       kernel_size: size of the windows; here and below an integer, or one for each spatial axis.
@@ -203,7 +218,10 @@ class MaxPool3d(_MaxPool):
 
 
 class AvgPool3d(_AvgPool):
-    """Mean over windows of volumes: ``(N, D, H, W, C)`` to ``(N, D', H', W', C)``.
+    r"""Mean over windows of volumes: ``(N, D, H, W, C)`` to ``(N, D', H', W', C)``.
+
+    :math:`y_{n p c} = \frac{1}{K} \sum_k x_{n, s p + k - \pi, c}` over the :math:`K`
+    positions :math:`k` of a window, with stride :math:`s` and padding :math:`\pi` (zeros, which count).
 
     Args:
       kernel_size: size of the windows; here and below an integer, or one for each spatial axis.

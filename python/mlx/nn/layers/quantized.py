@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection
 import mlx.core as mx
 from mlx.utils import tree_map_with_path
 
+from ._errors import checked_integers
 from .base import Module
 
 _DEFAULTS = {"affine": (64, 4), "mxfp4": (32, 4), "mxfp8": (32, 8), "nvfp4": (16, 4)}
@@ -139,6 +140,8 @@ class _Quantized(Module):
 class QuantizedEmbedding(_Quantized):
     """An :class:`Embedding` with quantized vectors.
 
+    Elements are ``scale * code + bias`` (``"affine"``) or ``scale * code``, by group.
+
     Args:
       num_embeddings: how many integers there are, from 0.
       dims: size of the vectors, divisible by the group size.
@@ -174,6 +177,7 @@ class QuantizedEmbedding(_Quantized):
     def __call__(self, x):
         """Integers of any shape to vectors, ``(..., dims)``."""
         rows = mx.array(x)
+        checked_integers(self, rows)
         index = rows.reshape(1) if rows.ndim == 0 else rows  # packed rows must be a matrix
         biases = self.get("biases")
         vectors = mx.dequantize(
@@ -209,7 +213,9 @@ class QuantizedEmbedding(_Quantized):
 
 
 class QuantizedLinear(_Quantized):
-    """A :class:`Linear` with a quantized weight.
+    """A :class:`Linear` with a quantized weight, ``y = x @ dequantize(weight).T + bias``.
+
+    Its elements are ``scale * code + offset`` (``"affine"``) or ``scale * code``, by group.
 
     A new layer's bias is frozen like the rest; ``unfreeze()`` makes it trainable.
 
@@ -280,7 +286,9 @@ class QuantizedLinear(_Quantized):
 
 
 class QQLinear(Module):
-    """A linear layer that quantizes its input as well as its weight.
+    """A linear layer that quantizes its input as well as its weight, ``y = q(x) @ q(weight).T``.
+
+    ``q`` rounds groups of elements to ``scale * code``.
 
     A new layer has no bias; :meth:`from_linear` takes over that of the linear layer.
 
@@ -353,10 +361,10 @@ class QQLinear(Module):
             mode=self.mode,
             dtype=self._dtype,
         )
+        thawed = {"scales"} if self._frozen_before else {"weight", "scales"}
+        self.unfreeze(keys=thawed, recurse=False)
         del self.scales
         self._quantized = False
-        frozen = {"weight", "scales"} if not self._frozen_before else {"scales"}
-        self.unfreeze(keys=frozen, recurse=False)
 
     def _set_training_mode(self, mode: bool) -> None:
         super()._set_training_mode(mode)
@@ -399,6 +407,6 @@ class QQLinear(Module):
         for name in ("weight", "bias"):
             if name in linear_layer:
                 new[name] = linear_layer[name]
-        new.freeze(keys=linear_layer._no_grad)
+        new._no_grad.update(linear_layer._no_grad)
         new.train(linear_layer.training)
         return new

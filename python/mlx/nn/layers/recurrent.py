@@ -24,12 +24,24 @@ class _Recurrent(Module):
         bound = 1 / math.sqrt(self.hidden_size)
         return mx.random.uniform(-bound, bound, shape)
 
-    def _checked(self, x: mx.array, input_size: int) -> None:
+    def _checked(self, x: mx.array, input_size: int, **states: mx.array | None) -> None:
         if x.ndim < 2 or x.shape[-1] != input_size:
             raise ValueError(
                 f"[{type(self).__name__}] the input must have the shape (..., L, {input_size}), "
                 f"got {x.shape}"
             )
+        for name, state in states.items():
+            if state is not None and not self._fits(state, x):
+                raise ValueError(
+                    f"[{type(self).__name__}] {name} must have the shape "
+                    f"{(*x.shape[:-2], self.hidden_size)} for an input with shape {x.shape}, "
+                    f"or broadcast to it, got {state.shape}"
+                )
+
+    def _fits(self, state: mx.array, x: mx.array) -> bool:
+        pairs = zip(reversed(state.shape[:-1]), reversed(x.shape[:-2]), strict=False)
+        right_size = state.shape[-1:] == (self.hidden_size,)
+        return right_size and all(a == b or 1 in (a, b) for a, b in pairs)
 
     def _stacked(self, states: list[mx.array], x: mx.array) -> mx.array:
         if not states:
@@ -50,6 +62,7 @@ class RNN(_Recurrent):
       nonlinearity: :math:`f`; ``None``: tanh.
     Raises:
       ValueError: ``nonlinearity`` cannot be called.
+    Source: Elman 1990, https://doi.org/10.1207/s15516709cog1402_1.
     """
 
     def __init__(
@@ -82,7 +95,7 @@ class RNN(_Recurrent):
           x: ``(..., L, input_size)``.
           hidden: the state before the first step, ``(..., hidden_size)``.
         """
-        self._checked(x, self.Wxh.shape[1])
+        self._checked(x, self.Wxh.shape[1], hidden=hidden)
         inputs = x @ self.Wxh.T if self.bias is None else mx.addmm(self.bias, x, self.Wxh.T)
         states = []
         for t in range(x.shape[-2]):
@@ -135,7 +148,7 @@ class GRU(_Recurrent):
           x: ``(..., L, input_size)``.
           hidden: the state before the first step, ``(..., hidden_size)``.
         """
-        self._checked(x, self.Wx.shape[1])
+        self._checked(x, self.Wx.shape[1], hidden=hidden)
         size = self.hidden_size
         inputs = x @ self.Wx.T if self.b is None else mx.addmm(self.b, x, self.Wx.T)
         gates_in, new_in = inputs[..., : 2 * size], inputs[..., 2 * size :]
@@ -196,7 +209,7 @@ class LSTM(_Recurrent):
           hidden: the hidden state before the first step, ``(..., hidden_size)``.
           cell: the cell state before the first step, ``(..., hidden_size)``.
         """
-        self._checked(x, self.Wx.shape[1])
+        self._checked(x, self.Wx.shape[1], hidden=hidden, cell=cell)
         inputs = x @ self.Wx.T if self.bias is None else mx.addmm(self.bias, x, self.Wx.T)
         hiddens, cells = [], []
         for t in range(x.shape[-2]):

@@ -8,6 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from ._errors import broadcasts
 from .activations import relu
 from .base import Module
 from .dropout import Dropout
@@ -85,6 +86,19 @@ class MultiHeadAttention(Module):
                     f"[MultiHeadAttention] {name} must have the shape (N, length, features), "
                     f"got {x.shape}"
                 )
+        for name, x in (("keys", keys), ("values", values)):
+            if x.shape[0] != queries.shape[0] or x.shape[1] != keys.shape[1]:
+                raise ValueError(
+                    f"[MultiHeadAttention] {name} must have the shape ({queries.shape[0]}, "
+                    f"{keys.shape[1]}, features), for queries with shape {queries.shape} and keys "
+                    f"with shape {keys.shape}, got {x.shape}"
+                )
+        scores = (queries.shape[0], self.num_heads, queries.shape[1], keys.shape[1])
+        if isinstance(mask, mx.array) and not broadcasts(mask.shape, scores):
+            raise ValueError(
+                f"[MultiHeadAttention] the mask must broadcast to (N, num_heads, L, S) = {scores}, "
+                f"got {mask.shape}"
+            )
 
         def by_head(x: mx.array) -> mx.array:  # (N, L, D) to (N, heads, L, D / heads)
             return mx.unflatten(x, -1, (self.num_heads, -1)).transpose(0, 2, 1, 3)
@@ -107,6 +121,9 @@ class MultiHeadAttention(Module):
 class TransformerEncoderLayer(Module):
     """Self-attention, then a network of two linear layers; both with a skip connection.
 
+    ``x += attention(ln1(x))``, then ``x += linear2(activation(linear1(ln2(x))))``; without
+    ``norm_first``: ``x = ln1(x + attention(x))`` and so on.
+
     Args:
       dims: features.
       num_heads: attention heads.
@@ -114,6 +131,7 @@ class TransformerEncoderLayer(Module):
       dropout: probability of dropout after the attention and after the activation.
       activation: between the two linear layers.
       norm_first: normalize the input of each of the two parts, or else the sum after it.
+    Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
 
     def __init__(
@@ -166,6 +184,7 @@ class TransformerEncoder(Module):
       norm_first: see :class:`TransformerEncoderLayer`.
       checkpoint: save memory in training: keep only the layers' inputs and compute the rest a
         second time for the gradient.
+    Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
 
     def __init__(
@@ -197,6 +216,9 @@ class TransformerEncoder(Module):
 class TransformerDecoderLayer(Module):
     """Self-attention, attention to a memory and a network, each with a skip connection.
 
+    ``x += self_attention(ln1(x))``, ``x += cross_attention(ln2(x), memory)``, then
+    ``x += linear2(activation(linear1(ln3(x))))``; without ``norm_first`` each ``ln`` follows.
+
     Args:
       dims: features.
       num_heads: attention heads.
@@ -204,6 +226,7 @@ class TransformerDecoderLayer(Module):
       dropout: probability of dropout after each attention and after the activation.
       activation: between the two linear layers.
       norm_first: normalize the input of each of the three parts, or else the sum after it.
+    Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
 
     def __init__(
@@ -263,6 +286,7 @@ class TransformerDecoder(Module):
       activation: of the layers' networks.
       norm_first: see :class:`TransformerDecoderLayer`.
       checkpoint: save memory in training, see :class:`TransformerEncoder`.
+    Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
     """
 
     def __init__(
