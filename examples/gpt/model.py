@@ -18,10 +18,10 @@ VOCABULARY = 256
 
 @dataclass(frozen=True)
 class Config:
-    dims: int = 256
-    heads: int = 8
+    dims: int = 192
+    heads: int = 6
     blocks: int = 4
-    context: int = 256  # longest text seen in training
+    context: int = 192  # longest text seen in training
     dropout: float = 0.1
 
     def as_dict(self) -> dict[str, int | float]:
@@ -43,16 +43,16 @@ class Cache:
         end = self.length + keys.shape[2]
         if self.keys is None or end > self.keys.shape[2]:
             room = -(-end // self.step) * self.step - self.length
-            empty = mx.zeros((*keys.shape[:2], room, keys.shape[3]), keys.dtype)
-            if self.keys is None or self.values is None:
-                self.keys = self.values = empty
-            else:
-                self.keys = mx.concatenate([self.keys[:, :, : self.length], empty], axis=2)
-                self.values = mx.concatenate([self.values[:, :, : self.length], empty], axis=2)
+            self.keys = self._with_room(self.keys, keys, room)
+            self.values = self._with_room(self.values, values, room)
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def _with_room(self, old: mx.array | None, new: mx.array, room: int) -> mx.array:
+        empty = mx.zeros((*new.shape[:2], room, new.shape[3]), new.dtype)
+        return empty if old is None else mx.concatenate([old[:, :, : self.length], empty], axis=2)
 
 
 class Attention(nn.Module):

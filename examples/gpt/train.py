@@ -126,11 +126,11 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int, rate: float) -> N
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     parser = make_parser(__doc__)
-    add_arguments(parser, steps=1500, rate=2e-3)
-    parser.add_argument("--dims", type=int, default=256)
-    parser.add_argument("--heads", type=int, default=8)
+    add_arguments(parser, steps=2000, rate=2e-3)
+    parser.add_argument("--dims", type=int, default=192)
+    parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--blocks", type=int, default=4)
-    parser.add_argument("--context", type=int, default=256)
+    parser.add_argument("--context", type=int, default=192)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--text-bytes", type=int, help="use only the first bytes of the sources")
     quick = {"steps": 120, "dims": 64, "heads": 2, "blocks": 2, "context": 64, "length": 100}

@@ -265,6 +265,16 @@ def test_another_optimizer_does_not_fit(tmp_path):
         nn.load_checkpoint(file, model, optim.Adafactor())
 
 
+def test_without_a_model_the_rest_is_read(tmp_path):
+    file = tmp_path / "a.safetensors"
+    nn.save_checkpoint(file, net(), optim.SGD(0.1), step=5, data={"index": 3}, sizes=[4, 8, 3], x=mx.array([1, 2]))
+    loaded = nn.load_checkpoint(file, None)
+    assert (loaded.step, loaded.data, loaded.extra["sizes"]) == (5, {"index": 3}, [4, 8, 3])
+    assert loaded.extra["x"].tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"\[load_checkpoint\] got an optimizer and no model"):
+        nn.load_checkpoint(file, None, optim.SGD(0.1))
+
+
 def test_files_that_are_no_checkpoints(tmp_path):
     file, model = tmp_path / "a.safetensors", net()
     model.save_weights(file)

@@ -111,7 +111,8 @@ def load_checkpoint(path: str | os.PathLike, model: Module, optimizer: Optimizer
 
     Args:
       path: the file.
-      model: has exactly the parameters of the file, with their shapes and dtypes.
+      model: has exactly the parameters of the file, with their shapes and dtypes. ``None`` reads
+        only what else was saved, for example the sizes that are needed to make the model.
       optimizer: of the class that was saved, ``None`` to leave its state in the file alone.
     Returns:
       The step, the data position and whatever else was saved.
@@ -123,6 +124,11 @@ def load_checkpoint(path: str | os.PathLike, model: Module, optimizer: Optimizer
     source = _target("load_checkpoint", path)
     arrays, metadata = cast("tuple[dict[str, mx.array], dict[str, str]]", mx.load(str(source), return_metadata=True))
     header = _header(source, metadata)
+
+    if model is None:
+        if optimizer is not None:
+            raise ValueError("[load_checkpoint] got an optimizer and no model, expected both or neither")
+        return Checkpoint(header["step"], *(_decode(header[key], arrays) for key in ("data", "extra")))
 
     parameters = dict(tree_flatten(model.parameters()))
     inside = {n.removeprefix("model."): a for n, a in arrays.items() if n.startswith("model.")}
