@@ -53,9 +53,9 @@ def write(model: Reader, prompt: str, length: int, temperature: float = 0.7) -> 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     parser = make_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--length", type=int, default=64, help="bytes per window")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--lr", type=float, default=3e-3)
