@@ -7,7 +7,7 @@ logits = norm(x) @ embed.weight.T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import mlx.core as mx
@@ -128,25 +128,24 @@ def loss_fn(model: nn.Module, inputs: mx.array, targets: mx.array) -> mx.array:
     return nn.losses.cross_entropy(model(inputs), targets, reduction="mean")
 
 
-def generate(
-    model: GPT, prompt: bytes, length: int, temperature: float = 0.8, stop: Callable[[int], bool] = lambda byte: False
-) -> Iterator[int]:
+def generate(model: GPT, prompt: bytes, length: int, temperature: float = 0.8) -> Iterator[int]:
     """``length`` bytes that follow the prompt, one at a time; each costs one byte of computation.
 
-    ``temperature`` 0 takes the likeliest byte. The model must be in evaluation mode.
+    The model has learnt no positions beyond its context. There, it starts again from the last half
+    of it, so a byte follows from at least half a context. ``temperature`` 0 takes the likeliest
+    byte. The model must be in evaluation mode.
     """
-    caches = [Cache() for _ in model.blocks]
-    tokens = mx.array([list(prompt or b"\n")], mx.uint32)
+    context = model.config.context
+    text = bytearray(prompt or b"\n")
+    caches, unread = [Cache() for _ in model.blocks], text[-context:]
     for _ in range(length):
-        logits = model(tokens, caches)[:, -1]
-        if temperature > 0:
-            tokens = mx.random.categorical(logits / temperature)[:, None]
-        else:
-            tokens = mx.argmax(logits, axis=-1, keepdims=True)
-        byte = int(tokens.item())
-        yield byte
-        if stop(byte):
-            return
+        logits = model(mx.array([list(unread)]), caches)[:, -1]
+        choice = mx.random.categorical(logits / temperature) if temperature > 0 else mx.argmax(logits, axis=-1)
+        text.append(int(choice.item()))
+        yield text[-1]
+        unread = text[-1:]
+        if caches[0].length == context:
+            caches, unread = [Cache() for _ in model.blocks], text[-(context // 2) :]
 
 
 def count(tree: dict) -> int:
