@@ -7,8 +7,9 @@ coordinate and scales and shifts the other by functions of it:
 
     y = x exp(s(kept)) + t(kept),    log p(x) = log N(f(x)) + sum of s
 
-Expected: -log p of new points falls from 3.4 (a normal distribution's) to about 1.25 nats. Points go through the
-flow and back without a difference above 1e-3, and the density sums to 1.
+Expected: -log p of new points falls from 3.1 to about 1.47 nats (log 2 arcs of 1.5 pi, and normal noise
+across of deviation 0.105: the truth has 1.41). Points go through the flow and back without a
+difference above 1e-3, and the density sums to 1.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         middle.set_title("density")
         right.scatter(*samples.T, s=2)
         right.set(title="samples", xlim=(-4, 4), ylim=(-4, 4), aspect="equal")
-    limit = 2.2 if args.quick else 1.35
+    limit = 2.2 if args.quick else 1.55
     expect(after < limit, f"-log p {after}, expected below {limit}")
     expect(difference < 1e-3, f"points come back elsewhere, by {difference}")
     expect(abs(mass - 1) < 0.02, f"the density sums to {mass}")

@@ -6,8 +6,8 @@
 The base, all of it packed to 4 bits, stays frozen; the script compares its bits before and after.
 The text is Python's language reference, as help() shows it, which the model has not seen.
 
-Expected: the loss on prose falls by a third, with one number in ten of the model trained; fusing
-changes nothing but rounding, and packing the fused weights to 4 bits again costs about 0.01 nats.
+Expected: the loss on prose falls from 1.9 to 1.3 nats per byte, with as many numbers trained as are
+5 % of the base; fusing changes nothing but rounding, and packing the fused weights to 4 bits again costs little.
 """
 
 from __future__ import annotations

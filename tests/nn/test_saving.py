@@ -4,6 +4,10 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
+import textwrap
+import time
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -325,10 +329,9 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     before = file.read_bytes()
     save = mx.save_safetensors
 
-    def half(path, arrays, metadata):
-        save(path, arrays, metadata)
-        with open(path, "r+b") as written:
-            written.truncate(100)
+    def half(stream, arrays, metadata):
+        save(stream, arrays, metadata)
+        stream.truncate(100)
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
@@ -374,6 +377,39 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     )
     assert "failed:" in printed
     assert printed.split()[-1] == "1"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+def test_a_replaced_file_keeps_its_mode(tmp_path):
+    file = tmp_path / "a.safetensors"
+    nn.save_checkpoint(file, net(), step=1)
+    file.chmod(0o640)
+    nn.save_checkpoint(file, net(), step=2)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert nn.load_checkpoint(file, net()).step == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_processes_killed_while_they_save_leave_a_whole_file(tmp_path):
+    """Each is killed at another moment of a loop that does nothing but save 4 MB."""
+    file = tmp_path / "a.safetensors"
+    code = f"""
+        import itertools
+        import mlx.core as mx, mlx.nn as nn
+        model = nn.Linear(1000, 1000)
+        for step in itertools.count():
+            nn.save_checkpoint({str(file)!r}, model, step=step)
+            print(step, flush=True)
+    """
+    for delay in (0.0, 0.003, 0.011, 0.02):
+        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        assert nn.load_checkpoint(file, nn.Linear(1000, 1000)).step >= 0
+    nn.save_checkpoint(file, nn.Linear(2, 2))
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -59,7 +60,8 @@ def save_checkpoint(
     ``mx.random``. Schedules themselves, like the model, are code: the program that loads makes them.
 
     The file is complete or not there: it is written beside ``path``, flushed to the disk and then
-    renamed. If anything fails, what stood at ``path`` before still does.
+    renamed. If anything fails, what stood at ``path`` before still does. A process that is killed
+    while it writes leaves ``.unfinished-<name>`` there, which the next save replaces.
 
     Args:
       path: ends with ``.safetensors``. An existing file is replaced.
@@ -180,24 +182,23 @@ def _write(target: Path, arrays: dict[str, mx.array], metadata: dict[str, str]) 
     # One name for all attempts: what a killed process leaves is overwritten by the next one.
     unfinished = target.with_name(f".unfinished-{target.name}")
     try:
-        mx.save_safetensors(str(unfinished), arrays, metadata)
-        _flush(unfinished)  # a renamed file must not be empty after a power failure
+        with open(unfinished, "wb") as file:
+            mx.save_safetensors(file, arrays, metadata)
+            file.flush()
+            os.fsync(file.fileno())  # a renamed file must not be empty after a power failure
+        if target.exists():
+            shutil.copymode(target, unfinished)
         os.replace(unfinished, target)
     except BaseException:
         with suppress(OSError):
             unfinished.unlink()
         raise
     if os.name == "posix":  # elsewhere folders cannot be opened
-        _flush(target.parent)
-
-
-def _flush(path: Path) -> None:
-    # Windows flushes only what is open for writing, POSIX opens folders only for reading.
-    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too, is on the disk
+        finally:
+            os.close(folder)
 
 
 def _header(source: Path, metadata: dict[str, str]) -> dict[str, Any]:
