@@ -123,10 +123,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 
 def draw_club(axes, scores: np.ndarray, sides: np.ndarray) -> None:
-    """Members where the Laplacian's second and third eigenvector put them: friends are near."""
-    matrix = adjacency()
-    _, vectors = np.linalg.eigh(np.diag(matrix.sum(1)) - matrix)
-    x, y = vectors[:, 1], vectors[:, 2]
+    """Members where eigenvectors of the mixing matrix put them: friends are near."""
+    _, vectors = np.linalg.eigh(np.array(normalized(adjacency())))
+    x, y = vectors[:, -2], vectors[:, -3]  # the last one says only how many friends a member has
     for member, friends in FRIENDS.items():
         for friend in friends:
             axes.plot(x[[member, friend]], y[[member, friend]], color="lightgray", linewidth=0.7, zorder=1)

@@ -2,12 +2,13 @@
 
     python examples/gpt/train.py       # first: makes --output/gpt/pretrain.safetensors
     python examples/gpt/finetune.py
+    python examples/gpt/generate.py --checkpoint examples/output/gpt/fused.safetensors --prompt "The "
 
 The base, all of it packed to 4 bits, stays frozen; the script compares its bits before and after.
 The text is Python's language reference, as help() shows it, which the model has not seen.
 
-Expected: the loss on prose falls from 1.9 to 1.3 nats per byte, with as many numbers trained as are
-5 % of the base; fusing changes nothing but rounding, and packing the fused weights to 4 bits again costs little.
+Expected: the loss on prose falls from 1.59 to 1.23 nats per byte, with as many numbers trained as are
+5 % of the base; fusing changes nothing but rounding, and packing the fused weights to 4 bits again costs 0.005.
 """
 
 from __future__ import annotations
@@ -24,18 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import expect, make_parser, parse
 
 from gpt.data import Windows, even_windows, language_reference
+from gpt.generate import load
 from gpt.lora import add_adapters, fuse_adapters
-from gpt.model import GPT, Config, count
+from gpt.model import GPT, count
 from gpt.train import add_arguments, draw, fit, sample, validation_loss, warmup_cosine
-
-
-def load_pretrained(file: Path) -> GPT:
-    """The model of a checkpoint, in which its sizes stand beside the weights."""
-    if not file.exists():
-        raise SystemExit(f"{file} does not exist: run train.py with the same --output first")
-    model = GPT(Config(**nn.load_checkpoint(file, None).extra["config"]))
-    nn.load_checkpoint(file, model)
-    return model
 
 
 def frozen_bits(model: nn.Module) -> dict[str, bytes]:
@@ -57,7 +50,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     args.output = args.output / "gpt"
 
     mx.random.seed(args.seed)
-    model = load_pretrained(args.output / "pretrain.safetensors")
+    model = load(args.output / "pretrain.safetensors")
     config = model.config
     train_bytes, validation_bytes = language_reference(200_000 if args.quick else None)
     windows = Windows(train_bytes, config.context, args.batch_size, args.seed)

@@ -9,6 +9,7 @@ import time
 
 import gpt.data
 import gpt.finetune
+import gpt.generate
 import gpt.lora
 import gpt.train
 import mlx.core as mx
@@ -32,6 +33,10 @@ def test_training_then_finetuning(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"trained: {tuned['trainable']:,} numbers" in printed
     assert f"all {tuned['frozen']} frozen arrays are unchanged" in printed
+    written = gpt.generate.main(
+        ["--checkpoint", str(tmp_path / "gpt" / "fused.safetensors"), "--prompt", "The ", "--length", "30"]
+    )
+    assert written.startswith("The ") and 20 <= len(written) <= 34
     files = {path.name for path in (tmp_path / "gpt").iterdir()}
     kinds = ("csv", "png", "safetensors")
     assert files == {f"{n}.{k}" for n in ("pretrain", "finetune") for k in kinds} | {"fused.safetensors"}
