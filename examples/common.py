@@ -23,19 +23,17 @@ SPLIT_SEED = 0  # splits never change, whatever --seed says: results stay compar
 # Command lines
 
 
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """The docstring as it is written, flags with their defaults."""
+
+
 def make_parser(doc: str) -> argparse.ArgumentParser:
     """A parser with the flags that every example has; ``doc`` is the docstring of the example."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=type("Form", (argparse.RawDescriptionHelpFormatter, _Defaults), {})
-    )
+    parser = argparse.ArgumentParser(description=doc, formatter_class=_Help)
     parser.add_argument("--quick", action="store_true", help="a few seconds, with checks of the result; for tests")
     parser.add_argument("--seed", type=int, default=0, help="initial weights and order of the data")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output", help="folder to write to")
     return parser
-
-
-class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
-    pass
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None, **quick: Any) -> argparse.Namespace:
@@ -77,7 +75,7 @@ class Progress:
 
 
 class CsvLog:
-    """A table of numbers in a file, a row per step, each on the disk's side of the process at once.
+    """A table of numbers in a file, a row per step; a process that is killed loses none of them.
 
     Columns are ``wall_time``, ``step`` and those named. A log that goes on at a step (``resume_at``)
     first drops the rows from there on: they are written again.

@@ -1,16 +1,14 @@
-"""The examples as modules, and what they need beside the package."""
+"""The examples can be imported; without what they need beside the package there is nothing to test."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
 
-import pytest
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-for needed in ("sklearn", "scipy", "tqdm", "matplotlib"):
-    pytest.importorskip(needed)
+if any(importlib.util.find_spec(needed) is None for needed in ("sklearn", "scipy", "tqdm", "matplotlib")):
+    collect_ignore_glob = ["test_*.py"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import gpt.data
 import gpt.finetune
@@ -17,10 +18,10 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 from common import read_log
-from conftest import EXAMPLES
 from gpt.model import GPT, Cache, Config, generate
 from mlx.utils import tree_flatten
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 TINY = Config(dims=64, heads=2, blocks=2, context=32, dropout=0.2)
 
 
