@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sysconfig
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -89,11 +90,13 @@ class CsvLog:
                 # A killed process may leave half a row, the last one; it lacks columns.
                 rows = [r for r in csv.DictReader(old) if None not in r.values()]
             kept = [row for row in rows if int(row["step"]) < resume_at]
-        self.stream = file.open("w", newline="")
+        unfinished = file.with_name(f".unfinished-{file.name}")  # as the rows of hours are at stake
+        with unfinished.open("w", newline="") as new:
+            csv.DictWriter(new, header).writeheader()
+            csv.DictWriter(new, header).writerows(kept)
+        os.replace(unfinished, file)
+        self.stream = file.open("a", newline="")
         self.writer = csv.DictWriter(self.stream, header)
-        self.writer.writeheader()
-        self.writer.writerows(kept)
-        self.stream.flush()
 
     def write(self, step: int, **values: Any) -> None:
         self.writer.writerow({"wall_time": f"{time.time():.3f}", "step": step, **values})
