@@ -5,7 +5,7 @@
 Both start from the same weights and see the same bytes, and their losses of the first steps must
 agree to 1e-3: the same model is measured. Each is a process of its own; they take turns, `--steps`
 steps each, in every round; printed are the median over all steps and the fastest one, which is what
-counts on a machine that has other work. No dropout, whose random numbers
+counts on a machine that has other work; there, `--one-thread` is fairer. No dropout, whose random numbers
 differ. PyTorch runs its fused attention and AdamW (fused=True), float32. Ours runs the step of the
 example, compiled, and then without mx.compile.
 """
@@ -15,11 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +120,7 @@ def make_torch(size: tuple[int, ...], weights: Path):
     return step
 
 
-def work(framework: str, size_name: str, weights: Path) -> None:
+def work(framework: str, size_name: str, weights: Path, clock: Callable[[], float]) -> None:
     """Answer each line, the number of steps, with a line: times in seconds and losses."""
     size = SIZES[size_name]
     step = make_torch(size, weights) if framework == "torch" else make_ours(size, weights, framework == "ours")
@@ -127,9 +129,9 @@ def work(framework: str, size_name: str, weights: Path) -> None:
         times, losses = [], []
         for _ in range(int(line)):
             inputs, targets = batch(text, size, done)
-            start = time.perf_counter()
+            start = clock()
             losses.append(step(inputs, targets))
-            times.append(time.perf_counter() - start)
+            times.append(clock() - start)
             done += 1
         print(json.dumps([times, losses]), flush=True)
 
@@ -149,9 +151,12 @@ def save_inputs(size: tuple[int, ...], weights: Path) -> None:
 
 def measure(size_name: str, args: argparse.Namespace, weights: Path) -> dict[str, tuple[float, float]]:
     pythons = {"ours": sys.executable, "ours, not compiled": sys.executable, "torch": args.torch}
+    flags = ["--sizes", size_name, "--weights", str(weights)] + ["--one-thread"] * args.one_thread
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MLX_NUM_THREADS": "1"} if args.one_thread else {}
     workers = {
         name: subprocess.Popen(
-            [python, __file__, "--work", name, "--sizes", size_name, "--weights", str(weights)],
+            [python, __file__, "--work", name, *flags],
+            env={**os.environ, **threads},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -184,11 +189,12 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10, help="steps of a framework in a round")
+    parser.add_argument("--one-thread", action="store_true", help="one thread each, and the processor time it takes")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        work(args.work, args.sizes[0], args.weights)
+        work(args.work, args.sizes[0], args.weights, time.process_time if args.one_thread else time.perf_counter)
         return
     print("| ms per step, median (fastest) | parameters | ours | ours, not compiled | torch eager | torch / ours |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
