@@ -3,7 +3,7 @@
     python examples/digits_cnn.py               # both
     python examples/digits_cnn.py --model cnn
 
-Expected: 97 to 98 % of the 450 held-out digits with the MLP, 98 to 99 % with the CNN.
+Expected: about 98 % of the 450 held-out digits with either.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python examples/lstm_text.py
 
-Expected: from 5.5 nats per byte (log 256) to about 1.7 on text that it has not seen; `gpt/` does
+Expected: from 5.5 nats per byte (log 256) to about 1.62 on text that it has not seen; `gpt/` does
 better on the same text, with attention.
 """
 
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     print(f"held-out text: {before:.3f} -> {after:.3f} nats per byte")
     print(f"---\n{write(model, 'def ', 50 if args.quick else 400)}\n---")
     draw_curves(args.output / "lstm_text.png", {"training": losses}, ylabel="nats per byte")
-    limit = 3.2 if args.quick else 1.9
+    limit = 3.2 if args.quick else 1.75
     expect(after < limit < 5 < before, f"loss {before} -> {after}, expected below {limit}")
     return {"before": before, "after": after}
 
