@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -24,13 +23,10 @@ import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
-from mlx.utils import tree_flatten, tree_unflatten
+from common import SPLIT_SEED, Progress, add_curves, digits, make_parser, parse
+from mlx.utils import tree_flatten
 from scipy.ndimage import rotate
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from tqdm import tqdm
 
-SPLIT_SEED = 0  # the split never changes, whatever --seed says: results stay comparable
 IMAGE, PATCH, CLASSES = 8, 2, 10
 SIDE = IMAGE // PATCH  # patches along a side
 
@@ -49,10 +45,7 @@ class Digits:
 
     @classmethod
     def load(cls) -> Digits:
-        images, labels = load_digits().images.astype(np.float32) / 16, load_digits().target
-        train_x, test_x, train_y, test_y = train_test_split(
-            images, labels, test_size=0.25, random_state=SPLIT_SEED, stratify=labels
-        )
+        train_x, test_x, train_y, test_y = digits()
         return cls(train_x, train_y, test_x, test_y)
 
     def rotated(self, largest_angle: float = 45.0) -> Digits:
@@ -64,9 +57,7 @@ class Digits:
             pairs = zip(images, angles, strict=True)
             return np.stack([rotate(x, a, reshape=False, order=1) for x, a in pairs])
 
-        return Digits(
-            turned(self.train_images), self.train_labels, turned(self.test_images), self.test_labels
-        )
+        return Digits(turned(self.train_images), self.train_labels, turned(self.test_images), self.test_labels)
 
     def batch(self, step: int, size: int, seed: int) -> tuple[mx.array, mx.array]:
         """The batch of a step: a function of its arguments alone, so resuming repeats nothing.
@@ -179,34 +170,6 @@ def accuracy(model: DigitTransformer, digits: Digits) -> float:
     return mx.mean(predicted == mx.array(digits.test_labels)).item()
 
 
-def save_checkpoint(
-    file: Path, model: nn.Module, optimizer: optim.Optimizer, losses: list[float]
-) -> None:
-    """Write beside the target, then rename: ``file`` is always whole, the old or the new one.
-
-    The step is part of the optimizer's state.
-    """
-    tree = {
-        "model": model.parameters(),
-        "optimizer": optimizer.state,
-        "losses": mx.array(losses, mx.float32),
-    }
-    unfinished = file.with_name(f"unfinished-{file.name}")
-    mx.save_safetensors(str(unfinished), dict(tree_flatten(tree)))
-    os.replace(unfinished, file)
-
-
-def load_checkpoint(
-    file: Path, model: nn.Module, optimizer: optim.Optimizer | None = None
-) -> list[float]:
-    """Restore model and, if given, optimizer; return the losses so far."""
-    tree = tree_unflatten(mx.load(str(file)))
-    model.update(tree["model"])
-    if optimizer is not None:
-        optimizer.state = tree["optimizer"]
-    return tree["losses"].tolist()
-
-
 def fit(
     name: str,
     model: DigitTransformer,
@@ -227,7 +190,9 @@ def fit(
     optimizer = optim.AdamW(schedule, weight_decay=0.05, bias_correction=True)
     optimizer.init(model.trainable_parameters())
     file = args.output / f"{name}.safetensors"
-    losses = load_checkpoint(file, model, optimizer) if args.resume and file.exists() else []
+    losses = []
+    if args.resume and file.exists():
+        losses = nn.load_checkpoint(file, model, optimizer).extra["losses"]
 
     state = [model.state, optimizer.state]
 
@@ -240,16 +205,14 @@ def fit(
 
     first = optimizer.step.item()
     last = min(steps, args.stop_at or steps)
-    progress = tqdm(range(first, last), desc=name, initial=first, total=steps, unit="step")
-    for step in progress:
+    for step in (progress := Progress(range(first, last), name)):
         loss = train_step(*digits.batch(step, args.batch_size, args.seed))
         mx.eval(loss, state)
         losses.append(loss.item())
-        if step % 20 == 0:
-            progress.set_postfix(loss=f"{losses[-1]:.3f}")
+        progress.show(loss=losses[-1])
         if (step + 1) % args.save_every == 0:
-            save_checkpoint(file, model, optimizer, losses)
-    save_checkpoint(file, model, optimizer, losses)
+            nn.save_checkpoint(file, model, optimizer, step=step + 1, losses=losses)
+    nn.save_checkpoint(file, model, optimizer, step=optimizer.step.item(), losses=losses)
     return losses
 
 
@@ -284,9 +247,7 @@ def finetune(model: DigitTransformer, rotated: Digits, args: argparse.Namespace)
 # Picture
 
 
-def draw(
-    file: Path, model: DigitTransformer, digits: Digits, curves: dict[str, list[float]]
-) -> None:
+def draw(file: Path, model: DigitTransformer, digits: Digits, curves: dict[str, list[float]]) -> None:
     """Loss curves, predictions and attention maps for test images in ``file``."""
     import matplotlib
 
@@ -299,16 +260,10 @@ def draw(
 
     figure = plt.figure(figsize=(13, 4.6), layout="constrained")
     left, middle, right = figure.subfigures(1, 3, width_ratios=[1.3, 1, 1])
-    axes = left.subplots()
-    for name, losses in curves.items():
-        axes.plot(losses, label=name, linewidth=1)
-    axes.set(xlabel="step", ylabel="loss", title="Loss per batch")
-    axes.legend()
+    add_curves(left.subplots(), curves)
 
     middle.suptitle("Prediction (red: wrong)")
-    for axes, image, guess, label in zip(
-        middle.subplots(4, 4).flat, images, predicted, labels, strict=True
-    ):
+    for axes, image, guess, label in zip(middle.subplots(4, 4).flat, images, predicted, labels, strict=True):
         axes.imshow(image, cmap="gray_r")
         axes.set_title(str(guess), color="black" if guess == label else "red", fontsize=9)
         axes.axis("off")
@@ -326,15 +281,11 @@ def draw(
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("--train", action="store_true", help="only train")
     add("--finetune", action="store_true", help="only fine-tune, from the checkpoint of a training")
     add("--resume", action="store_true", help="continue from the checkpoints where there are any")
-    add("--quick", action="store_true", help="few steps with a tiny model, for tests")
-    add("--output", type=Path, default=Path(__file__).parent / "output", help="folder to write to")
     add("--steps", type=int, default=1500, help="training steps")
     add("--finetune-steps", type=int, default=400)
     add("--stop-at", type=int, help="stop at this step as if interrupted")
@@ -342,24 +293,20 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, default=64)
     add("--lr", type=float, default=3e-3, help="peak learning rate of the training")
     add("--finetune-lr", type=float, default=3e-3)
-    add("--seed", type=int, default=0, help="initial weights and order of the batches")
-    args = parser.parse_args(argv)
+    args = parse(parser, argv, steps=12, finetune_steps=6, batch_size=32)
     if args.train and args.finetune:
         parser.error("--train and --finetune exclude each other; leave both out to do both")
-    if args.quick:
-        args.steps, args.finetune_steps, args.batch_size = 12, 6, 32
     return args
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
-    args.output.mkdir(parents=True, exist_ok=True)
     mx.random.seed(args.seed)
     model = DigitTransformer(dims=16, heads=2, depth=2) if args.quick else DigitTransformer()
     digits, curves = Digits.load(), {}
 
     if args.finetune:
-        curves["train"] = load_checkpoint(args.output / "train.safetensors", model)
+        curves["train"] = nn.load_checkpoint(args.output / "train.safetensors", model).extra["losses"]
     else:
         start = time.perf_counter()
         curves["train"] = fit("train", model, digits, args.steps, args.lr, args)

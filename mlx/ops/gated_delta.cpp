@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "mlx/fast.h"
+#include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 
@@ -249,5 +250,35 @@ std::vector<array> gated_delta_update(const array& queries, const array& keys, c
   if (mask) in.push_back(astype(*mask, bool_, s));
   return forward(in, to_stream(s));
 }
+
+namespace {
+
+// Inputs of the forward pass go through the public function, which has to find nothing to convert.
+Arrays again(const Primitive& p, const Arrays& in) {
+  std::optional<array> mask;
+  if (in.size() > kMask) mask = in[kMask];
+  check_inputs(p, in.size() > kState && in.size() <= kMask + 1, in);
+  Arrays out = gated_delta_update(in[kQ], in[kK], in[kV], in[kGate], in[kBeta], in[kState], mask, p.stream());
+  const Arrays& made = out[0].inputs();
+  bool same = made.size() == in.size();
+  for (size_t i = 0; same && i < in.size(); ++i) same = alike(made[i], in[i]);
+  check_inputs(p, same, in);
+  return out;
+}
+
+const bool kept =
+    primitive_table().add<GatedDeltaUpdate>(
+        "GatedDeltaUpdate", -1, [](const GatedDeltaUpdate& p, const Arrays& in) { return again(p, in); }) &&
+    primitive_table().add<GatedDeltaUpdateGradient>(
+        "GatedDeltaUpdateGradient", -1, [](const GatedDeltaUpdateGradient& p, const Arrays& in) {
+          check_inputs(p, in.size() > kState + 2, in);
+          const Arrays out = again(p, Arrays(in.begin(), in.end() - 2));
+          const array &result = in[in.size() - 2], &state = in.back();
+          check_inputs(p, result.shape() == out[0].shape() && result.dtype() == out[1].dtype() && alike(state, out[1]),
+                       in);
+          return gradients(in, p.stream());
+        });
+
+}  // namespace
 
 }  // namespace mlx::core::fast

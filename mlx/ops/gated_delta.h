@@ -1,6 +1,8 @@
 // The primitives of linear attention by the gated delta rule.
 #pragma once
 
+#include <tuple>
+
 #include "mlx/ops/rules.h"
 #include "mlx/primitives.h"
 
@@ -17,7 +19,7 @@ class GatedDeltaUpdate final : public Primitive {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override {
     return {inputs[2].shape(), inputs[5].shape()};
   }
@@ -34,7 +36,7 @@ class GatedDeltaUpdateGradient final : public Primitive {
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  bool is_equivalent(const Primitive& other) const override { return same_kind(*this, other); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 

@@ -1,26 +1,15 @@
 """The digits example: a quick run, resuming, and what freezing promises."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
-
-for needed in ("sklearn", "scipy", "tqdm", "matplotlib"):
-    pytest.importorskip(needed)
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "train_digits.py"
+import train_digits
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def example():
-    spec = importlib.util.spec_from_file_location("train_digits", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["train_digits"] = module
-    spec.loader.exec_module(module)
-    return module
+    return train_digits
 
 
 def run(example, folder, *flags):
@@ -49,9 +38,7 @@ def test_training_then_finetuning(example, tmp_path, capsys):
 
     before, after = load(tmp_path / "train.safetensors"), load(tmp_path / "finetune.safetensors")
     weights = [name for name in before if name.startswith("model.")]
-    trained = {
-        name for name in weights if name.startswith(("model.blocks.1.attention", "model.head"))
-    }
+    trained = {name for name in weights if name.startswith(("model.blocks.1.attention", "model.head"))}
     assert len(trained) == 6
     for name in weights:
         same = before[name].tobytes() == after[name].tobytes()
@@ -67,25 +54,13 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(example, tmp_path):
     interrupted = load(parts / "train.safetensors")
     assert interrupted["optimizer.step"] == 5
     run(example, parts, "--train", "--resume")
+    folders = (whole, parts)
     whole, parts = load(whole / "train.safetensors"), load(parts / "train.safetensors")
     assert whole["optimizer.step"] == 12
-    assert len(whole["losses"]) == 12
+    losses = [nn.load_checkpoint(f / "train.safetensors", None).extra["losses"] for f in folders]
+    assert len(losses[0]) == 12 and losses[0] == losses[1]
     assert_same(whole, parts)
     assert any((interrupted[k] != whole[k]).any() for k in whole if k.startswith("model."))
-
-
-def test_an_interrupted_write_leaves_the_old_checkpoint(example, tmp_path, monkeypatch):
-    run(example, tmp_path, "--train", "--stop-at", "2")
-    before = (tmp_path / "train.safetensors").read_bytes()
-
-    def fail(file, arrays):
-        Path(file).write_bytes(b"half a file")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(mx, "save_safetensors", fail)
-    with pytest.raises(OSError, match="disk full"):
-        run(example, tmp_path, "--train", "--resume", "--stop-at", "4")
-    assert (tmp_path / "train.safetensors").read_bytes() == before
 
 
 def test_attention_maps_are_what_the_fused_attention_uses(example):
@@ -95,9 +70,7 @@ def test_attention_maps_are_what_the_fused_attention_uses(example):
     maps = attention.maps(x)
     np.testing.assert_allclose(np.array(maps.sum(-1)), 1, rtol=1e-5)
     mixed = (maps @ attention.split(x)[2]).transpose(0, 2, 1, 3).reshape(x.shape)
-    np.testing.assert_allclose(
-        np.array(attention.output(mixed)), np.array(attention(x)), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(np.array(attention.output(mixed)), np.array(attention(x)), rtol=1e-4, atol=1e-5)
 
 
 def test_patches_keep_their_pixels(example):

@@ -43,6 +43,12 @@ class _Recurrent(Module):
         right_size = state.shape[-1:] == (self.hidden_size,)
         return right_size and all(a == b or 1 in (a, b) for a, b in pairs)
 
+    def _steps(self, inputs: mx.array) -> list[mx.array]:
+        # One split: its gradient is one concatenation. A slice per step would have a gradient of
+        # the size of all steps each, so that their sum takes time quadratic in their number.
+        length = inputs.shape[-2]
+        return [step.squeeze(-2) for step in mx.split(inputs, length, axis=-2)] if length else []
+
     def _stacked(self, states: list[mx.array], x: mx.array) -> mx.array:
         if not states:
             return mx.zeros((*x.shape[:-2], 0, self.hidden_size), x.dtype)
@@ -98,8 +104,7 @@ class RNN(_Recurrent):
         self._checked(x, self.Wxh.shape[1], hidden=hidden)
         inputs = x @ self.Wxh.T if self.bias is None else mx.addmm(self.bias, x, self.Wxh.T)
         states = []
-        for t in range(x.shape[-2]):
-            step = inputs[..., t, :]
+        for step in self._steps(inputs):
             if hidden is not None:
                 step = step + hidden @ self.Whh.T
             hidden = self.nonlinearity(step)
@@ -151,18 +156,16 @@ class GRU(_Recurrent):
         self._checked(x, self.Wx.shape[1], hidden=hidden)
         size = self.hidden_size
         inputs = x @ self.Wx.T if self.b is None else mx.addmm(self.b, x, self.Wx.T)
-        gates_in, new_in = inputs[..., : 2 * size], inputs[..., 2 * size :]
         states = []
-        for t in range(x.shape[-2]):
-            gates, from_state = gates_in[..., t, :], self.bhn
+        for step in self._steps(inputs):
+            gates, new = mx.split(step, [2 * size], axis=-1)
+            from_state = self.bhn
             if hidden is not None:
-                products = hidden @ self.Wh.T
-                gates = gates + products[..., : 2 * size]
-                from_state = products[..., 2 * size :]
+                to_gates, from_state = mx.split(hidden @ self.Wh.T, [2 * size], axis=-1)
+                gates = gates + to_gates
                 if self.bhn is not None:
                     from_state = from_state + self.bhn
             reset, keep = mx.split(mx.sigmoid(gates), 2, axis=-1)
-            new = new_in[..., t, :]
             new = mx.tanh(new if from_state is None else new + reset * from_state)
             hidden = (1 - keep) * new if hidden is None else (1 - keep) * new + keep * hidden
             states.append(hidden)
@@ -212,8 +215,7 @@ class LSTM(_Recurrent):
         self._checked(x, self.Wx.shape[1], hidden=hidden, cell=cell)
         inputs = x @ self.Wx.T if self.bias is None else mx.addmm(self.bias, x, self.Wx.T)
         hiddens, cells = [], []
-        for t in range(x.shape[-2]):
-            step = inputs[..., t, :]
+        for step in self._steps(inputs):
             if hidden is not None:
                 step = step + hidden @ self.Wh.T
             i, f, g, o = mx.split(step, 4, axis=-1)
