@@ -274,8 +274,9 @@ const bool kept =
           check_inputs(p, in.size() > kState + 2, in);
           const Arrays out = again(p, Arrays(in.begin(), in.end() - 2));
           const array &result = in[in.size() - 2], &state = in.back();
-          check_inputs(p, result.shape() == out[0].shape() && result.dtype() == out[1].dtype() && alike(state, out[1]),
-                       in);
+          check_inputs(
+              p, result.shape() == out[0].shape() && result.dtype() == out[1].dtype() && alike(state, out[1]),
+              in);
           return gradients(in, p.stream());
         });
 

@@ -22,6 +22,7 @@ inline constexpr int kPanelRows = 32, kChunk = 32;
 inline constexpr int64_t kTileBytes = 1024, kPieceBytes = 2 * kTileBytes;
 inline constexpr int64_t kHeader = 64;
 inline constexpr int kTop = 55;               // exponent of the largest number of a scaled panel
+inline constexpr int kBottom = -45;           // of the smallest of one that need not be scaled
 inline constexpr int kWide = 110, kLow = 15;  // see above
 
 struct PanelHeader {
@@ -46,6 +47,7 @@ struct Range {
     if (most == 0) return {0, 0};
     if (most >= 0x7f800000u) return {0, 1};
     const int top = exponent(most), bottom = exponent(least);
+    if (top <= kTop && bottom >= kBottom) return {0, 0};
     return {kTop - top, top > kLow && top - bottom > kWide};
   }
 
@@ -73,14 +75,14 @@ MLX_INLINE void split(vf x, vf y, __m512i* pieces) {
   }
 }
 
-// Sixteen registers become what the columns of their 32-bit elements were.
-MLX_INLINE void turn(__m512i* tile) {
+// The 16 registers of a tile become what the columns of their 32-bit elements were.
+MLX_INLINE void turn(char* tile) {
   vf v[16];
 #pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) v[i] = _mm512_castsi512_ps(tile[i]);
+  for (int i = 0; i < 16; ++i) v[i] = _mm512_loadu_ps(tile + 64 * i);
   transpose_steps<8, float>(v);
 #pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) tile[i] = _mm512_castps_si512(v[i]);
+  for (int i = 0; i < 16; ++i) _mm512_storeu_ps(tile + 64 * i, v[i]);
 }
 
 // x[r], for up to 32 rows; absent rows and elements are zeros. `kn` and `rows` may be anything.
@@ -104,6 +106,30 @@ struct Strided {
     return rows - r >= 16 ? load(p) : load_first(p, rows - r);
   }
 };
+
+template <int P, bool ByRow, bool IsA, bool Scale, class S>
+void fill_pieces(const Strided<S>& x, int scale, char* to) {
+  const vf by = splat(static_cast<float>(scale));
+  const auto scaled = [&](vf v) { return Scale ? vf(_mm512_scalef_ps(v, by)) : v; };
+  for (int64_t k = 0; k < x.kn; k += kChunk, to += kChunkBytes<P>)
+    for (int half = 0; half < 2; ++half) {
+      char* tile = to + half * kTileBytes;
+#pragma GCC unroll 4
+      for (int i = 0; i < 16; ++i) {
+        const int r = half * 16;
+        __m512i pieces[P];
+        if constexpr (ByRow) {
+          split<P>(scaled(x.along_k(r + i, k)), scaled(x.along_k(r + i, k + 16)), pieces);
+        } else {
+          split<P>(scaled(x.along_rows(r, k + i)), scaled(x.along_rows(r, k + i + 16)), pieces);
+        }
+#pragma GCC unroll 3
+        for (int p = 0; p < P; ++p) _mm512_storeu_si512(tile + p * kPieceBytes + 64 * i, pieces[p]);
+      }
+      if constexpr (ByRow != IsA)
+        for (int p = 0; p < P; ++p) turn(tile + p * kPieceBytes);
+    }
+}
 
 template <int P, bool ByRow, bool IsA, class S>
 void fill(const Strided<S>& x, char* panel) {
@@ -129,30 +155,11 @@ void fill(const Strided<S>& x, char* panel) {
         *out++ = r < x.rows && k < x.kn ? scalar(x.from[r * x.stride_r + k * x.stride_k]) : 0;
     return;
   }
-  const vf scale = splat(static_cast<float>(header.scale));
-  const auto scaled = [&](vf v) { return P > 1 ? vf(_mm512_scalef_ps(v, scale)) : v; };
-  for (int64_t k = 0; k < x.kn; k += kChunk, to += kChunkBytes<P>)
-    for (int half = 0; half < 2; ++half) {
-      __m512i tile[P][16];
-#pragma GCC unroll 4
-      for (int i = 0; i < 16; ++i) {
-        __m512i pieces[P];
-        if constexpr (ByRow) {
-          const int r = half * 16 + i;
-          split<P>(scaled(x.along_k(r, k)), scaled(x.along_k(r, k + 16)), pieces);
-        } else {
-          split<P>(scaled(x.along_rows(half * 16, k + i)), scaled(x.along_rows(half * 16, k + i + 16)),
-                   pieces);
-        }
-        for (int p = 0; p < P; ++p) tile[p][i] = pieces[p];
-      }
-      for (int p = 0; p < P; ++p) {
-        if constexpr (ByRow != IsA) turn(tile[p]);
-        char* piece = to + p * kPieceBytes + half * kTileBytes;
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) _mm512_storeu_si512(piece + 64 * i, tile[p][i]);
-      }
-    }
+  if (header.scale == 0) {
+    fill_pieces<P, ByRow, IsA, false>(x, 0, to);
+  } else {
+    fill_pieces<P, ByRow, IsA, true>(x, header.scale, to);
+  }
 }
 
 // A PackFn (kernels.h) to such a panel.
