@@ -38,7 +38,7 @@ from tokenizer import Tokenizer
 HELD_OUT = 500
 TITLE, SUMMARY = 16, 32  # pieces; most titles and summaries are shorter
 SHARPNESS = 20.0  # cosines of similar texts differ by little
-RATES = {"last": 5e-4, "lora": 2e-3, "full": 1e-4}
+RATES = {"last": 3e-4, "lora": 1e-3, "full": 5e-5}
 KINDS = tuple(RATES)
 
 Texts = tuple[mx.array, mx.array, mx.array, mx.array]  # tokens and reality of titles, then of summaries
@@ -110,7 +110,7 @@ def train(kind: str, files: Path, data: tuple[list[Entry], list[Entry]], steps: 
     model, tokenizer = load_model(files), Tokenizer(files)
     prepare(model, kind)
     before = evaluate(model, tokenizer, data[1])
-    optimizer = optim.AdamW(RATES[kind], weight_decay=0.0)
+    optimizer = optim.AdamW(RATES[kind], weight_decay=0.0, bias_correction=True)
     step = train_step(model, optimizer)
     work = list(batches(tokenizer, data[0], size, steps))
     mx.clear_cache()

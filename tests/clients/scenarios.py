@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -171,6 +172,9 @@ TRAININGS: dict[str, tuple[str, dict[str, Any] | None, list[str]]] = {
     "mamba": ("mamba", None, []),
 }
 
+OPTIONS = """--train --batch-size 4 --iters 12 --num-layers 2 --learning-rate 2e-4
+             --steps-per-report 4 --steps-per-eval 6 --val-batches 2"""
+
 
 def training(kind: str) -> Numbers:
     """`mlx_lm.lora --train` on sums of digits, then `mlx_lm.fuse`; the fused model says what the adapted one does."""
@@ -195,20 +199,7 @@ def training(kind: str) -> Numbers:
             convert(str(model), str(root / "quantized"), quantize=True, **quantization)
             model = root / "quantized"
         common = ["--model", str(model), "--adapter-path", str(root / "adapters")]
-        options = [
-            "--train",
-            "--batch-size",
-            "4",
-            "--iters",
-            "12",
-            "--steps-per-report",
-            "4",
-            "--steps-per-eval",
-            "6",
-            "--val-batches",
-            "2",
-        ]
-        options += ["--learning-rate", "2e-4", "--num-layers", "2", "--data", str(write_sums(root / "sums"))]
+        options = shlex.split(f"{OPTIONS} --data {write_sums(root / 'sums')}")
         wanted = lora.get_reporting_callbacks
         lora.get_reporting_callbacks = lambda *_, **__: Losses()
         try:
