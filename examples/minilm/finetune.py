@@ -204,7 +204,8 @@ def draw(results: dict[str, list[dict[str, Any]]], file: Path) -> None:
     left.set(title="Loss (mean of 5 steps)", xlabel="step")
     left.legend()
     ours = results["mlx"]
-    right.bar(["before"] + [r["kind"] for r in ours], [100 * ours[0]["before"]] + [100 * r["after"] for r in ours])
+    shares = [100 * ours[0]["before"], *(100 * r["after"] for r in ours)]
+    right.bar_label(right.bar(["before", *(r["kind"] for r in ours)], shares), fmt="%.1f")
     right.set(title="Held-out summaries that find their function, %")
     figure.savefig(file, dpi=110)
     plt.close(figure)
