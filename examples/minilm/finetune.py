@@ -214,7 +214,7 @@ def draw(results: dict[str, list[dict[str, Any]]], file: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", choices=KINDS, action="append", help="what is trained; may be repeated")
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=110)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--twin", action="store_true", help="with PyTorch too")
     parser.add_argument("--quick", action="store_true", help="3 steps on few entries")
