@@ -333,6 +333,7 @@ OPS: list[Op] = [
             S(f(0), 1, 0),
             S(f(5), 2, -1),
             S(f(2, 3), 1, (0, 1)),
+            S(f(3, 4), shift=2, axis=-1),
         ],
         np.roll,
         errors=[Bad(S(f(3, 4), 1, 5), AXIS), Bad(S(f(3, 4), (1, 2, 3), (0, 1)), ValueError)],

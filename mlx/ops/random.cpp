@@ -208,10 +208,30 @@ array gumbel(const Shape& shape, Dtype dtype, const std::optional<array>& key, S
 namespace {
 
 // The Gumbel-max trick: argmax(logits + noise) is distributed as softmax(logits).
-array categorical_of(const array& logits, int axis, const Shape& noise_shape, const std::optional<array>& key,
-                     StreamOrDevice s) {
+array gumbel_max(const array& logits, int axis, const Shape& noise_shape, const std::optional<array>& key,
+                 StreamOrDevice s) {
   const array noise = gumbel(noise_shape, float32, key, s);
   return argmax(add(logits, noise, s), axis, false, s);
+}
+
+// All logits are one distribution: a single number per sample, looked up in the cumulative sums, replaces
+// one per sample and class. A class of probability 0 is never found, as it adds nothing to the sums. The
+// largest logits weigh 1 even where they are infinite, and all are equal where all are -inf.
+array inverse_cumulative(const array& logits, const Shape& shape, const std::optional<array>& key,
+                         StreamOrDevice s) {
+  const array x = astype(flatten(logits, s), float32, s);
+  const array top = max(x, s);
+  const array weights = exp(where(equal(x, top, s), array(0.0f), subtract(x, top, s), s), s);
+  const array sums = cumsum(weights, 0, false, true, s);
+  const array u = multiply(uniform(shape, float32, key, s), take(sums, -1, 0, s), s);
+  return astype(sum(less_equal(sums, expand_dims(u, -1, s), s), -1, false, s), uint32, s);
+}
+
+array categorical_of(const array& logits, int axis, const Shape& shape, const Shape& noise_shape,
+                     const std::optional<array>& key, StreamOrDevice s) {
+  const bool one = logits.size() > 0 && logits.size() == static_cast<size_t>(logits.shape(axis));
+  return one && !shape.empty() ? inverse_cumulative(logits, shape, key, s)
+                               : gumbel_max(logits, axis, noise_shape, key, s);
 }
 
 }  // namespace
@@ -233,18 +253,22 @@ array categorical(const array& logits, int axis_, const Shape& shape, const std:
   const int from_end = axis - static_cast<int>(logits.ndim());
   Shape noise_shape = shape;
   noise_shape.insert(noise_shape.end() + (from_end + 1), logits.shape(axis));
-  return categorical_of(logits, from_end, noise_shape, key, s);
+  return categorical_of(logits, from_end, shape, noise_shape, key, s);
 }
 array categorical(const array& logits, int axis_, int num_samples, const std::optional<array>& key,
                   StreamOrDevice s) {
   const int axis = checked_axis("categorical", axis_, logits.shape());
   Shape noise_shape = logits.shape();
   noise_shape.push_back(num_samples);
-  return categorical_of(expand_dims(logits, -1, s), axis, noise_shape, key, s);
+  Shape shape = noise_shape;
+  shape.erase(shape.begin() + axis);
+  return categorical_of(expand_dims(logits, -1, s), axis, shape, noise_shape, key, s);
 }
 array categorical(const array& logits, int axis_, const std::optional<array>& key, StreamOrDevice s) {
   const int axis = checked_axis("categorical", axis_, logits.shape());
-  return categorical_of(logits, axis, logits.shape(), key, s);
+  Shape shape = logits.shape();
+  shape.erase(shape.begin() + axis);
+  return categorical_of(logits, axis, shape, logits.shape(), key, s);
 }
 
 // z S + mean for standard normal z, where S is the symmetric square root of cov.

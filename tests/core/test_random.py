@@ -109,6 +109,31 @@ def test_categorical_frequencies():
     assert never.max().item() == 0
 
 
+def test_categorical_of_one_distribution():
+    """A uniform number per sample, looked up in the cumulative probabilities."""
+    logits, key = np.random.default_rng(2).standard_normal(500).astype(np.float32), mx.random.key(3)
+    sums = np.cumsum(np.exp(logits.astype(np.float64)))
+    for shape, given in [((1,), {}), ((1, 1), {}), ((40, 1), {"shape": (40, 1)}), ((1, 9), {"num_samples": 9})]:
+        x = mx.array(logits.reshape((1, 1, 500) if shape == (1, 1) else (1, 500)))
+        u = to_np(mx.random.uniform(shape=shape, key=key)).astype(np.float64)
+        drawn = to_np(mx.random.categorical(x, key=key, **given))
+        assert drawn.shape == shape and drawn.dtype == np.uint32
+        # float32 may round across a border
+        assert np.abs(drawn.astype(int) - np.searchsorted(sums, u * sums[-1], side="right")).max() <= 1
+
+
+def test_categorical_of_infinite_logits():
+    inf = float("inf")
+    for logits, possible in [
+        ([0.0, inf, 0.0], {1}),
+        ([-inf, 0.0, -inf], {1}),
+        ([inf, inf, 0.0], {0, 1}),
+        ([-inf, -inf, -inf], {0, 1, 2}),
+    ]:
+        drawn = mx.random.categorical(mx.array(logits), num_samples=200, key=mx.random.key(1))
+        assert set(drawn.tolist()) == possible
+
+
 def test_permutation_is_one():
     assert sorted(mx.random.permutation(1000, key=mx.random.key(8)).tolist()) == list(range(1000))
     x = mx.arange(60).reshape(3, 20)
