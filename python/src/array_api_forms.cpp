@@ -313,11 +313,11 @@ void define_shapes(nb::module_& m) {
       [m = nb::handle(m)](nb::handle a, nb::handle shift, nb::handle axis, nb::handle s) {
         return usual(m, "roll", nb::make_tuple(a, shift, axis), {{"stream", s}});
       },
-      nb::arg(), "shift"_a, nb::kw_only(), "axis"_a.none(), "stream"_a = nb::none(),
+      nb::arg(), "shift"_a, "axis"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
       nb::sig(
-          "def roll(a: array, /, shift: int | Sequence[int], *, axis: None | int | Sequence[int], stream: "
+          "def roll(a: array, /, shift: int | Sequence[int], axis: None | int | Sequence[int] = None, *, stream: "
           "StreamOrDevice = None) -> array"),
-      "The same with the axes by keyword.");
+      "The same with shift and axes by keyword.");
   m.def(
       "repeat",
       [](nb::handle a, nb::handle repeats, nb::handle at, StreamOrDevice s) {

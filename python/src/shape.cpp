@@ -232,8 +232,8 @@ Raises:
         if (is_int(shift)) return wrap(core::roll(x, to_int(shift, where), axes, s));
         return wrap(core::roll(x, to_shape(shift, where), axes, s));
       },
-      nb::arg(), "shift"_a, "axis"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def roll(a: array, /, shift: int | tuple[int], axis: None | int | tuple[int] = None, *, "
+      nb::arg(), nb::arg(), nb::arg() = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def roll(a: array, shift: int | tuple[int], axis: None | int | tuple[int] = None, /, *, "
               "stream: StreamOrDevice = None) -> array"),
       R"(The elements moved along axes; what leaves at one end comes in at the other.
 

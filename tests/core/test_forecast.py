@@ -15,7 +15,18 @@ from op_row import Op, draw, lay, to_mx
 from op_table import OPS
 
 # Kernels that keep copies of parts of their operands while they run, or need not all their outputs.
-APART = ("fft.", "linalg.", "take_along_axis", "gather_mm", "sort", "argsort")
+APART = (
+    "fft.",
+    "linalg.",
+    "take_along_axis",
+    "gather_mm",
+    "sort",
+    "argsort",
+    "searchsorted",
+    "digitize",
+    "isin",
+    "fast.gated_delta_update",
+)
 
 
 def measured(tree) -> tuple[int, int]:

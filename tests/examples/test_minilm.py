@@ -145,7 +145,8 @@ def test_only_what_is_chosen_is_trained(modules, files, minilm, kind):
     finetune.prepare(model, kind)
     before = {k: mx.array(v) for k, v in tree_flatten(model.parameters())}
     chosen = {k for k, _ in tree_flatten(model.trainable_parameters())}
-    step = finetune.train_step(model, finetune.optim.AdamW(finetune.RATES[kind], weight_decay=0.0, bias_correction=True))
+    optimizer = finetune.optim.AdamW(finetune.RATES[kind], weight_decay=0.0, bias_correction=True)
+    step = finetune.train_step(model, optimizer)
     texts = next(finetune.batches(tokenizer, train, 8, 1))
     losses = [step(*texts).item() for _ in range(4)]
     assert losses[-1] < losses[0]
