@@ -314,9 +314,9 @@ void define_shapes(nb::module_& m) {
         return usual(m, "roll", nb::make_tuple(a, shift, axis), {{"stream", s}});
       },
       nb::arg(), "shift"_a, "axis"_a = nb::none(), nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig(
-          "def roll(a: array, /, shift: int | Sequence[int], axis: None | int | Sequence[int] = None, *, stream: "
-          "StreamOrDevice = None) -> array"),
+      nb::sig("def roll(a: array, /, shift: int | Sequence[int], axis: None | int | Sequence[int] = None, *, "
+              "stream: "
+              "StreamOrDevice = None) -> array"),
       "The same with shift and axes by keyword.");
   m.def(
       "repeat",
