@@ -276,7 +276,7 @@ OPS: list[Op] = [
         errors=[Bad(S(f(2, 2, 2)), ValueError, r"\[cov\].*\(2,2,2\)")],
     ),
     without_nan("nansum", eps={"float16": 1, "bfloat16": 1, "float32": 4, "float64": 8}, cancels=True),
-    without_nan("nanmean", eps=ONCE),
+    without_nan("nanmean", eps=ONCE, cancels=True),
     without_nan("nanmax", eps=EXACT),
     without_nan("nanmin", eps=EXACT),
     Op(

@@ -40,9 +40,7 @@ def every_exponent(op: Op, per_exponent: int) -> np.ndarray:
     mantissas[exponents == 255] &= np.uint32(0x400000)
     bits = np.concatenate([exponents << 23 | mantissas, 1 << 31 | exponents << 23 | mantissas])
     x = bits.astype(np.uint32).view(np.float32)
-    return np.concatenate(
-        [x, rng.uniform(-1, 1, 4096), rng.uniform(-100, 100, 4096)], dtype=np.float32
-    )
+    return np.concatenate([x, rng.uniform(-1, 1, 4096), rng.uniform(-100, 100, 4096)], dtype=np.float32)
 
 
 def worst(op: Op, x: np.ndarray, got: mx.array, want: np.ndarray, name: str) -> None:
@@ -86,9 +84,7 @@ def test_float32_densely(op: Op):
 def test_float64(op: Op):
     """In full precision, not float32 carried in 64 bits."""
     rng = seeded(op.name, "f64")
-    x = np.concatenate(
-        [rng.uniform(-1, 1, 2000), rng.uniform(-30, 30, 2000), [0.0, -0.0, np.inf, -np.inf, np.nan]]
-    )
+    x = np.concatenate([rng.uniform(-1, 1, 2000), rng.uniform(-30, 30, 2000), [0.0, -0.0, np.inf, -np.inf, np.nan]])
     worst(op, x, op.fn(to_mx(x, "float64")), exact(op, x.astype(np.longdouble)), "float64")
 
 
@@ -111,12 +107,8 @@ def test_binary_float32_ranges(name: str):
         a, b = abs(a), (b / np.maximum(abs(np.log2(abs(a))), 1)).astype(np.float32)
     want = exact_pair(op, a, b)
     got = op.fn(mx.array(a), mx.array(b))
-    if (
-        name == "logaddexp"
-    ):  # near zero a difference of numbers near one: units of the larger operand
-        error = np.abs(to_np(got) - want) / (
-            np.maximum(np.abs(want), np.maximum(abs(a), abs(b))) * 2.0**-23
-        )
+    if name == "logaddexp":  # near zero a difference of numbers near one: units of the larger operand
+        error = np.abs(to_np(got) - want) / (np.maximum(np.abs(want), np.maximum(abs(a), abs(b))) * 2.0**-23)
         assert error.max() <= 2, f"{error.max()} at {a[error.argmax()]}, {b[error.argmax()]}"
     else:
         worst(op, np.stack([a, b], 1).view(np.complex64)[:, 0], got, want, "float32")
@@ -199,3 +191,56 @@ def test_matmul_error(dtype: str):
     error = np.abs(to_np(a @ b).astype(np.longdouble) - x @ y) / scale
     limit = {"float32": 3e-7, "float16": 1e-3, "bfloat16": 4e-3, "float64": 1e-15}[dtype]
     assert float(error.max()) <= limit
+
+
+def ranges(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Operands (70, 300) and (300, 66) whose numbers would leave the range of a smaller exponent or of fewer digits."""
+    a, b = rng.standard_normal((70, 300)), rng.standard_normal((300, 66))
+    if kind == "small":
+        a, b = a * 1e-22, b * 1e-12
+    elif kind == "large":
+        a, b = a * 1e18, b * 1e17
+    elif kind == "denormal":
+        a, b = a * 1e-41, b * 1e30
+    elif kind == "top":
+        a, b = np.where(a > 0, 3.4e38, -3.4e38), b * 1e-20
+    elif kind == "rows":
+        a, b = a * 10.0 ** rng.integers(-18, 18, (70, 1)), b * 10.0 ** rng.integers(-18, 18, (1, 66))
+    elif kind == "wide":  # what is large in one operand meets zeros in the other
+        a[:, ::2] *= 1e25
+        a[:, 1::2] *= 1e-12
+        b[::2] = 0
+    elif kind == "probabilities":
+        a = np.exp(-90 * rng.random((70, 300)))
+    return a.astype(np.float32), b.astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["plain", "small", "large", "denormal", "top", "rows", "wide", "probabilities"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_matmul_over_the_range(kind: str, turned: bool):
+    a, b = ranges(kind, np.random.default_rng(7))
+    x, y = (mx.array(np.ascontiguousarray(v.T)).T if turned else mx.array(v) for v in (a, b))
+    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    error = np.abs(np.array(x @ y).astype(np.float64) - wide_a @ wide_b)
+    assert (error <= 2e-6 * (np.abs(wide_a) @ np.abs(wide_b)) + 300 * 2.0**-149).all()
+
+
+@pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_matmul_of_infinities(special: float, dtype: str):
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((70, 100)).astype(np.float32), rng.standard_normal((100, 66)).astype(np.float32)
+    a[5, 7] = special
+    a[33, 99] = special
+    b[7, 3] = 0
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    result = np.array(
+        (mx.array(a).astype(getattr(mx, dtype)) @ mx.array(b).astype(getattr(mx, dtype))).astype(mx.float32)
+    )
+    touched = np.zeros(70, bool)
+    touched[[5, 33]] = True
+    assert np.isfinite(result[~touched]).all()
+    np.testing.assert_array_equal(np.isnan(result), np.isnan(expected))
+    infinite = np.isinf(expected)
+    np.testing.assert_array_equal(result[infinite], expected[infinite])

@@ -197,10 +197,10 @@ constexpr void add_type(Family& f, gemm_detail::Elem e) {
 }
 
 template <int P>
-constexpr Family family(int kc) {
+constexpr Family family() {
   Family f{};
   f.mr = f.nr = kPanelRows;
-  f.kc = kc;
+  f.kc = kMostK;
   f.mc = 256;
   f.nc = 512;
   f.k_unit = 1;
@@ -217,9 +217,9 @@ constexpr Family family(int kc) {
 
 GemmTable make_table() {
   GemmTable t = isa_v4bf16::gemm_kernels_table();
-  t.tiles[gemm_detail::kF32] = family<3>(384);
-  t.tiles[gemm_detail::kF16] = family<2>(384);
-  t.tiles[gemm_detail::kBf16] = family<1>(512);
+  t.tiles[gemm_detail::kF32] = family<3>();
+  t.tiles[gemm_detail::kF16] = family<2>();
+  t.tiles[gemm_detail::kBf16] = family<1>();
   return t;
 }
 

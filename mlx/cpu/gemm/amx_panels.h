@@ -21,6 +21,7 @@ namespace mlx::core::cpu::MLX_ISA {
 inline constexpr int kPanelRows = 32, kChunk = 32;
 inline constexpr int64_t kTileBytes = 1024, kPieceBytes = 2 * kTileBytes;
 inline constexpr int64_t kHeader = 64;
+inline constexpr int64_t kMostK = 512;        // of a panel
 inline constexpr int kTop = 55;               // exponent of the largest number of a scaled panel
 inline constexpr int kBottom = -45;           // of the smallest of one that need not be scaled
 inline constexpr int kWide = 110, kLow = 15;  // see above
@@ -107,10 +108,15 @@ struct Strided {
   }
 };
 
+// Pieces of x * 2^scale (where Scale is false: of x, and `range` gets to know them).
 template <int P, bool ByRow, bool IsA, bool Scale, class S>
-void fill_pieces(const Strided<S>& x, int scale, char* to) {
+void fill_pieces(const Strided<S>& x, int scale, Range& range, char* to) {
   const vf by = splat(static_cast<float>(scale));
-  const auto scaled = [&](vf v) { return Scale ? vf(_mm512_scalef_ps(v, by)) : v; };
+  const auto seen = [&](vf v) {
+    if constexpr (Scale) return vf(_mm512_scalef_ps(v, by));
+    if constexpr (P > 1) range.see(v);
+    return v;
+  };
   for (int64_t k = 0; k < x.kn; k += kChunk, to += kChunkBytes<P>)
     for (int half = 0; half < 2; ++half) {
       char* tile = to + half * kTileBytes;
@@ -119,9 +125,9 @@ void fill_pieces(const Strided<S>& x, int scale, char* to) {
         const int r = half * 16;
         __m512i pieces[P];
         if constexpr (ByRow) {
-          split<P>(scaled(x.along_k(r + i, k)), scaled(x.along_k(r + i, k + 16)), pieces);
+          split<P>(seen(x.along_k(r + i, k)), seen(x.along_k(r + i, k + 16)), pieces);
         } else {
-          split<P>(scaled(x.along_rows(r, k + i)), scaled(x.along_rows(r, k + i + 16)), pieces);
+          split<P>(seen(x.along_rows(r, k + i)), seen(x.along_rows(r, k + i + 16)), pieces);
         }
 #pragma GCC unroll 3
         for (int p = 0; p < P; ++p) _mm512_storeu_si512(tile + p * kPieceBytes + 64 * i, pieces[p]);
@@ -131,35 +137,23 @@ void fill_pieces(const Strided<S>& x, int scale, char* to) {
     }
 }
 
+template <class S>
+void fill_plain(const Strided<S>& x, float* to) {
+  const int64_t end = (x.kn + kChunk - 1) / kChunk * kChunk;
+  for (int64_t k = 0; k < end; ++k)
+    for (int r = 0; r < kPanelRows; ++r)
+      *to++ = r < x.rows && k < x.kn ? scalar(x.from[r * x.stride_r + k * x.stride_k]) : 0;
+}
+
 template <int P, bool ByRow, bool IsA, class S>
 void fill(const Strided<S>& x, char* panel) {
-  PanelHeader header{};
-  if constexpr (P > 1) {
-    Range range;
-    if constexpr (ByRow) {
-      for (int r = 0; r < x.rows; ++r)
-        for (int64_t k = 0; k < x.kn; k += 16) range.see(x.along_k(r, k));
-    } else {
-      for (int64_t k = 0; k < x.kn; ++k)
-        for (int r = 0; r < x.rows; r += 16) range.see(x.along_rows(r, k));
-    }
-    header = range.header();
-  }
-  __builtin_memcpy(panel, &header, sizeof header);
   char* to = panel + kHeader;
-  if (header.plain) {
-    float* out = reinterpret_cast<float*>(to);
-    const int64_t end = (x.kn + kChunk - 1) / kChunk * kChunk;
-    for (int64_t k = 0; k < end; ++k)
-      for (int r = 0; r < kPanelRows; ++r)
-        *out++ = r < x.rows && k < x.kn ? scalar(x.from[r * x.stride_r + k * x.stride_k]) : 0;
-    return;
-  }
-  if (header.scale == 0) {
-    fill_pieces<P, ByRow, IsA, false>(x, 0, to);
-  } else {
-    fill_pieces<P, ByRow, IsA, true>(x, header.scale, to);
-  }
+  Range range;
+  fill_pieces<P, ByRow, IsA, false>(x, 0, range, to);
+  const PanelHeader header = P > 1 ? range.header() : PanelHeader{};
+  __builtin_memcpy(panel, &header, sizeof header);
+  if (header.plain) return fill_plain(x, reinterpret_cast<float*>(to));
+  if (header.scale != 0) fill_pieces<P, ByRow, IsA, true>(x, header.scale, range, to);
 }
 
 // A PackFn (kernels.h) to such a panel.
@@ -169,8 +163,7 @@ void pack_pieces(const void* source, int64_t stride_r, int64_t stride_k, int row
   char* to = static_cast<char*>(panel);
   if (stride_r == 1) return fill<P, false, IsA>(Strided<S>{src, 1, stride_k, rows, kn}, to);
   if (stride_k == 1) return fill<P, true, IsA>(Strided<S>{src, stride_r, 1, rows, kn}, to);
-  constexpr int64_t kMost = 512;  // at least every kc
-  S gathered[kMost * kPanelRows];
+  S gathered[kMostK * kPanelRows];
   for (int64_t k = 0; k < kn; ++k)
     for (int r = 0; r < rows; ++r) gathered[k * kPanelRows + r] = src[r * stride_r + k * stride_k];
   fill<P, false, IsA>(Strided<S>{gathered, 1, kPanelRows, rows, kn}, to);
