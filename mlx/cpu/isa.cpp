@@ -12,12 +12,13 @@
 
 namespace mlx::core::cpu {
 
+#ifdef MLX_X86
 namespace {
 
 // Whether the machine has tiles of bfloat16 and bytes, and the kernel gives this process the 8 KiB that each
 // thread keeps them in. Asking is granting: what is granted once holds for all threads and for children.
 bool has_amx() {
-#if defined(MLX_X86) && defined(__linux__)
+#ifdef __linux__
   static const bool granted = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
@@ -33,6 +34,7 @@ bool has_amx() {
 }
 
 }  // namespace
+#endif
 
 const char* isa_name(Isa isa) {
   switch (isa) {

@@ -2,6 +2,8 @@
 //
 // A dot product reads the packed words once and never stores a weight: x times codes is summed per group, the
 // sum is scaled once, and the biases meet the sums of x per group.
+#include <cstddef>
+
 #include "mlx/cpu/gemm/codes.h"
 
 namespace mlx::core::cpu::MLX_ISA {

@@ -1,5 +1,7 @@
 #include "mlx/cpu/isa/copy.h"
 
+#include <cstddef>
+
 #include "mlx/cpu/isa/copy_transpose.h"
 
 namespace mlx::core::cpu::MLX_ISA {

@@ -1,5 +1,7 @@
 #include "mlx/cpu/isa/copy_index.h"
 
+#include <cstddef>
+
 #include "mlx/cpu/isa/half.h"
 
 namespace mlx::core::cpu::MLX_ISA {

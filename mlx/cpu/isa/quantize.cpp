@@ -2,6 +2,8 @@
 // says so: files written by other implementations of these formats have the same bits.
 #include "mlx/cpu/isa/quantize.h"
 
+#include <cstddef>
+
 #include "mlx/cpu/isa/half.h"
 
 namespace mlx::core::cpu::MLX_ISA {
