@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "mlx/allocator.h"
 #include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/parallel.h"
 
@@ -213,6 +214,19 @@ void copy_to(const array& in, void* out) {
   } else {
     copy_strided(in, out, row_major_strides(in.shape()));
   }
+}
+
+bool may_take(const array& in, const array& out) {
+  return in.is_donatable() && in.flags().row_contiguous && in.nbytes() == out.nbytes();
+}
+bool take_or_allocate(array& out, std::span<const array> inputs) {
+  for (const array& in : inputs)
+    if (may_take(in, out)) {
+      out.copy_shared_buffer(in);
+      return true;
+    }
+  out.set_data(allocator::malloc(out.nbytes()));
+  return false;
 }
 
 array row_contiguous(const array& a) {

@@ -1,6 +1,7 @@
 // Copies between layouts, used by every kernel that wants its input dense or writes into a part of an array.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "mlx/array.h"
@@ -15,6 +16,11 @@ struct Collapsed {
   std::vector<Strides> strides;  // as given
 };
 Collapsed collapse_dims(const Shape& shape, const std::vector<Strides>& strides);
+
+// May `out` be written where `in` lies? `in` dies with this node, is row-contiguous and as large.
+bool may_take(const array& in, const array& out);
+// Gives `out` the buffer of the first input that it may take, else memory of its own. True where it took one.
+bool take_or_allocate(array& out, std::span<const array> inputs);
 
 // `a` itself where it is row-contiguous, else a row-major copy.
 array row_contiguous(const array& a);

@@ -4,6 +4,7 @@
 // tests/core/test_forecast.py compares each with what evaluation measures.
 #include "mlx/graph/forecast.h"
 
+#include "mlx/cpu/copy.h"
 #include "mlx/ops/conv.h"
 #include "mlx/ops/hadamard.h"
 #include "mlx/ops/matmul.h"
@@ -28,9 +29,6 @@ void copies(const Arrays& inputs, ShadowMemory& memory) {
     if (!in.flags().row_contiguous) memory.scratch(in.nbytes());
 }
 
-bool may_take(const array& in, const array& out) {
-  return in.is_donatable() && in.flags().row_contiguous && in.nbytes() == out.nbytes();
-}
 void take_or_allocate(array& out, const array& in, ShadowMemory& memory) {
   if (may_take(in, out)) {
     out.copy_shared_buffer(in);
@@ -91,9 +89,8 @@ void sorted(const P& p, const Arrays& inputs, Arrays& outputs, ShadowMemory& mem
 void addmm(const AddMM&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
   array& out = outputs[0];
   const array& c = inputs[2];
-  if (c.shape() == out.shape() && c.flags().row_contiguous && c.data_size() == out.size() &&
-      c.is_donatable()) {
-    out.copy_shared_buffer(c);
+  if (c.shape() == out.shape()) {
+    take_or_allocate(out, c, memory);
   } else {
     memory.allocate(out);
   }

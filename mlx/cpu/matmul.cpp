@@ -85,12 +85,7 @@ void matmul(const Matmul&, const Arrays& inputs, Arrays& outputs) {
 void addmm(const AddMM& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   const array& c = inputs[2];
-  if (c.shape() == out.shape() && c.flags().row_contiguous && c.data_size() == out.size() &&
-      c.is_donatable()) {
-    out.copy_shared_buffer(c);
-  } else {
-    out.set_data(allocator::malloc(out.nbytes()));
-  }
+  take_or_allocate(out, std::span(&c, c.shape() == out.shape() ? 1 : 0));
   if (out.size() == 0) return;
   GemmCall g = call_of(inputs[0], inputs[1], out);
   g.c = out.data<void>();

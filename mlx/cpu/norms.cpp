@@ -18,16 +18,10 @@ int64_t rows_of(const array& a) {
   const int64_t n = a.shape(-1);
   return n == 0 ? 0 : static_cast<int64_t>(a.size()) / n;
 }
-void take_or_allocate(array& out, const array& in) {
-  if (in.is_donatable() && in.flags().row_contiguous && in.nbytes() == out.nbytes())
-    out.copy_shared_buffer(in);
-  else
-    out.set_data(allocator::malloc(out.nbytes()));
-}
 
 void norm_array(const fast::Norm& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
-  take_or_allocate(out, inputs[0]);
+  take_or_allocate(out, {&inputs[0], 1});
   const array x = row_contiguous(inputs[0]);
   Arrays weights;
   for (size_t i = 1; i < inputs.size(); ++i) weights.push_back(row_contiguous(inputs[i]));
@@ -36,7 +30,7 @@ void norm_array(const fast::Norm& p, const Arrays& inputs, Arrays& outputs) {
 }
 
 void norm_vjp_array(const fast::NormVjp& p, const Arrays& inputs, Arrays& outputs) {
-  take_or_allocate(outputs[0], inputs.back());
+  take_or_allocate(outputs[0], {&inputs.back(), 1});
   for (int i : {1, 2}) outputs[i].set_data(allocator::malloc(outputs[i].nbytes()));
   const array x = row_contiguous(inputs[0]), g = row_contiguous(inputs.back());
   const array w = row_contiguous(inputs[p.weighted ? 1 : 0]);
@@ -60,7 +54,7 @@ const std::vector<double>& rates_of(double base, int64_t half) {
 
 void rope_array(const fast::RoPE& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
-  take_or_allocate(out, inputs[0]);
+  take_or_allocate(out, {&inputs[0], 1});
   if (out.size() == 0) return;
   const int ndim = static_cast<int>(out.ndim());
   // (batch, heads, length, features) is turned where it lies, transposed heads and all.
@@ -135,7 +129,7 @@ void cross_entropy(const fast::CrossEntropy&, const Arrays& inputs, Arrays& outp
 
 void cross_entropy_vjp(const fast::CrossEntropyVjp&, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
-  take_or_allocate(out, inputs[0]);
+  take_or_allocate(out, {&inputs[0], 1});
   const array x = row_contiguous(inputs[0]), lse = row_contiguous(inputs[2]);
   const array a = row_contiguous(inputs[3]), b = row_contiguous(inputs[4]);
   const int64_t n = x.shape(-1), rows = static_cast<int64_t>(lse.size());

@@ -7,14 +7,6 @@
 namespace mlx::core::cpu {
 namespace {
 
-// Gives `out` the buffer of an input that dies and is row-contiguous, else memory of its own.
-void take_or_allocate(array& out, const Arrays& inputs) {
-  for (const array& in : inputs)
-    if (in.is_donatable() && in.flags().row_contiguous && in.nbytes() == out.nbytes())
-      return out.copy_shared_buffer(in);
-  out.set_data(allocator::malloc(out.nbytes()));
-}
-
 void softmax_array(const Softmax&, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   const int64_t n = out.shape(-1);

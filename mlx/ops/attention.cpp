@@ -115,31 +115,11 @@ Arrays gradients(Arrays in, const Arrays& outputs, const array& g, const Attenti
 array folded(const array& a, int axis, int batch, StreamOrDevice s) {
   return flatten(batch_to_front(a, axis, batch), 0, 1, s);
 }
-// Sinks belong to heads: a batch of them makes more heads, which `folded` cannot express. One call per batch
-// element.
-template <class F>
-Batched one_by_one(const Arrays& inputs, const Axes& axes, StreamOrDevice s, F&& call) {
-  const int batch = batch_size(inputs, axes);
-  std::vector<Arrays> results;
-  for (int i = 0; i < batch; ++i) {
-    Arrays in;
-    for (size_t j = 0; j < inputs.size(); ++j)
-      in.push_back(axes[j] < 0 ? inputs[j] : take(inputs[j], i, axes[j], s));
-    results.push_back(call(in));
-  }
-  Arrays out;
-  for (size_t j = 0; j < results[0].size(); ++j) {
-    Arrays parts;
-    for (const Arrays& r : results) parts.push_back(r[j]);
-    out.push_back(stack(parts, 0, s));
-  }
-  return {out, Axes(out.size(), 0)};
-}
-
 template <class F>
 Batched batched(const Arrays& inputs, const Axes& axes, const AttentionParameters& p, StreamOrDevice s,
                 F&& call) {
   const size_t sinks = p.inputs() - 1;
+  // Sinks belong to heads: a batch of them makes more heads, which `folded` cannot express.
   if (p.sinks && axes[sinks] >= 0) return one_by_one(inputs, axes, s, call);
   const int batch = batch_size(inputs, axes);
   Arrays in;

@@ -67,4 +67,23 @@ array batch_to_front(const array& a, int axis, int size) {
   return broadcast_to(expand_dims(a, 0), shape);
 }
 
+Batched one_by_one(const Arrays& inputs, const Axes& axes, StreamOrDevice s,
+                   const std::function<Arrays(const Arrays&)>& call) {
+  std::vector<Arrays> results;
+  const int batch = batch_size(inputs, axes);
+  for (int i = 0; i < batch; ++i) {
+    Arrays in;
+    for (size_t j = 0; j < inputs.size(); ++j)
+      in.push_back(axes[j] < 0 ? inputs[j] : take(inputs[j], i, axes[j], s));
+    results.push_back(call(in));
+  }
+  Arrays out;
+  for (size_t j = 0; j < results[0].size(); ++j) {
+    Arrays parts;
+    for (const Arrays& r : results) parts.push_back(r[j]);
+    out.push_back(stack(parts, 0, s));
+  }
+  return {out, Axes(out.size(), 0)};
+}
+
 }  // namespace mlx::core

@@ -1,6 +1,7 @@
 // Checks and rules that operations share: an op names itself, these word the error or state the rule once.
 #pragma once
 
+#include <functional>
 #include <sstream>
 #include <stdexcept>
 #include <tuple>
@@ -69,6 +70,10 @@ Batched batch_leading(const Arrays& inputs, const Axes& axes, F&& function) {
   Arrays out = function(front);
   return {out, Axes(out.size(), 0)};
 }
+
+// For a primitive that cannot take a batch: one call per batch element, the outputs stacked at the front.
+Batched one_by_one(const Arrays& inputs, const Axes& axes, StreamOrDevice s,
+                   const std::function<Arrays(const Arrays&)>& call);
 
 // --- building nodes ---
 

@@ -29,26 +29,6 @@ Arrays unique_parts(const Arrays& in, int size, Stream s) {
                             std::make_shared<Unique>(s, size), in);
 }
 
-// The kernels know one sequence: a node for each of a batch.
-template <class F>
-Batched one_by_one(const Arrays& inputs, const Axes& axes, StreamOrDevice s, F&& call) {
-  std::vector<Arrays> results;
-  const int batch = batch_size(inputs, axes);
-  for (int i = 0; i < batch; ++i) {
-    Arrays in;
-    for (size_t j = 0; j < inputs.size(); ++j)
-      in.push_back(axes[j] < 0 ? inputs[j] : take(inputs[j], i, axes[j], s));
-    results.push_back(call(in));
-  }
-  Arrays out;
-  for (size_t j = 0; j < results[0].size(); ++j) {
-    Arrays parts;
-    for (const Arrays& r : results) parts.push_back(r[j]);
-    out.push_back(stack(parts, 0, s));
-  }
-  return {out, Axes(out.size(), 0)};
-}
-
 }  // namespace
 
 // Sorting moves values: gradients move back the same way.
@@ -84,7 +64,7 @@ Arrays SearchSorted::jvp(const Arrays& primals, const Arrays&, const Axes&) {
   return {zeros(primals[1].shape(), uint32, stream())};
 }
 Batched SearchSorted::vmap(const Arrays& inputs, const Axes& at) {
-  if (at[0] >= 0)
+  if (at[0] >= 0)  // the kernel knows one sequence
     return one_by_one(inputs, at, stream(), [&](const Arrays& in) {
       return Arrays{make<SearchSorted>(in[1].shape(), uint32, stream(), in, right)};
     });

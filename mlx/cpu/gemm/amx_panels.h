@@ -9,9 +9,10 @@
 // row, of B one pair of all 16 columns. Pair i of a chunk is its elements i and i + 16.
 //
 // Tiles flush denormal numbers and bfloat16 has the range of float32 with fewer digits, so the pieces of
-// small numbers could vanish. Panels of more than one piece are therefore scaled by a power of two that
-// brings the largest number to 2^55; what is flushed then is below 2^-180 of it. Infinities, nans, and panels
-// of large numbers beside ones 2^110 times smaller are kept as they are, for ordinary multiply-adds.
+// small numbers could vanish. Panels of more than one piece whose numbers are not all within 2^-45 ... 2^55
+// are therefore scaled by a power of two that brings the largest number to 2^55; what is flushed then is
+// below 2^-180 of it. Infinities, nans, and panels of large numbers beside ones 2^110 times smaller are kept
+// as they are, for ordinary multiply-adds.
 #pragma once
 
 #include "mlx/cpu/gemm/pack.h"

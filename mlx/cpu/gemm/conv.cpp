@@ -22,7 +22,7 @@ using namespace gemm_detail;
 
 namespace {
 
-constexpr int kMaxRows = 16;  // at least every mr
+constexpr int kMaxRows = 32;  // of a panel: at least every mr, and those of matrix tiles
 
 // Rows of A: output positions of a phase; along k: (tap, channel). Taps that are neighbours along the last
 // dimension are neighbours in memory; where no patch leaves the input (`inside`) they are packed together.

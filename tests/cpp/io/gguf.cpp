@@ -14,19 +14,12 @@
 
 using namespace mlx::core;
 using io_test::check;
+using io_test::contents;
 using io_test::Memory;
+using io_test::same_values;
 namespace fs = std::filesystem;
 
 namespace {
-
-bool same_values(const array& a, const array& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() && array_equal(a, b).item<bool>();
-}
-
-std::string contents(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 void round_trip(const fs::path& folder) {
   const std::unordered_map<std::string, array> arrays{

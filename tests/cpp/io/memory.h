@@ -1,10 +1,14 @@
+// What the tests of files share: a file in memory, comparisons.
 #pragma once
 
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 
-#include "mlx/io.h"
+#include "mlx/mlx.h"
 
 namespace io_test {
 
@@ -38,5 +42,14 @@ class Memory final : public io::Reader, public io::Writer {
   }
   std::string label() const override { return "memory"; }
 };
+
+inline bool same_values(const mlx::core::array& a, const mlx::core::array& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() && array_equal(a, b).item<bool>();
+}
+
+inline std::string contents(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
 
 }  // namespace io_test
