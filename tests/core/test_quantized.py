@@ -192,18 +192,19 @@ def test_many_rows(mode, dtype):
     assert (np.abs(f8(y) - expected) <= tolerance * scale).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rows", [1, 5, 20])
-def test_numbers_that_are_not_finite(rows):
-    q = mx.quantize(normal(40, 128))
-    d = f8(mx.dequantize(*q))
-    x = np.array(normal(rows, 128))
+def test_numbers_that_are_not_finite(rows, dtype):
+    q = mx.quantize(normal(40, 128, dtype=dtype))
+    d = f8(unrounded(q, {}))
+    x = f8(normal(rows, 128, dtype=dtype))
     x[0, 3] = np.inf
     x[-1, 100] = np.nan
-    y = np.array(mx.quantized_matmul(mx.array(x), *q))
+    y = f8(mx.quantized_matmul(mx.array(x.astype(np.float32)).astype(getattr(mx, dtype)), *q))
     with np.errstate(invalid="ignore"):
-        expected = x.astype(np.float64) @ d.T
+        expected = x @ d.T
     finite = np.isfinite(expected)
-    np.testing.assert_allclose(y[finite], expected[finite], atol=1e-4)
+    np.testing.assert_allclose(y[finite], expected[finite], atol={"float32": 1e-4, "float16": 0.1, "bfloat16": 0.6}[dtype])
     assert np.array_equal(np.isnan(y[-1]), np.isnan(expected[-1]))
     assert not np.isfinite(y[~finite]).any()
 

@@ -5,7 +5,7 @@
 // of 2 x 2 tiles of C read as many tiles as they multiply, which the first-level cache just delivers; with
 // three pieces the order of the six products below changes one operand at a time, so that 24 products read 14
 // tiles.
-#include "mlx/cpu/gemm/amx_panels.h"
+#include "mlx/cpu/gemm/amx_tiles.h"
 #include "mlx/cpu/gemm/kernels.h"
 
 namespace mlx::core::cpu::MLX_ISA {
@@ -13,48 +13,10 @@ namespace {
 
 using gemm_detail::Family;
 
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfig kConfig;
-
-// The tile registers of a thread, given back at the end: the kernel then need not save them.
-class Tiles {
- public:
-  Tiles() { _tile_loadconfig(&kConfig); }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-};
-
-// Registers 0 ... 3 are C, 4 and 5 rows of A, 6 and 7 columns of B.
-template <int M>
-MLX_INLINE void load_a(const char* piece) {
-  _tile_loadd(4, piece, 64);
-  if constexpr (M == 2) _tile_loadd(5, piece + kTileBytes, 64);
-}
-template <int N>
-MLX_INLINE void load_b(const char* piece) {
-  _tile_loadd(6, piece, 64);
-  if constexpr (N == 2) _tile_loadd(7, piece + kTileBytes, 64);
-}
-template <int M, int N>
-MLX_INLINE void multiply() {
-  _tile_dpbf16ps(0, 4, 6);
-  if constexpr (N == 2) _tile_dpbf16ps(1, 4, 7);
-  if constexpr (M == 2) _tile_dpbf16ps(2, 5, 6);
-  if constexpr (M == 2 && N == 2) _tile_dpbf16ps(3, 5, 7);
-}
-
 // sums[32][32] = the product of two panels; M and N tiles of it.
 template <int P, int M, int N>
 void product(int64_t chunks, const char* a, const char* b, float* sums) {
-  _tile_zero(0);
-  if constexpr (N == 2) _tile_zero(1);
-  if constexpr (M == 2) _tile_zero(2);
-  if constexpr (M == 2 && N == 2) _tile_zero(3);
+  zero<M, N>();
   for (; chunks > 0; --chunks, a += kChunkBytes<P>, b += kChunkBytes<P>) {
     const auto use_a = [&](int piece) { load_a<M>(a + piece * kPieceBytes); };
     const auto use_b = [&](int piece) { load_b<N>(b + piece * kPieceBytes); };
@@ -74,11 +36,7 @@ void product(int64_t chunks, const char* a, const char* b, float* sums) {
       use_b(0), multiply<M, N>();
     }
   }
-  constexpr int64_t row = kPanelRows * 4;
-  _tile_stored(0, sums, row);
-  if constexpr (N == 2) _tile_stored(1, sums + 16, row);
-  if constexpr (M == 2) _tile_stored(2, sums + 16 * kPanelRows, row);
-  if constexpr (M == 2 && N == 2) _tile_stored(3, sums + 16 * kPanelRows + 16, row);
+  store_sums<M, N>(sums);
 }
 
 // A chunk of a panel as float32, 32 rows of each k.

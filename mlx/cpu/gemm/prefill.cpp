@@ -4,7 +4,7 @@
 
 #include "mlx/cpu/gemm/kernels.h"
 #include "mlx/cpu/gemm/kernels_prefill.h"
-#include "mlx/cpu/gemm/quantized.h"
+#include "mlx/cpu/gemm/prefill.h"
 #include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/parallel.h"
 
@@ -14,13 +14,8 @@ using namespace gemm_detail;
 
 namespace {
 
-constexpr int64_t kPiece = 512;      // columns of a packed piece of w: it stays in the first-level cache
 constexpr int64_t kBlockRows = 192;  // of x, whose pieces stay in the second
 constexpr int64_t kBlockPanels = 4;  // of w, in an item
-
-constexpr int64_t kScaleSize[kScaleTypes] = {4, 2, 2, 1, 1};
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // x in panels of nearly equal numbers of rows.
 class PackedX {
@@ -84,24 +79,6 @@ class PackedX {
   bool finite_ = true;
 };
 
-// Scales or biases of some rows of w from group g0 on, turned: those of all rows for each group.
-void turn_scales(const QuantizedMatrix& w, const void* source, int64_t row, int rows, int64_t g0,
-                 int64_t groups, float unit, float* out) {
-  const int64_t all = w.layout.groups(w.columns);
-  const void* from = static_cast<const char*>(source) + (row * all + g0) * kScaleSize[w.scale_type];
-  const auto& pack = gemm_kernels().f32.pack_b;  // panels of as many rows
-  if (w.scale_type == kScaleF32) return pack[kF32](from, all, 1, rows, groups, out);
-  if (w.scale_type == kScaleF16) return pack[kF16](from, all, 1, rows, groups, out);
-  if (w.scale_type == kScaleBf16) return pack[kBf16](from, all, 1, rows, groups, out);
-  float values[kPrefillColumns * kPiece / 16];
-  for (int r = 0; r < rows; ++r) {
-    float* of_row = values + r * groups;
-    quantized_kernels().to_float[w.scale_type](static_cast<const uint8_t*>(from) + r * all, groups, of_row);
-    for (int64_t g = 0; g < groups; ++g) of_row[g] *= unit;
-  }
-  pack[kF32](values, groups, 1, rows, groups, out);
-}
-
 }  // namespace
 
 bool prefill_product(const QuantizedProduct& p) {
@@ -109,6 +86,7 @@ bool prefill_product(const QuantizedProduct& p) {
   const PrefillBytesTable& bytes = prefill_bytes_kernels();
   const Code code = code_of(p.w.layout);
   const int group = p.w.layout.group_size;
+  if (prefill_on_tiles(p)) return true;
   if (!p.transpose || !t.pack_x || gemm_kernels().f32.nr != kPrefillColumns || !t.pack_w[code] ||
       p.k % 32 != 0)
     return false;
