@@ -5,7 +5,7 @@
 // of 2 x 2 tiles of C read as many tiles as they multiply, which the first-level cache just delivers; with
 // three pieces the order of the six products below changes one operand at a time, so that 24 products read 14
 // tiles.
-#include "mlx/cpu/gemm/amx_tiles.h"
+#include "mlx/cpu/gemm/amx_skinny.h"
 #include "mlx/cpu/gemm/kernels.h"
 
 namespace mlx::core::cpu::MLX_ISA {
@@ -178,6 +178,13 @@ GemmTable make_table() {
   t.tiles[gemm_detail::kF32] = family<3>();
   t.tiles[gemm_detail::kF16] = family<2>();
   t.tiles[gemm_detail::kBf16] = family<1>();
+  gemm_detail::Skinny &dot = t.dot[gemm_detail::kBf16], &axpy = t.axpy[gemm_detail::kBf16];
+  axpy = dot;  // x as bfloat16
+  axpy.run = axpy_tiles;
+  axpy.least_piece = 512;
+  dot.run = dot_tiles;
+  dot.form_x = form_x;
+  dot.formed_per_k = kFormedPerK;
   return t;
 }
 

@@ -138,6 +138,45 @@ void fill_pieces(const Strided<S>& x, int scale, Range& range, char* to) {
     }
 }
 
+// The first n of 32 words.
+MLX_INLINE __mmask32 first_words(int64_t n) {
+  return n >= 32 ? ~__mmask32{0} : static_cast<__mmask32>((uint32_t{1} << (n > 0 ? n : 0)) - 1);
+}
+
+// bfloat16 as it is: words move, 32 at a time.
+template <bool ByRow, bool IsA>
+void fill_words(const Strided<bf16>& x, char* to) {
+  alignas(64) static constexpr uint16_t low[32] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
+                                                   37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
+                                                   11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+  const __m512i first = _mm512_load_si512(low), sixteen = _mm512_set1_epi16(16);
+  const __m512i second = _mm512_add_epi16(first, sixteen);
+  // Word j and word j + 16, for one register.
+  const __m512i halves = _mm512_mask_sub_epi16(first, 0xaaaaaaaau, first, sixteen);
+  for (int64_t k = 0; k < x.kn; k += kChunk, to += kPieceBytes) {
+    if constexpr (ByRow) {
+      const __mmask32 mask = first_words(x.kn - k);
+#pragma GCC unroll 4
+      for (int r = 0; r < kPanelRows; ++r) {
+        const __m512i words = _mm512_maskz_loadu_epi16(r < x.rows ? mask : 0, x.from + r * x.stride_r + k);
+        _mm512_storeu_si512(to + 64 * r, _mm512_permutexvar_epi16(halves, words));
+      }
+    } else {
+      const __mmask32 mask = first_words(x.rows);
+      const auto words = [&](int64_t i) {
+        return _mm512_maskz_loadu_epi16(i < x.kn ? mask : 0, x.from + i * x.stride_k);
+      };
+#pragma GCC unroll 4
+      for (int i = 0; i < 16; ++i) {
+        const __m512i a = words(k + i), b = words(k + i + 16);
+        _mm512_storeu_si512(to + 64 * i, _mm512_permutex2var_epi16(a, first, b));
+        _mm512_storeu_si512(to + kTileBytes + 64 * i, _mm512_permutex2var_epi16(a, second, b));
+      }
+    }
+    if constexpr (ByRow != IsA) turn(to), turn(to + kTileBytes);
+  }
+}
+
 template <class S>
 void fill_plain(const Strided<S>& x, float* to) {
   const int64_t end = (x.kn + kChunk - 1) / kChunk * kChunk;
@@ -149,6 +188,11 @@ void fill_plain(const Strided<S>& x, float* to) {
 template <int P, bool ByRow, bool IsA, class S>
 void fill(const Strided<S>& x, char* panel) {
   char* to = panel + kHeader;
+  if constexpr (P == 1 && std::is_same_v<S, bf16>) {
+    const PanelHeader as_it_is{};
+    __builtin_memcpy(panel, &as_it_is, sizeof as_it_is);
+    return fill_words<ByRow, IsA>(x, to);
+  }
   Range range;
   fill_pieces<P, ByRow, IsA, false>(x, 0, range, to);
   const PanelHeader header = P > 1 ? range.header() : PanelHeader{};

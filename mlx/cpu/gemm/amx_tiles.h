@@ -16,7 +16,7 @@ constexpr TileConfig kConfig;
 // The tile registers of a thread, given back at the end: the kernel then need not save them.
 class Tiles {
  public:
-  Tiles() { _tile_loadconfig(&kConfig); }
+  explicit Tiles(const TileConfig& config = kConfig) { _tile_loadconfig(&config); }
   ~Tiles() { _tile_release(); }
   Tiles(const Tiles&) = delete;
   Tiles& operator=(const Tiles&) = delete;

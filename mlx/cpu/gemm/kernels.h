@@ -77,6 +77,10 @@ struct Skinny {
               void* y, int64_t ldy);
   void (*copy_x)(const void* src, int64_t stride, int64_t n, void* dst);
   int x_size;
+  // Where `run` wants x in another form: what makes it of the copied rows, `formed_per_k` bytes for each k.
+  void (*form_x)(int count, int64_t k, const void* x, int64_t ldx, void* out) = nullptr;
+  int formed_per_k = 0;
+  int least_piece = 32;  // k is not cut into smaller ones, which would leave too little to fetch ahead
 };
 
 struct GemmTable {

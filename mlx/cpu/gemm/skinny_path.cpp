@@ -64,6 +64,12 @@ void skinny(const GemmTable& t, const Product& p) {
     kernel.copy_x(at(v.x, s * v.x_s, p.type), v.x_p, p.k, row);
     std::memset(row + p.k * kernel.x_size, 0, static_cast<size_t>((ldx - p.k) * kernel.x_size));
   }
+  const int64_t per_k = kernel.form_x ? kernel.formed_per_k : kernel.x_size;
+  Workspace formed(kernel.form_x ? ldx * per_k : 0);
+  if (kernel.form_x) {
+    kernel.form_x(v.count, p.k, x, ldx, formed.data());
+    x = formed.as<char>();
+  }
 
   // Items: blocks of outputs, and pieces of k where blocks alone are too few.
   const int64_t column_bytes = std::max<int64_t>(1, p.k * size);
@@ -74,7 +80,7 @@ void skinny(const GemmTable& t, const Product& p) {
   const int64_t blocks = ceil_div(v.n, columns);
   int64_t pieces = 1;
   if (blocks < 8) pieces = std::clamp<int64_t>(v.n * column_bytes / kItemBytes / blocks, 1, kMostPieces);
-  const int64_t piece = std::max<int64_t>(32, ceil_div(ceil_div(p.k, pieces), 32) * 32);
+  const int64_t piece = std::max<int64_t>(kernel.least_piece, ceil_div(ceil_div(p.k, pieces), 32) * 32);
   pieces = std::max<int64_t>(1, ceil_div(p.k, piece));
 
   const int64_t ldy = padded(columns);
@@ -110,7 +116,7 @@ void skinny(const GemmTable& t, const Product& p) {
     const int64_t k = std::min(piece, p.k - p0);
     char* y = sums.as<char>() + item * part * acc;
     const char* w = at(v.w, j0 * v.w_j + p0 * v.w_p, p.type);
-    kernel.run(v.count, k, cols, x + p0 * kernel.x_size, ldx, w, w_stride, y, ldy);
+    kernel.run(v.count, k, cols, x + p0 * per_k, ldx, w, w_stride, y, ldy);
     if (pieces == 1) finish(block, y);
   };
   if (v.n * column_bytes <= 2 * kItemBytes) {
