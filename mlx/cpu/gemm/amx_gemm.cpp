@@ -181,7 +181,6 @@ GemmTable make_table() {
   gemm_detail::Skinny &dot = t.dot[gemm_detail::kBf16], &axpy = t.axpy[gemm_detail::kBf16];
   axpy = dot;  // x as bfloat16
   axpy.run = axpy_tiles;
-  axpy.least_piece = 512;
   dot.run = dot_tiles;
   dot.form_x = form_x;
   dot.formed_per_k = kFormedPerK;

@@ -80,7 +80,6 @@ struct Skinny {
   // Where `run` wants x in another form: what makes it of the copied rows, `formed_per_k` bytes for each k.
   void (*form_x)(int count, int64_t k, const void* x, int64_t ldx, void* out) = nullptr;
   int formed_per_k = 0;
-  int least_piece = 32;  // k is not cut into smaller ones, which would leave too little to fetch ahead
 };
 
 struct GemmTable {

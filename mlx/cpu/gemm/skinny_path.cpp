@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kItemBytes = 256 << 10;  // of the large operand: 10 to 20 us of one core
 constexpr int64_t kMostPieces = 32;        // pieces that a long k is cut into where the outputs are few
 constexpr int64_t kMostSums = 4096;        // of an item: they stay in L1
+constexpr int64_t kLeastRows = 512;        // of an item: the first of them are not fetched ahead
 
 constexpr int64_t kInPlaceBytes = 512 << 10;  // of B: long strided walks are for packers
 
@@ -80,7 +81,7 @@ void skinny(const GemmTable& t, const Product& p) {
   const int64_t blocks = ceil_div(v.n, columns);
   int64_t pieces = 1;
   if (blocks < 8) pieces = std::clamp<int64_t>(v.n * column_bytes / kItemBytes / blocks, 1, kMostPieces);
-  const int64_t piece = std::max<int64_t>(kernel.least_piece, ceil_div(ceil_div(p.k, pieces), 32) * 32);
+  const int64_t piece = std::max<int64_t>(dots ? 32 : kLeastRows, ceil_div(ceil_div(p.k, pieces), 32) * 32);
   pieces = std::max<int64_t>(1, ceil_div(p.k, piece));
 
   const int64_t ldy = padded(columns);
