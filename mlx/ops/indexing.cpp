@@ -110,8 +110,10 @@ array gather(const array& a, const std::vector<array>& indices, const std::vecto
   checked_axes("gather", axes, a.shape());
   Axes on;
   for (int axis : axes) on.push_back(checked_axis("gather", axis, a.shape()));
+  const bool none = selects_nothing(indices);
   bool fits = slice_sizes.size() == a.ndim();
-  for (size_t i = 0; fits && i < a.ndim(); ++i) fits = slice_sizes[i] >= 0 && slice_sizes[i] <= a.shape()[i];
+  for (size_t i = 0; fits && i < a.ndim(); ++i)
+    fits = slice_sizes[i] >= 0 && slice_sizes[i] <= std::max(a.shape()[i], none ? 1 : 0);
   if (!fits)
     throw invalid("gather", "got the slice sizes ", slice_sizes, " for an array of shape ", a.shape(),
                   ", expected sizes from 0 to those");

@@ -33,7 +33,9 @@ array scatter_with(ScatterReduce reduce, const array& a, const Arrays& indices, 
   const Shape lead = inputs.empty() ? Shape{} : inputs[0].shape();
   bool fits = updates.ndim() == lead.size() + a.ndim();
   for (size_t i = 0; fits && i < lead.size(); ++i) fits = updates.shape()[i] == lead[i];
-  for (size_t i = 0; fits && i < a.ndim(); ++i) fits = updates.shape()[lead.size() + i] <= a.shape()[i];
+  const bool none = selects_nothing(indices);
+  for (size_t i = 0; fits && i < a.ndim(); ++i)
+    fits = updates.shape()[lead.size() + i] <= std::max(a.shape()[i], none ? 1 : 0);
   if (!fits)
     throw invalid(op, "got updates of shape ", updates.shape(), " for indices of shape ", lead,
                   " into an array of shape ", a.shape(),
