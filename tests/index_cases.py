@@ -217,7 +217,7 @@ def masked(case: Case) -> bool:
     item = (
         case.numpy_index[0] if isinstance(case.numpy_index, tuple) and len(case.numpy_index) == 1 else case.numpy_index
     )
-    return isinstance(item, bool) or getattr(item, "dtype", None) == bool
+    return isinstance(item, bool) or getattr(item, "dtype", None) is np.dtype(bool)
 
 
 def update(case: Case, rng: np.random.Generator, draw: Any, assigned: bool) -> tuple[Any, Any]:

@@ -57,6 +57,7 @@ array whole(const array& mask, const Shape& matrix, int block, StreamOrDevice s)
 
 array block_masked_mm(array a, array b, int block_size, std::optional<array> mask_out,
                       std::optional<array> mask_lhs, std::optional<array> mask_rhs, StreamOrDevice s) {
+  fix_sizes("block_masked_mm", {a, b});
   constexpr std::string_view op = "block_masked_mm";
   if (block_size < 1) throw invalid(op, "got the block size ", block_size, ", expected 1 or more");
   const Dtype dtype = checked_floats(op, a, b);
@@ -98,6 +99,7 @@ std::vector<Shape> SegmentedMM::output_shapes(const Arrays& in) {
 }
 
 array segmented_mm(array a, array b, array segments, StreamOrDevice s) {
+  fix_sizes("segmented_mm", {a, b, segments});
   constexpr std::string_view op = "segmented_mm";
   const Dtype dtype = checked_floats(op, a, b);
   if (a.ndim() != 2 || b.ndim() != 2)

@@ -40,6 +40,7 @@ array scatter_with(ScatterReduce reduce, const array& a, const Arrays& indices, 
     throw invalid(op, "got updates of shape ", updates.shape(), " for indices of shape ", lead,
                   " into an array of shape ", a.shape(),
                   ", expected the indices' shape followed by at most the array's");
+  if (axes.size() < a.ndim()) fix_sizes(op, a);
   if (updates.size() == 0) return a;
   inputs.insert(inputs.begin(), a);
   inputs.push_back(updates.dtype() == a.dtype() ? updates : astype(updates, a.dtype(), s));
@@ -47,6 +48,7 @@ array scatter_with(ScatterReduce reduce, const array& a, const Arrays& indices, 
 }
 
 array element_numbers(const array& like, const Stream& s) {
+  fix_sizes("scatter", like);
   return reshape(arange(0.0, static_cast<double>(like.size()), 1.0, int64, s), like.shape(), s);
 }
 

@@ -1,12 +1,19 @@
 #include "python/src/index_plan.h"
 
+#include <algorithm>
+#include <limits>
 #include <sstream>
 
+#include "mlx/compile.h"
 #include "python/src/args.h"
 #include "python/src/convert.h"
 
 namespace mlx::python {
 namespace {
+
+// Beyond every array: slice() stops at its ends.
+constexpr ShapeElem kToEnd = std::numeric_limits<ShapeElem>::max(),
+                    kToFront = std::numeric_limits<ShapeElem>::min();
 
 std::string text(const Shape& s) {
   std::ostringstream os;
@@ -129,7 +136,8 @@ class Planner {
     }
     start_ = Shape(shape_.size(), 0);
     step_ = Shape(shape_.size(), 1);
-    plan_.stop = plan_.count = shape_;
+    plan_.stop = Shape(shape_.size(), kToEnd);
+    plan_.count = shape_;
     plan_.dropped.assign(shape_.size(), false);
   }
 
@@ -193,6 +201,7 @@ class Planner {
     Py_ssize_t start, stop, step;
     const ShapeElem size = shape_[dim_];
     if (PySlice_Unpack(item.ptr(), &start, &stop, &step) < 0) throw nb::python_error();
+    if (core::detail::sizes_open(a_)) return add_open_slice(start, stop, step);
     const Py_ssize_t n = PySlice_AdjustIndices(size, &start, &stop, step);
     if (!(start == 0 && n == size && step == 1)) plan_.whole = false;
     start_[dim_] = static_cast<ShapeElem>(start);
@@ -203,6 +212,19 @@ class Planner {
     plan_.stop[dim_] = static_cast<ShapeElem>(end < 0 ? -size - 1 : end);
     if (n == 0) start_[dim_] = plan_.stop[dim_] = 0;
     plan_.count[dim_] = static_cast<ShapeElem>(n);
+    keep();
+  }
+
+  // As written: the same for arrays of other sizes. slice() reads numbers as Python does.
+  void add_open_slice(Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step) {
+    const auto clamped = [](Py_ssize_t i) {
+      return static_cast<ShapeElem>(std::clamp<Py_ssize_t>(i, kToFront, kToEnd));
+    };
+    start_[dim_] = clamped(start);
+    plan_.stop[dim_] = clamped(stop);
+    step_[dim_] = clamped(step);
+    if (start_[dim_] != 0 || plan_.stop[dim_] != kToEnd || step != 1) plan_.whole = false;
+    plan_.count[dim_] = static_cast<ShapeElem>(PySlice_AdjustIndices(shape_[dim_], &start, &stop, step));
     keep();
   }
 
@@ -221,7 +243,7 @@ class Planner {
     if (i < -size || i >= size)
       throw std::out_of_range("[index] " + std::to_string(i) + " is out of range for dimension " +
                               std::to_string(dim_ - plan_.lone) + " with size " + std::to_string(size));
-    return i < 0 ? i + size : i;
+    return i < 0 && !core::detail::sizes_open(a_) ? i + size : i;
   }
 
   // Its index array stands in the plan already.
@@ -252,7 +274,7 @@ class Planner {
     if (!has_arrays_) {
       for (const Int& i : ints_) {
         start_[i.dim] = i.value;
-        plan_.stop[i.dim] = i.value + 1;
+        plan_.stop[i.dim] = i.value == -1 ? kToEnd : i.value + 1;
         plan_.count[i.dim] = 1;
         plan_.dropped[i.dim] = true;
         plan_.whole = false;

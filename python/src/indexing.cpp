@@ -3,6 +3,7 @@
 #include <numeric>
 #include <sstream>
 
+#include "mlx/compile.h"
 #include "mlx/transforms.h"
 #include "python/src/args.h"
 #include "python/src/convert.h"
@@ -106,7 +107,7 @@ array row(const array& a, nb::handle key) {
   if (i < -n || i >= n)
     throw std::out_of_range("[index] " + std::to_string(i) + " is out of range for dimension 0 with size " +
                             std::to_string(n));
-  return core::take(a, static_cast<int>(i < 0 ? i + n : i), 0);
+  return core::take(a, static_cast<int>(i), 0);
 }
 
 // The array with the dimensions of the mask flattened into one, and where the mask holds in it.
@@ -135,7 +136,7 @@ array masked_item(const array& a, const array& mask) {
 }
 
 // `value` as the update of a selection of shape `result`: broadcast, with the dtype of `a`.
-array fit(const array& value, Dtype dtype, const Shape& result) {
+array fit(const array& value, Dtype dtype, const Shape& result, bool broadcast = true) {
   array v = core::astype(value, dtype);
   // Leading dimensions of size one may exceed the selection's.
   if (v.ndim() > result.size()) {
@@ -150,7 +151,23 @@ array fit(const array& value, Dtype dtype, const Shape& result) {
        << result;
     throw std::invalid_argument(os.str());
   }
-  return v.shape() == result ? v : core::broadcast_to(v, result);
+  return v.shape() == result || !broadcast ? v : core::broadcast_to(v, result);
+}
+
+// A value for a basic selection with the dimensions of the selected box: those that None added go, those that
+// ints dropped come back.
+array box_update(const array& a, const IndexPlan& plan, array v) {
+  std::vector<int> lead, added, dropped;
+  for (int i = 0; i < static_cast<int>(plan.layout.size()) - static_cast<int>(v.ndim()); ++i)
+    lead.push_back(i);
+  if (!lead.empty()) v = core::expand_dims(v, lead);
+  for (size_t i = 0; i < plan.layout.size(); ++i)
+    if (plan.layout[i] == IndexPlan::kNew) added.push_back(static_cast<int>(i));
+  if (!added.empty()) v = core::squeeze(v, added);
+  for (size_t i = 0; i < plan.dropped.size(); ++i)
+    if (plan.dropped[i]) dropped.push_back(static_cast<int>(i));
+  if (!dropped.empty()) v = core::expand_dims(v, dropped);
+  return v.shape() == plan.count || core::detail::sizes_open(a) ? v : core::broadcast_to(v, plan.count);
 }
 
 array combine(const array& old, const array& v, Update update) {
@@ -174,7 +191,7 @@ array combine(const array& old, const array& v, Update update) {
 
 // a with the basic selection replaced by `v`, which has its shape.
 array write_slice(const array& a, const IndexPlan& plan, const array& v, Update update) {
-  if (plan.whole) return combine(a, v, update);
+  if (plan.whole && !core::detail::sizes_open(a)) return combine(a, v, update);
   const auto& [start, stop, step] = std::tie(plan.start, plan.stop, plan.step);
   switch (update) {
     case Update::assign:
@@ -298,9 +315,8 @@ array update_item(const array& a, nb::handle key, const array& value, Update upd
   if (std::optional<array> mask = only_mask(a, key)) return masked_update(a, *mask, value, update);
   const IndexPlan plan = plan_index(a, key);
   if (!plan.basic()) return scatter_item(a, plan, value, update);
-  array v = fit(value, a.dtype(), plan.result_shape({}));
-  if (v.shape() != plan.count) v = core::reshape(v, plan.count);
-  return write_slice(a, plan, v, update);
+  return write_slice(a, plan, box_update(a, plan, fit(value, a.dtype(), plan.result_shape({}), false)),
+                     update);
 }
 
 array set_item(const array& a, nb::handle key, nb::handle value) {
