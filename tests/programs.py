@@ -23,7 +23,10 @@ METHODS: dict[str, Callable[..., Any]] = {
     "item": lambda mx, a, index: a[index],
     "setitem": lambda mx, a, index, value: _assigned(mx, a, index, value),
     "at": lambda mx, a, index, name, value: getattr(a.at[index], name)(value),
-    "astype": lambda mx, a, dtype: a.astype(dtype),
+    "astype": lambda mx, a, dtype: (a if mx.issubdtype(dtype, mx.inexact) else mx.stop_gradient(a)).astype(dtype),
+    "topk": lambda mx, a, k, axis: mx.sort(mx.topk(a, k, axis=axis), axis=axis),  # the order is open
+    "all": lambda mx, a, **kw: mx.stop_gradient(mx.all(a, **kw)),
+    "any": lambda mx, a, **kw: mx.stop_gradient(mx.any(a, **kw)),
     "pick": lambda mx, a, n: a[n],
     "iadd": lambda mx, a, b: operator.iadd(a + 0, b),
 }
@@ -194,13 +197,21 @@ class Draw:
         kinds = {tuple((len(a.shape), str(a.dtype)) for a in out) for out in new}
         if len(kinds) > 1 or any(a.size > 20000 for out in new for a in out):
             return False
-        used = [x["v"] for x in [*args, *kwargs.values()] if isinstance(x, dict) and "v" in x]
-        keeps = bool(exact) and all(self.exact[n] for n in used)
+        keeps = bool(exact) and all(self.exact[n] for n in used([*args, *kwargs.values()]))
         self.steps.append(step)
         for values, out in zip(self.values, new, strict=True):
             values.extend(out)
         self.exact.extend([keeps] * len(new[0]))
         return True
+
+
+def used(x: Json) -> list[int]:
+    """The values among arguments."""
+    if isinstance(x, list):
+        return [n for y in x for n in used(y)]
+    if not isinstance(x, dict):
+        return []
+    return [x["v"]] if "v" in x else used(x.get("t", []))
 
 
 def ref(n: int) -> Json:
@@ -243,7 +254,19 @@ def index(d: Draw, n: int) -> Json:
 
 def smooth_unary(d: Draw) -> bool:
     name = d.pick(
-        "exp", "sin", "cos", "tanh", "sigmoid", "erf", "arctan", "sinh", "cosh", "arcsinh", "expm1", "log1p", "softplus_"
+        "exp",
+        "sin",
+        "cos",
+        "tanh",
+        "sigmoid",
+        "erf",
+        "arctan",
+        "sinh",
+        "cosh",
+        "arcsinh",
+        "expm1",
+        "log1p",
+        "softplus_",
     )
     n = d.float()
     if name == "softplus_":
@@ -257,8 +280,18 @@ def smooth_unary(d: Draw) -> bool:
 
 def domain_unary(d: Draw) -> bool:
     n = d.float()
-    name, base = d.pick(("log", "exp"), ("sqrt", "abs"), ("rsqrt", "exp"), ("arccosh", "cosh"), ("arcsin", "tanh"),
-                        ("arctanh", "sin"), ("erfinv", "tanh"), ("log2", "exp"), ("log10", "sigmoid"), ("arccos", "sin"))  # fmt: skip
+    name, base = d.pick(
+        ("log", "exp"),
+        ("sqrt", "abs"),
+        ("rsqrt", "exp"),
+        ("arccosh", "cosh"),
+        ("arcsin", "tanh"),
+        ("arctanh", "sin"),
+        ("erfinv", "tanh"),
+        ("log2", "exp"),
+        ("log10", "sigmoid"),
+        ("arccos", "sin"),
+    )
     return (
         d.add("tanh", ref(n))
         and d.add(base, ref(len(d.exact) - 1))
@@ -269,7 +302,9 @@ def domain_unary(d: Draw) -> bool:
 
 
 def exact_unary(d: Draw) -> bool:
-    name = d.pick("negative", "abs", "square", "logical_not", "isnan", "isfinite", "real", "imag", "conjugate", "stop_gradient")
+    name = d.pick(
+        "negative", "abs", "square", "logical_not", "isnan", "isfinite", "real", "imag", "conjugate", "stop_gradient"
+    )
     return d.add(name, ref(d.any()), exact=True)
 
 
@@ -280,7 +315,9 @@ def step_unary(d: Draw) -> bool:
 
 def arithmetic(d: Draw) -> bool:
     n = d.any()
-    return d.add(d.pick("add", "subtract", "multiply", "maximum", "minimum", "add", "multiply"), ref(n), number(d, n), exact=True)
+    return d.add(
+        d.pick("add", "subtract", "multiply", "maximum", "minimum", "add", "multiply"), ref(n), number(d, n), exact=True
+    )
 
 
 def division(d: Draw) -> bool:
@@ -307,11 +344,15 @@ def smooth_binary(d: Draw) -> bool:
 
 def comparison(d: Draw) -> bool:
     n, m = d.any(exact=True), d.any(exact=True)
-    return d.add(d.pick("less", "greater", "equal", "not_equal", "less_equal", "greater_equal"), ref(n), ref(m), exact=True)
+    return d.add(
+        d.pick("less", "greater", "equal", "not_equal", "less_equal", "greater_equal"), ref(n), ref(m), exact=True
+    )
 
 
 def logic(d: Draw) -> bool:
-    return d.add(d.pick("logical_and", "logical_or", "bitwise_or"), ref(d.any("bool_")), ref(d.any("bool_")), exact=True)
+    return d.add(
+        d.pick("logical_and", "logical_or", "bitwise_or"), ref(d.any("bool_")), ref(d.any("bool_")), exact=True
+    )
 
 
 def selection(d: Draw) -> bool:
@@ -348,14 +389,20 @@ def axes(d: Draw, n: int) -> dict[str, Json]:
 
 
 def reduction(d: Draw) -> bool:
-    name = d.pick("sum", "mean", "max", "min", "var", "std_", "logsumexp", "all", "any", "prod", "sum", "mean", "median")
+    name = d.pick(
+        "sum", "mean", "max", "min", "var", "std_", "logsumexp", "all", "any", "prod", "sum", "mean", "median"
+    )
     if name in ("all", "any"):
         n = d.any(exact=True)
         return d.add(name, ref(n), exact=True, **axes(d, n))
     n = d.float()
     kw = axes(d, n)
     if name == "std_":
-        return d.add("var", ref(n), **kw) and d.add("add", ref(len(d.exact) - 1), 0.5) and d.add("sqrt", ref(len(d.exact) - 1))
+        return (
+            d.add("var", ref(n), **kw)
+            and d.add("add", ref(len(d.exact) - 1), 0.5)
+            and d.add("sqrt", ref(len(d.exact) - 1))
+        )
     if name == "prod":
         return d.add("tanh", ref(n)) and d.add("prod", ref(len(d.exact) - 1), **kw)
     if name in ("var", "std") and d.chance(0.3):
@@ -364,8 +411,9 @@ def reduction(d: Draw) -> bool:
 
 
 def integer_reduction(d: Draw) -> bool:
-    n = d.any(*INTS, "bool_")
-    return d.add(d.pick("sum", "max", "min", "mean"), ref(n), **axes(d, n))
+    name = d.pick("sum", "max", "min", "mean")
+    n = d.any(*(k for k in INTS if name != "mean" or k != "uint32"), "bool_")
+    return d.add(name, ref(n), **axes(d, n))
 
 
 def arg(d: Draw) -> bool:
@@ -385,7 +433,7 @@ def ordered(d: Draw) -> bool:
         k = d.smallest(n, axis)
         if k < 1:
             return False
-        return d.add("topk", ref(n), d.int(1, k + 1), axis=axis) and d.add("sort", ref(len(d.exact) - 1), axis=axis)
+        return d.add("topk", ref(n), d.int(1, k + 1), axis=axis)
     kw: dict[str, Json] = {"axis": d.axis(n)}
     if name.startswith("cum") and d.chance(0.4):
         kw[d.pick("reverse", "inclusive")] = d.chance(0.5)
@@ -393,7 +441,9 @@ def ordered(d: Draw) -> bool:
 
 
 def movement(d: Draw) -> bool:
-    name = d.pick("transpose", "swapaxes", "moveaxis", "expand_dims", "squeeze", "flatten", "transpose", "roll", "repeat", "tile")
+    name = d.pick(
+        "transpose", "swapaxes", "moveaxis", "expand_dims", "squeeze", "flatten", "transpose", "roll", "repeat", "tile"
+    )
     n = d.any(ndim=1)
     if name == "transpose":
         order = [int(x) for x in d.rng.permutation(d.ndim(n))]
@@ -405,7 +455,9 @@ def movement(d: Draw) -> bool:
             return False
         return d.add(name, ref(n), d.pick(d.axis(n), [0, -1]), exact=True)
     if name == "squeeze":
-        return d.add("max", ref(n), axis=0, keepdims=True, exact=True) and d.add("squeeze", ref(len(d.exact) - 1), 0, exact=True)
+        return d.add("max", ref(n), axis=0, keepdims=True, exact=True) and d.add(
+            "squeeze", ref(len(d.exact) - 1), 0, exact=True
+        )
     if name == "flatten":
         return d.add(name, ref(n), *d.pick((), (0, 1), (-2, -1)), exact=True)
     if name == "roll":
@@ -416,7 +468,19 @@ def movement(d: Draw) -> bool:
 
 
 def shaping(d: Draw) -> bool:
-    name = d.pick("reshape", "concatenate", "stack", "split", "pad", "tril", "triu", "diagonal", "atleast_2d", "broadcast_to", "diag")
+    name = d.pick(
+        "reshape",
+        "concatenate",
+        "stack",
+        "split",
+        "pad",
+        "tril",
+        "triu",
+        "diagonal",
+        "atleast_2d",
+        "broadcast_to",
+        "diag",
+    )
     n = d.any(ndim=1)
     if name == "reshape":
         k = d.pick(1, 2, 3)
@@ -446,7 +510,10 @@ def indexing(d: Draw) -> bool:
     if kind == 3:
         return d.add("setitem", ref(n), index(d, n), d.pick(0, 1, 2), exact=True)
     if kind == 4 and d.dtype(n) in FLOATS + INTS:
-        return d.add("at", ref(n), index(d, n), d.pick("add", "multiply", "maximum", "minimum", "subtract"), d.pick(2, 1, 3), exact=True)
+        value = d.pick(0.3, 1.3) if d.dtype(n) in FLOATS else d.pick(2, 1, 3)  # no ties: their derivative is open
+        return d.add(
+            "at", ref(n), index(d, n), d.pick("add", "multiply", "maximum", "minimum", "subtract"), value, exact=True
+        )
     axis = d.axis(n)
     size = d.smallest(n, axis)
     if not size:
@@ -457,7 +524,8 @@ def indexing(d: Draw) -> bool:
             "take", ref(n), ref(len(d.exact) - 1), axis=axis, exact=True)  # fmt: skip
     if not d.exact[n] or d.dtype(n) in ("bool_", "complex64"):
         return False
-    return d.add("argsort", ref(n), axis=axis, exact=True) and d.add(
+    d.add("argsort", ref(n), axis=axis, exact=True)
+    return d.add("stop_gradient", ref(len(d.exact) - 1), exact=True) and d.add(
         "take_along_axis", ref(n), ref(len(d.exact) - 1), axis=axis, exact=True)  # fmt: skip
 
 
@@ -471,12 +539,14 @@ def products(d: Draw) -> bool:
     if name == "outer":
         return d.ndim(n) == 1 and d.add(name, ref(n), ref(d.float(most=1)))
     if name == "kron":
-        return d.ndim(n) <= 2 and d.add(name, ref(n), ref(d.float(most=2)))
+        return 2 >= d.ndim(n) > 0 and all(v[n].size for v in d.values) and d.add(name, ref(n), ref(d.float(most=2)))
     if name == "tensordot":
         return d.add(name, ref(n), ref(n), d.ndim(n))
     if name == "addmm":
-        return d.ndim(n) == 2 and d.add("transpose", ref(n)) and d.add(
-            "addmm", ref(d.float()), ref(n), ref(len(d.exact) - 1), alpha=d.pick(1.0, 0.5), beta=d.pick(1.0, 2.0))  # fmt: skip
+        scales = {"alpha": d.pick(1.0, 0.5), "beta": d.pick(1.0, 2.0)}
+        if d.ndim(n) != 2 or not d.add("transpose", ref(n)):
+            return False
+        return d.add("addmm", ref(d.float()), ref(n), ref(len(d.exact) - 1), **scales)
     return d.add(name, ref(n), ref(d.any("float32", "float16", "bfloat16", "float64", "complex64", ndim=1)))
 
 
@@ -499,7 +569,14 @@ def composite(d: Draw) -> bool:
         return d.ndim(n) == 4 and d.add("fast.scaled_dot_product_attention", ref(n), ref(n), ref(n), scale=0.5)
     if name == "conv1d":
         return d.ndim(n) == 3 and d.add("conv1d", ref(n), ref(n), padding=2)
-    return d.add(d.pick("divmod",), ref(d.any(*INTS, exact=True)), d.pick(2, 3), exact=True)
+    return d.add(
+        d.pick(
+            "divmod",
+        ),
+        ref(d.any(*INTS, exact=True)),
+        d.pick(2, 3),
+        exact=True,
+    )
 
 
 def random_numbers(d: Draw) -> bool:
@@ -514,7 +591,9 @@ def random_numbers(d: Draw) -> bool:
         return d.add("random.normal", shape, key=key)
     if kind == 2:
         return d.add("random.randint", 0, 5, shape, key=key, exact=True)
-    return d.add("random.split", key, exact=True) and d.add("random.bernoulli", 0.5, shape, key=ref(len(d.exact) - 1), exact=True)
+    return d.add("random.split", key, exact=True) and d.add(
+        "random.bernoulli", 0.5, shape, key=ref(len(d.exact) - 1), exact=True
+    )
 
 
 FAMILIES: list[tuple[Callable[[Draw], bool], int]] = [
@@ -581,4 +660,91 @@ def finish(d: Draw, world: int = 0) -> Json:
         outputs = {"a": refs[0], "b": {"t": refs[1:]}}
     elif kind == 2:
         outputs = [refs[0], {"x": refs}]
-    return {"inputs": d.inputs[world], "steps": d.steps, "outputs": outputs, "exact": [d.exact[x["v"]] for x in refs]}
+    return {"inputs": d.inputs[world], "steps": d.steps, "outputs": outputs,
+            "exact": leaves(tree(outputs, d.exact))}  # fmt: skip
+
+
+def spoiled(program: Json, rng: np.random.Generator) -> Json:
+    """The program with one argument of its last steps exchanged, so that most are errors."""
+    import copy
+
+    out = copy.deepcopy(program)
+    if not out["steps"]:
+        return out
+    _, args, kwargs = out["steps"][-1 - int(rng.integers(min(3, len(out["steps"]))))]
+    places = [(args, k) for k in range(len(args))] + [(kwargs, k) for k in kwargs]
+    if not places:
+        return out
+    where, k = places[int(rng.integers(len(places)))]
+    old = where[k]
+    if isinstance(old, bool) or old is None or isinstance(old, str):
+        where[k] = "nonsense" if isinstance(old, str) else old
+    elif isinstance(old, (int, float)):
+        where[k] = [old + 9, -old - 9, "x", None][int(rng.integers(4))]
+    elif isinstance(old, list):
+        where[k] = [*old, 5] if rng.random() < 0.7 else []
+    elif "v" in old:
+        where[k] = {"v": int(rng.integers(len(out["inputs"])))}
+    return out
+
+
+# ---- running in another process ------------------------------------------------------------------
+
+
+def plain(mx: Any, a: Any) -> Json:
+    """An array as JSON; complex numbers as pairs, numbers of 16 bits exactly."""
+    dtype = str(a.dtype).rsplit(".", 1)[-1]
+    if dtype == "complex64":
+        x = np.array(a)
+        values = np.stack([x.real, x.imag], -1).astype(np.float64)
+    else:
+        values = np.array(a.astype(mx.float32) if dtype == "bfloat16" else a)
+    if values.dtype.kind == "f":
+        values = values.astype(np.float64)
+    return {"dtype": dtype, "shape": list(a.shape), "values": values.ravel().tolist()}
+
+
+def is_float(a: Any) -> bool:
+    return str(a.dtype).rsplit(".", 1)[-1] in FLOATS
+
+
+def evaluate(mx: Any, program: Json) -> Json:
+    """Values of the program, and the gradients of the sum of its outputs; or which error it raises."""
+    out: Json = {}
+    inputs = [make_input(mx, spec) for spec in program["inputs"]]
+    try:
+        result = leaves(run(mx, program, inputs))
+        mx.eval(result)
+        out["values"] = [plain(mx, a) for a in result]
+    except Exception as e:
+        return {"error": type(e).__name__, "message": str(e)}
+    argnums = [n for n, a in enumerate(inputs) if is_float(a)]
+    if not argnums or not any(is_float(a) for a in result):
+        return out
+
+    def total(*xs: Any) -> Any:
+        floats = [a for a in leaves(run(mx, program, list(xs))) if is_float(a)]
+        return sum(a.astype(mx.float32).sum() for a in floats)
+
+    try:
+        grads = mx.grad(total, argnums=argnums)(*inputs)
+        mx.eval(grads)
+        out["gradients"] = [plain(mx, g) for g in leaves(grads)]
+    except Exception as e:
+        out["gradient_error"], out["message"] = type(e).__name__, str(e)
+    return out
+
+
+def main() -> None:
+    """Programs on the standard input, one a line; results on the standard output."""
+    import json
+    import sys
+
+    import mlx.core as mx
+
+    for line in sys.stdin:
+        print(json.dumps(evaluate(mx, json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

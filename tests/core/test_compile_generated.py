@@ -12,7 +12,7 @@ import pytest
 from op_row import close
 from programs import Draw, draw, finish, leaves, make_input, run
 
-WORLDS, SMALL, LARGE = 5, 250, 5_000
+WORLDS, SMALL, LARGE = 5, 1_000, 5_000
 
 
 def again(d: Draw, world: int) -> list[mx.array]:
@@ -44,7 +44,7 @@ def same(got: Any, want: Any, where: str) -> None:
 
 
 class Function:
-    """A drawn program as a function of a tree of arrays, with a state and random numbers, that counts its runs in Python.
+    """A drawn program as a function of a tree of arrays, with a state and random numbers; it counts its runs.
 
     Arrays without dimensions are captured in some programs, so that they are constants of the trace.
     """
