@@ -115,6 +115,7 @@ array differences(const array& f, const array& h, bool uniform, int axis, int ed
 std::vector<array> gradient(const array& a, const std::vector<array>& spacing, const Axes& given,
                             int edge_order, StreamOrDevice s) {
   StreamContext context(s);
+  fix_sizes("gradient", a);
   // In the order given: the results are in it, too.
   Axes axes;
   for (const int axis : given) axes.push_back(checked_axis("gradient", axis, a.shape()));
