@@ -92,7 +92,7 @@ array as_array_argument(nb::handle value, std::optional<Dtype> dtype, std::optio
 
 }  // namespace
 
-void init_array(nb::module_& m) {
+void init_array(Module& m) {
   nb::class_<ArrayLike>(m, "ArrayLike",
                         "An object that becomes an array: one with a method ``__mlx_array__``.")
       .def(

@@ -175,7 +175,7 @@ const PyType_Slot kSlots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)
 
 }  // namespace
 
-void init_custom_function(nb::module_& m) {
+void init_custom_function(Module& m) {
   nb::class_<CustomFunction>(
       m, "custom_function", nb::type_slots(kSlots), nb::is_weak_referenceable(),
       R"(A function with derivatives and a batching rule of one's own. To be used as a decorator.

@@ -79,7 +79,7 @@ bool to_stream(nb::handle h, StreamOrDevice& out) {
   return true;
 }
 
-void init_device(nb::module_& m) {
+void init_device(Module& m) {
   m.attr("__version__") = core::version();
   nb::enum_<Device::DeviceType>(m, "DeviceType", "Kinds of devices: ``cpu`` and ``gpu``.")
       .value("cpu", Device::cpu)
@@ -230,7 +230,7 @@ Returns:
       "Waits until the work queued on a stream is done; ``None`` is the default stream.");
 }
 
-void init_printing(nb::module_& m) {
+void init_printing(Module& m) {
   core::get_global_formatter().capitalize_bool = true;
   nb::class_<core::PrintOptions>(m, "PrintOptions", "How arrays are printed.")
       .def(

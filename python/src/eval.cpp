@@ -45,7 +45,7 @@ nb::object depends(nb::handle inputs, nb::handle dependencies) {
 
 }  // namespace
 
-void init_eval(nb::module_& m) {
+void init_eval(Module& m) {
   m.def("depends", &depends, "inputs"_a, "dependencies"_a,
         nb::sig("def depends(inputs: array | Sequence[array], dependencies: array | Sequence[array])"),
         R"(The same arrays, but evaluated only after others are.

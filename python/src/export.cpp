@@ -179,7 +179,7 @@ nb::object import_function(nb::handle file, bool return_metadata) {
 
 }  // namespace
 
-void init_export(nb::module_& m) {
+void init_export(Module& m) {
   m.def("export_function", &export_function, "file_or_callback"_a, "fun"_a, "args"_a, "shapeless"_a = false,
         "metadata"_a.none() = nb::none(), "kwargs"_a,
         nb::sig("def export_function(file_or_callback: str | Path | Callable, fun: Callable, *args, "

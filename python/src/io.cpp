@@ -246,7 +246,7 @@ nb::object load(nb::handle given, std::optional<std::string> format, bool return
 
 }  // namespace
 
-void init_io(nb::module_& m) {
+void init_io(Module& m) {
   m.def("save", &save, "file"_a, "arr"_a,
         nb::sig("def save(file: file | str | pathlib.Path, arr: array) -> None"),
         R"(Writes an array into a file in NumPy's ``.npy`` format.

@@ -9,7 +9,7 @@ namespace {
 
 using Product = array (*)(const array&, const array&, StreamOrDevice);
 
-void define_product(nb::module_& m, const char* name, Product f, bool named, const char* doc) {
+void define_product(Module& m, const char* name, Product f, bool named, const char* doc) {
   auto call = [f, name](nb::handle a, nb::handle b, StreamOrDevice s) {
     return wrap(f(to_array(a, {name, "a", 1}), to_array(b, {name, "b", 2}), s));
   };
@@ -37,7 +37,7 @@ array tensordot(nb::handle a, nb::handle b, nb::handle axes, StreamOrDevice s) {
 
 }  // namespace
 
-void init_matmul(nb::module_& m) {
+void init_matmul(Module& m) {
   define_product(m, "matmul", core::matmul, false, R"(The matrix product, ``a @ b``.
 
 Args:

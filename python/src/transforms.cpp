@@ -304,7 +304,7 @@ nb::object checkpointed_call(Transformed& self, nb::handle args, nb::handle kwar
 
 }  // namespace
 
-void init_transforms(nb::module_& m) {
+void init_transforms(Module& m) {
   init_callable(m);
   m.def(
       "grad",
