@@ -120,7 +120,7 @@ void define_creation(Module& m) {
         return usual(m, "asarray", nb::make_tuple(a), {{"dtype", dtype}, {"copy", copy}});
       },
       nb::arg(), nb::kw_only(), "dtype"_a = nb::none(), "device"_a.none(), "copy"_a = nb::none(),
-      nb::sig("def asarray(a: scalar | array | Sequence | DLPackCompatible, /, *, dtype: Dtype | None = "
+      nb::sig("def asarray(a: scalar | array | Sequence[Any] | DLPackCompatible, /, *, dtype: Dtype | None = "
               "None, device: "
               "Device | DeviceType | None, copy: bool | None = None) -> array"),
       "The same; the memory is the same for every ``device``.");

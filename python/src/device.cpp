@@ -258,7 +258,7 @@ void init_printing(Module& m) {
             core::set_printoptions(self.saved.back());
             self.saved.pop_back();
           },
-          nb::sig("def __exit__(self, *args) -> None"));
+          nb::sig("def __exit__(self, *args: object) -> None"));
   m.def(
       "set_printoptions", [](int precision) { core::set_printoptions({precision}); }, "precision"_a = -1,
       "How many decimals of floats are printed; -1 is the default, six significant digits.");

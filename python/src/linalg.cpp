@@ -32,9 +32,9 @@ void init_linalg(Module& m) {
       },
       nb::arg(), "ord"_a = nb::none(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(),
       "stream"_a = nb::none(),
-      nb::sig(
-          "def norm(a: array, /, ord: None | int | float | str = None, axis: None | int | list[int] = None, "
-          "keepdims: bool = False, *, stream: StreamOrDevice = None) -> array"),
+      nb::sig("def norm(a: array, /, ord: None | int | float | str = None, axis: None | int | Sequence[int] "
+              "= None, "
+              "keepdims: bool = False, *, stream: StreamOrDevice = None) -> array"),
       R"(The norm of vectors or matrices.
 
 Args:

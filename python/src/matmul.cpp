@@ -125,7 +125,7 @@ Raises:
         return wrap(core::einsum(subscripts, to_arrays(operands, {"einsum", "operands", 2}), s));
       },
       "subscripts"_a, "operands"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def einsum(subscripts: str, *operands, stream: StreamOrDevice = None) -> array"),
+      nb::sig("def einsum(subscripts: str, *operands: array, stream: StreamOrDevice = None) -> array"),
       R"(Einstein summation: products of the operands, summed over the letters that the output lacks.
 
 Args:
@@ -148,7 +148,8 @@ Raises:
         }
         return nb::make_tuple(steps, text);
       },
-      "subscripts"_a, "operands"_a, nb::sig("def einsum_path(subscripts: str, *operands)"),
+      "subscripts"_a, "operands"_a,
+      nb::sig("def einsum_path(subscripts: str, *operands: array) -> tuple[list[tuple[int, ...]], str]"),
       R"(The order in which einsum contracts its operands.
 
 Args:

@@ -49,7 +49,7 @@ void init_memory(Module& m) {
         flatten_arrays(trees, arrays);
         return core::get_array_buffer_size(arrays);
       },
-      nb::sig("def get_array_buffer_size(*args) -> int"),
+      nb::sig("def get_array_buffer_size(*args: Any) -> int"),
       R"(Bytes of the buffers of arrays, each distinct buffer counted once.
 
 Args:

@@ -56,7 +56,8 @@ Raises:
         return wrap(core::reshape(a, to_shape(unpacked(shape), {"reshape", "shape", 1}), s));
       },
       "shape"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig((std::string("def reshape(self, *shape, ") + kMethodStream + ") -> array").c_str()),
+      nb::sig((std::string("def reshape(self, *shape: int | Sequence[int], ") + kMethodStream + ") -> array")
+                  .c_str()),
       "The same elements with another shape, given as a sequence or as several ints. See mlx.core.reshape.");
 
   auto flatten = [](nb::handle a, int start, int end, StreamOrDevice s) {
@@ -168,7 +169,9 @@ Raises:
         return wrap(transpose(a, unpacked(axes), "transpose", s));
       },
       "axes"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig((std::string("def transpose(self, *axes, ") + kMethodStream + ") -> array").c_str()),
+      nb::sig((std::string("def transpose(self, *axes: int | Sequence[int] | None, ") + kMethodStream +
+               ") -> array")
+                  .c_str()),
       "The axes in another order, given as a sequence or as several ints. See mlx.core.transpose.");
   m.def(
       "matrix_transpose",
