@@ -76,8 +76,8 @@ std::pair<Arrays, Arrays> vjp_by(const ArrayFunction& fun, const Arrays& primals
     for (size_t i = 0; i < node.inputs().size(); ++i)
       if (dependents.depends(node.inputs()[i])) wanted.push_back(static_cast<int>(i));
     const bool follows = node.primitive().follows_sizes();
-    fix_sizes(node.primitive().name(), node.inputs(), follows);
-    fix_sizes(node.primitive().name(), outs, follows);
+    if (!follows || node.inputs().size() > 1)  // one input does not broadcast
+      fix_sizes(node.primitive().name(), node.inputs(), follows);
     Arrays grads = node.primitive().vjp(node.inputs(), grads_out, wanted, outs);
     for (size_t i = 0; i < wanted.size(); ++i)
       accumulate(node.inputs()[static_cast<size_t>(wanted[i])], std::move(grads[i]));
