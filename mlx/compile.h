@@ -39,6 +39,8 @@ std::function<std::pair<std::vector<array>, std::shared_ptr<void>>(const std::ve
                                                                    const std::vector<uint64_t>& constants)>
 compile_keyed(TracedFunction fun, bool shapeless);
 bool compile_enabled();
+// Is the array a placeholder in a trace that is to serve all sizes?
+bool sizes_open(const array& a);
 
 }  // namespace detail
 

@@ -100,6 +100,7 @@ array norm(const array& a, int axis, bool keepdims, StreamOrDevice s) {
 }
 
 array cross(const array& a, const array& b, int axis, StreamOrDevice s) {
+  fix_sizes("cross", {a, b});
   const int i = checked_axis("linalg.cross", axis, a.shape());
   const int j = checked_axis("linalg.cross", axis, b.shape());
   const int n = a.shape(i), m = b.shape(j);

@@ -47,6 +47,10 @@ class Primitive {
   // Shapes of the outputs from those of the inputs; compile(shapeless=True) needs it. The default raises.
   virtual std::vector<Shape> output_shapes(const std::vector<array>& inputs);
 
+  // True where the derivative holds for all sizes of the inputs that broadcast alike. A trace without sizes
+  // holds inputs of other derivatives to the sizes it saw.
+  virtual bool follows_sizes() const { return false; }
+
   // True where no gradient goes through: the backward pass does not look behind such a node.
   virtual bool stops_gradient() const { return false; }
 

@@ -125,9 +125,6 @@ OPS: list[Op] = [
         ],
         segmented_mm,
         dtypes=FLOATS,
-        diff=False,
-        smooth=False,
-        batched=False,
         errors=[
             Bad(S(f(3, 4), f(5, 3), v([[0, 1]], "int32")), ValueError, r"segmented_mm"),
             Bad(S(f(3, 4), f(4, 3), v([[0, 5]], "int32")), IndexError, r"segmented_mm.*5"),

@@ -13,6 +13,8 @@ from types import ModuleType
 import mlx.core as mx
 import pytest
 
+# A program that uses every module of the package.
+EVERYTHING = Path(__file__).parent / "data/strict_program.py"
 STUBS = Path(mx.__file__).parent / "core"
 MODULES = {"__init__": mx} | {name: module for name, module in vars(mx).items() if isinstance(module, ModuleType)}
 
@@ -66,8 +68,12 @@ def test_package_is_marked_as_typed():
     assert (STUBS / "py.typed").is_file()
 
 
+def test_the_program_runs():
+    subprocess.run([sys.executable, EVERYTHING], check=True, capture_output=True)
+
+
 @pytest.mark.slow
-def test_type_checker_accepts_stubs_and_a_program(tmp_path: Path):
+def test_type_checker_accepts_stubs_and_programs(tmp_path: Path):
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("mypy is not installed")
     # A copy: mypy reports nothing about packages that are installed.
@@ -75,9 +81,10 @@ def test_type_checker_accepts_stubs_and_a_program(tmp_path: Path):
     shutil.copytree(STUBS.parent, package, ignore=shutil.ignore_patterns("*.so", "lib", "include", "__pycache__"))
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    flags = ["--namespace-packages", "--explicit-package-bases", "--follow-imports", "silent"]
+    everything = shutil.copy(EVERYTHING, tmp_path)
+    flags = ["--strict", "--namespace-packages", "--explicit-package-bases", "--follow-imports", "silent"]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", *flags, "--cache-dir", str(tmp_path), str(program), str(package / "core")],
+        [sys.executable, "-m", "mypy", *flags, "--cache-dir", tmp_path, program, everything, package / "core"],
         capture_output=True,
         text=True,
         env={"MYPYPATH": str(tmp_path)},

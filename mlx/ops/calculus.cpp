@@ -29,6 +29,7 @@ array along(const array& v, int axis, int ndim) {
 
 array interp(const array& x, const array& xp, const array& fp, const std::optional<array>& left,
              const std::optional<array>& right, const std::optional<double>& period, StreamOrDevice s) {
+  fix_sizes("interp", {x, xp, fp});
   StreamContext context(s);
   if (xp.ndim() != 1 || fp.ndim() != 1 || xp.shape(0) != fp.shape(0) || xp.shape(0) == 0)
     throw invalid("interp", "got xp of shape ", xp.shape(), " and fp of shape ", fp.shape(),
@@ -114,6 +115,7 @@ array differences(const array& f, const array& h, bool uniform, int axis, int ed
 std::vector<array> gradient(const array& a, const std::vector<array>& spacing, const Axes& given,
                             int edge_order, StreamOrDevice s) {
   StreamContext context(s);
+  fix_sizes("gradient", a);
   // In the order given: the results are in it, too.
   Axes axes;
   for (const int axis : given) axes.push_back(checked_axis("gradient", axis, a.shape()));
@@ -148,6 +150,7 @@ std::vector<array> gradient(const array& a, const std::vector<array>& spacing, c
 }
 
 array trapezoid(const array& y, const std::optional<array>& x, double dx, int axis, StreamOrDevice s) {
+  fix_sizes("trapezoid", y);
   StreamContext context(s);
   const int at = checked_axis("trapezoid", axis, y.shape());
   const int n = y.shape(at);

@@ -92,6 +92,7 @@ array repeat(const array& arr, int repeats, int axis, StreamOrDevice s) {
   const int ax = checked_axis("repeat", axis, arr.shape());
   if (repeats < 0) throw invalid("repeat", "got ", repeats, " repeats, expected at least 0");
   if (repeats == 1) return arr;
+  fix_sizes("repeat", arr);
   const size_t i = static_cast<size_t>(ax);
   Shape wide = arr.shape(), shape = arr.shape();
   wide.insert(wide.begin() + ax + 1, repeats);
@@ -103,6 +104,7 @@ array repeat(const array& arr, int repeats, StreamOrDevice s) {
 }
 
 array tile(const array& arr, std::vector<int> reps, StreamOrDevice s) {
+  fix_sizes("tile", arr);
   Shape from = arr.shape();
   if (from.size() < reps.size()) from.insert(from.begin(), reps.size() - from.size(), 1);
   if (reps.size() < from.size()) reps.insert(reps.begin(), from.size() - reps.size(), 1);
@@ -126,6 +128,7 @@ array tile(const array& arr, std::vector<int> reps, StreamOrDevice s) {
 namespace {
 array roll_axis(const array& a, int64_t shift, int axis, const StreamOrDevice& s) {
   const int size = a.shape(axis);
+  fix_sizes("roll", a);
   if (size == 0) return a;
   const int last = static_cast<int>((shift % size + size) % size);  // elements that move to the front
   if (last == 0) return a;

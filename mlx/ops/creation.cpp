@@ -103,23 +103,27 @@ array full(Shape shape, array vals, StreamOrDevice s) {
   return full(std::move(shape), std::move(vals), dtype, s);
 }
 array full_like(const array& a, array vals, Dtype dtype, StreamOrDevice s) {
-  return full(a.shape(), std::move(vals), dtype, s);
+  return broadcast_like(astype(std::move(vals), dtype, s), a, s);
 }
 array full_like(const array& a, array vals, StreamOrDevice s) {
-  return full(a.shape(), std::move(vals), a.dtype(), s);
+  return full_like(a, std::move(vals), a.dtype(), s);
 }
 array zeros(const Shape& shape, Dtype dtype, StreamOrDevice s) {
   return constants("zeros", shape, dtype, false, s);
 }
 array zeros(const Shape& shape, StreamOrDevice s) { return zeros(shape, float32, s); }
-array zeros_like(const array& a, StreamOrDevice s) { return zeros(a.shape(), a.dtype(), s); }
-array zeros_like(const array& a, Dtype dtype, StreamOrDevice s) { return zeros(a.shape(), dtype, s); }
+array zeros_like(const array& a, StreamOrDevice s) { return zeros_like(a, a.dtype(), s); }
+array zeros_like(const array& a, Dtype dtype, StreamOrDevice s) {
+  return broadcast_like(constant(dtype, false), a, s);
+}
 array ones(const Shape& shape, Dtype dtype, StreamOrDevice s) {
   return constants("ones", shape, dtype, true, s);
 }
 array ones(const Shape& shape, StreamOrDevice s) { return ones(shape, float32, s); }
-array ones_like(const array& a, StreamOrDevice s) { return ones(a.shape(), a.dtype(), s); }
-array ones_like(const array& a, Dtype dtype, StreamOrDevice s) { return ones(a.shape(), dtype, s); }
+array ones_like(const array& a, StreamOrDevice s) { return ones_like(a, a.dtype(), s); }
+array ones_like(const array& a, Dtype dtype, StreamOrDevice s) {
+  return broadcast_like(constant(dtype, true), a, s);
+}
 
 // --- matrices ---
 
@@ -141,11 +145,13 @@ array tri(int n, int m, int k, Dtype type, StreamOrDevice s) {
 array tri(int n, Dtype type, StreamOrDevice s) { return tri(n, n, 0, type, s); }
 
 array tril(array x, int k, StreamOrDevice s) {
+  fix_sizes("tril", x);
   if (x.ndim() < 2)
     throw invalid("tril", "got an array of shape ", x.shape(), ", expected at least two dimensions");
   return where(tri(x.shape(-2), x.shape(-1), k, bool_, s), x, like(x, 0), s);
 }
 array triu(array x, int k, StreamOrDevice s) {
+  fix_sizes("triu", x);
   if (x.ndim() < 2)
     throw invalid("triu", "got an array of shape ", x.shape(), ", expected at least two dimensions");
   return where(tri(x.shape(-2), x.shape(-1), k - 1, bool_, s), like(x, 0), x, s);
@@ -153,6 +159,7 @@ array triu(array x, int k, StreamOrDevice s) {
 
 std::vector<array> meshgrid(const Arrays& arrays, bool sparse, const std::string& indexing,
                             StreamOrDevice s) {
+  fix_sizes("meshgrid", arrays);
   if (indexing != "xy" && indexing != "ij")
     throw invalid("meshgrid", "got the indexing \"", indexing, "\", expected \"xy\" or \"ij\"");
   const size_t n = arrays.size();

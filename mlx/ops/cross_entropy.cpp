@@ -94,6 +94,7 @@ Batched CrossEntropyVjp::vmap(const Arrays& inputs, const Axes& at) {
 }
 
 array cross_entropy(const array& logits, const array& targets, StreamOrDevice s) {
+  fix_sizes("cross_entropy", logits, true);
   if (logits.ndim() == 0)
     throw invalid("cross_entropy", "got logits without dimensions, expected at least one");
   if (!issubdtype(logits.dtype(), floating))

@@ -266,16 +266,19 @@ Operand contracted(const Equation& eq, Operand a, Operand b, const LabelSet& kep
     for (const int l : labels) n *= eq.sizes.at(l);
     return safe_cast(n, "einsum");
   };
+  const bool flat = batch.size() <= 1 && rows.size() == 1 && inner.size() == 1 && cols.size() == 1;
   const auto matrix = [&](const Operand& x, const Labels& left, const Labels& right) {
     const Labels order = joined(batch, left, right);
     array y = arranged(x, order, s);
+    if (flat && y.shape() == shape_of(order)) return y;
+    fix_sizes("einsum", x.value);
     const Shape full = shape_of(order);
     if (y.shape() != full) y = broadcast_to(y, full, s);
     return batch.empty() ? reshape(y, {length(left), length(right)}, s)
                          : reshape(y, {length(batch), length(left), length(right)}, s);
   };
   const array product = matmul(matrix(a, rows, inner), matrix(b, inner, cols), s);
-  return {reshape(product, shape_of(result), s), result};
+  return {flat ? product : reshape(product, shape_of(result), s), result};
 }
 
 }  // namespace
@@ -306,6 +309,8 @@ std::pair<std::vector<std::vector<int>>, std::string> einsum_path(const std::str
 }
 
 array einsum(const std::string& subscripts, const std::vector<array>& operands, StreamOrDevice s) {
+  // The order of products, and what is stretched, follow from the sizes.
+  fix_sizes("einsum", operands, operands.size() < 3);
   const Equation eq = parse("einsum", subscripts, operands);
   std::vector<Operand> left;
   for (size_t i = 0; i < operands.size(); ++i) {

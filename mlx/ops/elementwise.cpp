@@ -95,7 +95,9 @@ array sum_to_shape(const array& g, const Shape& shape, StreamOrDevice s) {
   for (size_t i = 0; i < g.ndim(); ++i)
     if (i < lead || (shape[i - lead] == 1 && g.shape(static_cast<int>(i)) != 1))
       axes.push_back(static_cast<int>(i));
-  return reshape(axes.empty() ? g : sum(g, axes, true, s), shape, s);
+  Axes leading(lead);
+  for (size_t i = 0; i < lead; ++i) leading[i] = static_cast<int>(i);
+  return squeeze(axes.empty() ? g : sum(g, axes, true, s), leading, s);
 }
 
 // --- rules ---
@@ -348,7 +350,7 @@ array real(const array& a, StreamOrDevice s) {
   return a.dtype() == complex64 ? op<elementwise::Real>(a, s) : a;
 }
 array imag(const array& a, StreamOrDevice s) {
-  return a.dtype() == complex64 ? op<elementwise::Imag>(a, s) : zeros(a.shape(), a.dtype(), s);
+  return a.dtype() == complex64 ? op<elementwise::Imag>(a, s) : zeros_like(a, s);
 }
 
 namespace {

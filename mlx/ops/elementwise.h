@@ -19,6 +19,7 @@ class Elementwise final : public Primitive {
              const Arrays& outputs) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return info().name.data(); }
+  bool follows_sizes() const override { return true; }
   bool is_equivalent(const Primitive& other) const override { return other.opcode() == opcode_; }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
@@ -33,6 +34,7 @@ class AsType final : public Primitive {
              const Arrays& outputs) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "astype"; }
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(dtype); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };

@@ -209,6 +209,7 @@ array solve(const array& a, const array& b, StreamOrDevice s) {
   return system.vector ? squeeze(x, -1, s) : x;
 }
 array inv(const array& a, StreamOrDevice s) {
+  fix_sizes("inv", a);
   check_square("linalg.inv", a);
   return inverse(a, s);
 }

@@ -76,6 +76,7 @@ array transform_axes(const char* op, const array& a, std::optional<Shape> n, con
   for (int axis : given) axes.push_back(checked_axis(op, axis, a.shape()));
   checked_axes(op, axes, a.shape());
   if (axes.empty()) return a;
+  fix_sizes(op, a);
   Shape lengths;
   for (size_t i = 0; i < axes.size(); ++i) {
     const bool half = kind == Kind::half_to_real && i + 1 == axes.size();

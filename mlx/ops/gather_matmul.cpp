@@ -126,6 +126,7 @@ std::vector<Shape> GatherMM::output_shapes(const Arrays& in) {
 
 array gather_mm(array a, array b, std::optional<array> lhs_indices, std::optional<array> rhs_indices,
                 bool sorted_indices, StreamOrDevice s) {
+  fix_sizes("gather_mm", {a, b});
   (void)sorted_indices;  // a promise that this implementation has no use for
   if (!lhs_indices && !rhs_indices) return matmul(a, b, s);
   if (a.ndim() == 0 || b.ndim() == 0)

@@ -36,6 +36,9 @@ class GatherQMM final : public Quantized {
 class SegmentedMM final : public Primitive {
  public:
   explicit SegmentedMM(Stream s) : Primitive(s) {}
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "SegmentedMM"; }
   auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;

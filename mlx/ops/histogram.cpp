@@ -138,6 +138,7 @@ array bincount(const array& x, const std::optional<array>& weights, StreamOrDevi
 }
 
 array digitize(const array& x, const array& bins, bool right, StreamOrDevice s) {
+  fix_sizes("digitize", {x, bins});
   StreamContext context(s);
   check_real("digitize", x, "an array");
   check_real("digitize", bins, "bins");

@@ -46,9 +46,9 @@ array take(const array& a, int index, int axis, StreamOrDevice s) {
   if (index < -size || index >= size)
     throw std::out_of_range(
         text("[take] index ", index, " is out of range for axis ", ax, " with size ", size));
-  Shape start(a.ndim(), 0), stop = a.shape();
-  start[static_cast<size_t>(ax)] = index < 0 ? index + size : index;
-  stop[static_cast<size_t>(ax)] = start[static_cast<size_t>(ax)] + 1;
+  Shape start(a.ndim(), 0), stop(a.ndim(), kToEnd);
+  start[static_cast<size_t>(ax)] = index;
+  if (index != -1) stop[static_cast<size_t>(ax)] = index + 1;
   return squeeze(slice(a, std::move(start), std::move(stop), s), ax, s);
 }
 array take(const array& a, int index, StreamOrDevice s) { return take(flatten(a, s), index, 0, s); }
@@ -110,12 +110,15 @@ array gather(const array& a, const std::vector<array>& indices, const std::vecto
   checked_axes("gather", axes, a.shape());
   Axes on;
   for (int axis : axes) on.push_back(checked_axis("gather", axis, a.shape()));
+  const bool none = selects_nothing(indices);
   bool fits = slice_sizes.size() == a.ndim();
-  for (size_t i = 0; fits && i < a.ndim(); ++i) fits = slice_sizes[i] >= 0 && slice_sizes[i] <= a.shape()[i];
+  for (size_t i = 0; fits && i < a.ndim(); ++i)
+    fits = slice_sizes[i] >= 0 && slice_sizes[i] <= std::max(a.shape()[i], none ? 1 : 0);
   if (!fits)
     throw invalid("gather", "got the slice sizes ", slice_sizes, " for an array of shape ", a.shape(),
                   ", expected sizes from 0 to those");
   for (const array& index : indices) check_index("gather", index);
+  if (axes.size() < a.ndim()) fix_sizes("gather", a);
   Arrays inputs = broadcast_arrays(indices, s);
   inputs.insert(inputs.begin(), a);
   Shape shape = Gather(Stream(0, Device::cpu), on, slice_sizes).output_shapes(inputs)[0];
@@ -189,8 +192,13 @@ array take_along_axis(const array& a, const array& indices, int axis, StreamOrDe
     throw invalid("take_along_axis", "got indices of shape ", indices.shape(), " for an array of shape ",
                   a.shape(), ", expected sizes that broadcast except on axis ", ax);
   }
+  if (common != with_axis(a.shape(), ax, 1) || common != with_axis(indices.shape(), ax, 1))
+    fix_sizes("take_along_axis", {a, indices});
   Shape shape = with_axis(common, ax, indices.shape(ax));
-  Arrays inputs{broadcast_to(a, with_axis(common, ax, a.shape(ax)), s), broadcast_to(indices, shape, s)};
+  Arrays inputs =
+      common == with_axis(a.shape(), ax, 1) && indices.shape() == shape
+          ? Arrays{a, indices}
+          : Arrays{broadcast_to(a, with_axis(common, ax, a.shape(ax)), s), broadcast_to(indices, shape, s)};
   return make<TakeAlongAxis>(std::move(shape), a.dtype(), s, std::move(inputs), ax);
 }
 

@@ -3,9 +3,16 @@
 // place they are applied in their order, whatever the number of threads.
 #pragma once
 
+#include <algorithm>
+
 #include "mlx/ops/rules.h"
 
 namespace mlx::core {
+
+// A box of size 1 fits an axis without elements where no index says where it lies.
+inline bool selects_nothing(const Arrays& indices) {
+  return std::any_of(indices.begin(), indices.end(), [](const array& i) { return i.size() == 0; });
+}
 
 enum class ScatterReduce { none, sum, prod, max, min };
 constexpr ScatterReduce last_of(ScatterReduce) { return ScatterReduce::min; }

@@ -3,6 +3,7 @@
 #include "mlx/ops.h"
 #include "mlx/ops/elementwise.h"
 #include "mlx/ops/gather_matmul.h"
+#include "mlx/ops/matmul.h"
 
 namespace mlx::core {
 namespace {
@@ -57,6 +58,7 @@ array whole(const array& mask, const Shape& matrix, int block, StreamOrDevice s)
 
 array block_masked_mm(array a, array b, int block_size, std::optional<array> mask_out,
                       std::optional<array> mask_lhs, std::optional<array> mask_rhs, StreamOrDevice s) {
+  fix_sizes("block_masked_mm", {a, b});
   constexpr std::string_view op = "block_masked_mm";
   if (block_size < 1) throw invalid(op, "got the block size ", block_size, ", expected 1 or more");
   const Dtype dtype = checked_floats(op, a, b);
@@ -97,7 +99,60 @@ std::vector<Shape> SegmentedMM::output_shapes(const Arrays& in) {
   return {out};
 }
 
+namespace {
+// For every segment which of the k inner positions are its: (segments, k), as numbers of x's dtype.
+array members(const array& segments, const array& x, int k, StreamOrDevice s) {
+  const array at = arange(0, k, s), pairs = reshape(segments, {-1, 2}, s);
+  const array begin = slice(pairs, {0, 0}, {pairs.shape(0), 1}, s);
+  const array end = slice(pairs, {0, 1}, {pairs.shape(0), 2}, s);
+  return astype(logical_and(greater_equal(at, begin, s), less(at, end, s), s), x.dtype(), s);
+}
+}  // namespace
+
+// C_s = sum over k in s of a[:, k] b[k, :].
+Arrays SegmentedMM::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
+  const Stream s = stream();
+  const array &a = primals[0], &b = primals[1], &segments = primals[2];
+  const int rows = a.shape(0), inner = a.shape(1), columns = b.shape(1);
+  const array g = reshape(cotangents[0], {static_cast<ShapeElem>(segments.size() / 2), rows, columns}, s);
+  const array of = members(segments, a, inner, s);
+  Arrays out;
+  for (int arg : argnums) {
+    if (arg == 0) {
+      const array each = matmul(g, transposed_matrix(b, s), s);  // (segments, rows, inner)
+      out.push_back(sum(multiply(each, expand_dims(of, 1, s), s), 0, false, s));
+    } else if (arg == 1) {
+      const array each = matmul(transposed_matrix(a, s), g, s);  // (segments, inner, columns)
+      out.push_back(sum(multiply(each, expand_dims(of, 2, s), s), 0, false, s));
+    } else {
+      out.push_back(zeros_of(segments));
+    }
+  }
+  return out;
+}
+Arrays SegmentedMM::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
+  array total = zeros(output_shapes(primals)[0], primals[0].dtype(), stream());
+  for (size_t i = 0; i < argnums.size(); ++i) {
+    if (argnums[i] == 0)
+      total = add(total, segmented_mm(tangents[i], primals[1], primals[2], stream()), stream());
+    if (argnums[i] == 1)
+      total = add(total, segmented_mm(primals[0], tangents[i], primals[2], stream()), stream());
+  }
+  return {total};
+}
+Batched SegmentedMM::vmap(const Arrays& inputs, const Axes& axes) {
+  const int batch = batch_size(inputs, axes);
+  Arrays front, rows;
+  for (size_t i = 0; i < inputs.size(); ++i) front.push_back(batch_to_front(inputs[i], axes[i], batch));
+  for (int i = 0; i < batch; ++i) {
+    const auto row = [&](size_t k) { return take(front[k], i, 0, stream()); };
+    rows.push_back(segmented_mm(row(0), row(1), row(2), stream()));
+  }
+  return {{stack(rows, 0, stream())}, {0}};
+}
+
 array segmented_mm(array a, array b, array segments, StreamOrDevice s) {
+  fix_sizes("segmented_mm", {a, b, segments});
   constexpr std::string_view op = "segmented_mm";
   const Dtype dtype = checked_floats(op, a, b);
   if (a.ndim() != 2 || b.ndim() != 2)

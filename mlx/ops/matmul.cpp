@@ -234,7 +234,7 @@ array inner(const array& a, const array& b, StreamOrDevice s) {
 }
 
 array outer(const array& a, const array& b, StreamOrDevice s) {
-  return multiply(reshape(a, {static_cast<ShapeElem>(a.size()), 1}, s), flatten(b, s), s);
+  return multiply(expand_dims(flatten(a, s), 1, s), flatten(b, s), s);
 }
 
 array tensordot(const array& a, const array& b, const int axis, StreamOrDevice s) {
@@ -286,6 +286,9 @@ array tensordot(const array& a, const array& b, const std::vector<int>& axes_a,
     cols *= b.shape(i);
   }
   kept_a.insert(kept_a.end(), order_a.begin(), order_a.end());
+  if (a.ndim() == 2 && b.ndim() == 2 && order_a.size() == 1)
+    return matmul(transpose(a, kept_a, s), transpose(b, order_b, s), s);
+  fix_sizes("tensordot", {a, b});
   const array left = reshape(transpose(a, kept_a, s), {rows, inner}, s);
   const array right = reshape(transpose(b, order_b, s), {inner, cols}, s);
   return reshape(matmul(left, right, s), shape, s);
@@ -306,6 +309,7 @@ array vecdot(const array& a, const array& b, int axis, StreamOrDevice s) {
 }
 
 array kron(const array& a, const array& b, StreamOrDevice s) {
+  fix_sizes("kron", {a, b});
   const size_t ndim = std::max(a.ndim(), b.ndim());
   Shape of_a, of_b, shape;
   for (size_t i = 0; i < ndim; ++i) {

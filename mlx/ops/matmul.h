@@ -14,6 +14,7 @@ class Matmul final : public Primitive {
  public:
   explicit Matmul(Stream s) : Primitive(s) {}
   const char* name() const override { return "Matmul"; }
+  bool follows_sizes() const override { return true; }
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
              const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;

@@ -12,6 +12,7 @@
 namespace mlx::core::linalg {
 
 array matrix_power(const array& a, int n, StreamOrDevice s) {
+  fix_sizes("matrix_power", a);
   if (a.ndim() < 2 || a.shape(-1) != a.shape(-2))
     throw invalid("linalg.matrix_power", "got the shape ", a.shape(), ", expected square matrices");
   if (n == 0) return broadcast_to(eye(a.shape(-1), a.dtype(), s), a.shape(), s);
@@ -58,6 +59,7 @@ array solved(const array& a, const array& b) {
 // exp(a) = exp(a / 2^k)^(2^k). k depends on the values and the graph must not: all squarings are there, and
 // those that are not needed are passed by.
 array expm(const array& a, StreamOrDevice s) {
+  fix_sizes("expm", a);
   StreamContext context(s);
   const Dtype given = promote_to_float(a.dtype());
   const bool narrow = given == float16 || given == bfloat16;

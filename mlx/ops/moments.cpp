@@ -32,6 +32,7 @@ array checked_weights(const char* name, const array& w, int observations) {
 array cov(const array& m, const std::optional<array>& y, bool rowvar, bool bias,
           const std::optional<int>& ddof, const std::optional<array>& fweights,
           const std::optional<array>& aweights, StreamOrDevice s) {
+  fix_sizes("cov", m);
   StreamContext context(s);
   Dtype dtype = promote_to_float(y ? promote_types(m.dtype(), y->dtype()) : m.dtype());
   const Dtype wide = widened(dtype);

@@ -20,6 +20,7 @@ class Norm final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return centre ? "layer_norm" : "rms_norm"; }
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(centre, eps, weighted, biased); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };

@@ -94,6 +94,7 @@ void check_range(const char* op, const array& q, double most) {
 
 array quantile_of(const char* op, const array& a, const array& given, double scale, const Axes& given_axes,
                   bool keepdims, const std::string& name, StreamOrDevice s) {
+  fix_sizes(op, {a, given});
   StreamContext context(s);
   const Method& method = method_named(op, name);
   for (const array* x : {&a, &given})

@@ -219,6 +219,7 @@ array gumbel_max(const array& logits, int axis, const Shape& noise_shape, const 
 // largest logits weigh 1 even where they are infinite, and all are equal where all are -inf.
 array inverse_cumulative(const array& logits, const Shape& shape, const std::optional<array>& key,
                          StreamOrDevice s) {
+  fix_sizes("categorical", logits);
   const array x = astype(flatten(logits, s), float32, s);
   const array top = max(x, s);
   const array weights = exp(where(equal(x, top, s), array(0.0f), subtract(x, top, s), s), s);
@@ -229,6 +230,7 @@ array inverse_cumulative(const array& logits, const Shape& shape, const std::opt
 
 array categorical_of(const array& logits, int axis, const Shape& shape, const Shape& noise_shape,
                      const std::optional<array>& key, StreamOrDevice s) {
+  fix_sizes("categorical", logits);
   const bool one = logits.size() > 0 && logits.size() == static_cast<size_t>(logits.shape(axis));
   return one && !shape.empty() ? inverse_cumulative(logits, shape, key, s)
                                : gumbel_max(logits, axis, noise_shape, key, s);
@@ -324,6 +326,7 @@ array permutation(int x, const std::optional<array>& key, StreamOrDevice s) {
   return argsort(bits({x}, 4, key, s), 0, s);
 }
 array permutation(const array& x, int axis, const std::optional<array>& key, StreamOrDevice s) {
+  fix_sizes("permutation", x);
   const int at = checked_axis("permutation", axis, x.shape());
   return take(x, permutation(x.shape(at), key, s), at, s);
 }

@@ -31,6 +31,7 @@ array svdvals(const array& a, StreamOrDevice s) { return svd(a, false, s)[0]; }
 
 array matrix_rank(const array& a, std::optional<double> rtol, bool hermitian, StreamOrDevice s) {
   const array values = sizes("linalg.matrix_rank", a, hermitian, s);
+  fix_sizes("rank", values, true);
   if (values.shape(-1) == 0) return zeros(Shape(values.shape().begin(), values.shape().end() - 1), int32, s);
   const array relative = like(values, rtol ? *rtol : larger_side(a) * eps_of(values));
   return count_above(values, multiply(max(values, -1, true, s), relative, s), s);

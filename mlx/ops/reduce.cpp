@@ -45,11 +45,8 @@ array axes_last(const array& a, const Axes& axes, StreamOrDevice s) {
   const Axes order = last_order(ndim, axes);
   const array moved = std::is_sorted(order.begin(), order.end()) ? a : transpose(a, order, s);
   if (axes.size() == 1) return moved;
-  Shape shape(moved.shape().begin(), moved.shape().end() - static_cast<int64_t>(axes.size()));
-  int64_t n = 1;
-  for (int axis : axes) n *= a.shape(axis);
-  shape.push_back(safe_cast(n, "reshape"));
-  return reshape(moved, shape, s);
+  if (axes.empty()) return expand_dims(moved, -1, s);
+  return flatten(moved, ndim - static_cast<int>(axes.size()), ndim - 1, s);
 }
 
 array axes_back(const array& last, const Shape& shape, const Axes& axes, StreamOrDevice s) {
@@ -91,12 +88,14 @@ Arrays Reduce::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&,
   const array g = with_axes(cotangents[0], axes, keepdims, stream());
   switch (kind) {
     case Reduction::sum:
-      return {broadcast_to(g, x.shape(), stream())};
+      return {broadcast_like(g, x, stream())};
     case Reduction::mean: {
-      const array scaled = divide(g, like(g, static_cast<double>(reduced_count(x.shape(), axes))), stream());
-      return {broadcast_to(scaled, x.shape(), stream())};
+      const array n = OpenSizes::of(x) ? number_of_elements(x, axes, false, g.dtype(), stream())
+                                       : like(g, static_cast<double>(reduced_count(x.shape(), axes)));
+      return {broadcast_like(divide(g, n, stream()), x, stream())};
     }
     case Reduction::prod:
+      fix_sizes("prod", x);
       return {multiply(g, conjugate(product_of_others(x, axes, stream()), stream()), stream())};
     case Reduction::max:
     case Reduction::min: {
@@ -171,6 +170,7 @@ std::vector<Shape> Reduce::output_shapes(const Arrays& inputs) {
 
 Arrays Variance::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays& outputs) {
   const array& x = primals[0];
+  fix_sizes(name(), x);
   const auto n = static_cast<double>(reduced_count(x.shape(), axes));
   const array mu = with_axes(outputs[0], axes, keepdims, stream());
   const array g_mean = divide(with_axes(cotangents[0], axes, keepdims, stream()), like(x, n), stream());

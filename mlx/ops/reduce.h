@@ -22,6 +22,7 @@ class Reduce final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override;
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(kind, axes, keepdims); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };

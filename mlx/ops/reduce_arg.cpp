@@ -110,6 +110,7 @@ array median(const array& a, const Axes& given, bool keepdims, StreamOrDevice s)
   for (int axis : axes)
     if (a.shape(axis) == 0)
       throw invalid("median", "got an array of shape ", a.shape(), " whose axis ", axis, " is empty");
+  fix_sizes("median", x);
   const array sorted = sort(axes_last(x, axes, s), -1, s);
   const int n = sorted.shape(-1);
   const auto place = [&](int i) {

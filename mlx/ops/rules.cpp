@@ -50,8 +50,11 @@ array like(const array& x, double real, double imag) {
   if (x.dtype() != complex64) return like(x, real);
   return array(complex64_t(static_cast<float>(real), static_cast<float>(imag)));
 }
-array zeros_of(const array& x) { return zeros(x.shape(), x.dtype()); }
-array ones_of(const array& x) { return ones(x.shape(), x.dtype()); }
+array zeros_of(const array& x) { return zeros_like(x); }
+array ones_of(const array& x) { return ones_like(x); }
+array broadcast_like(const array& a, const array& x, StreamOrDevice s) {
+  return OpenSizes::of(x) ? where(equal(x, x, s), a, a, s) : broadcast_to(a, x.shape(), s);
+}
 
 int batch_size(const Arrays& inputs, const Axes& axes) {
   for (size_t i = 0; i < inputs.size(); ++i)

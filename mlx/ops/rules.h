@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mlx/array.h"
+#include "mlx/ops/open_sizes.h"
 #include "mlx/primitives.h"
 #include "mlx/utils.h"
 
@@ -50,6 +51,8 @@ array like(const array& x, double value);
 array like(const array& x, double real, double imag);
 array zeros_of(const array& x);
 array ones_of(const array& x);
+// `a` with the shape of `x`, whatever that will be.
+array broadcast_like(const array& a, const array& x, StreamOrDevice s);
 
 // --- vmap rules ---
 

@@ -15,6 +15,7 @@ array recurrence(const array& a, const array& b, int axis, bool reverse, StreamO
 
 // Element i becomes element i - 1 (i + 1 where backward), with `fill` at the end that comes free.
 array shift(const array& a, int axis, bool backward, double fill, StreamOrDevice s) {
+  fix_sizes("scan", a);
   if (a.size() == 0) return a;
   Shape start(a.ndim(), 0), stop = a.shape(), edge = a.shape();
   edge[axis] = 1;
@@ -222,9 +223,9 @@ array diff(const array& a, int n, int axis, StreamOrDevice s) {
   if (n < 0) throw invalid("diff", "got n = ", n, ", expected it not to be negative");
   array x = a;
   for (int i = 0; i < n && x.shape(at) > 0; ++i) {
-    Shape start(x.ndim(), 0), stop = x.shape(), first_stop = x.shape();
-    start[at] = std::min(1, x.shape(at));
-    first_stop[at] -= 1;
+    Shape start(x.ndim(), 0), stop(x.ndim(), kToEnd), first_stop(x.ndim(), kToEnd);
+    start[at] = 1;
+    first_stop[at] = -1;
     const array later = slice(x, start, stop, s), earlier = slice(x, Shape(x.ndim(), 0), first_stop, s);
     x = x.dtype() == bool_ ? not_equal(later, earlier, s) : subtract(later, earlier, s);
   }

@@ -33,11 +33,14 @@ array scatter_with(ScatterReduce reduce, const array& a, const Arrays& indices, 
   const Shape lead = inputs.empty() ? Shape{} : inputs[0].shape();
   bool fits = updates.ndim() == lead.size() + a.ndim();
   for (size_t i = 0; fits && i < lead.size(); ++i) fits = updates.shape()[i] == lead[i];
-  for (size_t i = 0; fits && i < a.ndim(); ++i) fits = updates.shape()[lead.size() + i] <= a.shape()[i];
+  const bool none = selects_nothing(indices);
+  for (size_t i = 0; fits && i < a.ndim(); ++i)
+    fits = updates.shape()[lead.size() + i] <= std::max(a.shape()[i], none ? 1 : 0);
   if (!fits)
     throw invalid(op, "got updates of shape ", updates.shape(), " for indices of shape ", lead,
                   " into an array of shape ", a.shape(),
                   ", expected the indices' shape followed by at most the array's");
+  if (axes.size() < a.ndim()) fix_sizes(op, a);
   if (updates.size() == 0) return a;
   inputs.insert(inputs.begin(), a);
   inputs.push_back(updates.dtype() == a.dtype() ? updates : astype(updates, a.dtype(), s));
@@ -45,6 +48,7 @@ array scatter_with(ScatterReduce reduce, const array& a, const Arrays& indices, 
 }
 
 array element_numbers(const array& like, const Stream& s) {
+  fix_sizes("scatter", like);
   return reshape(arange(0.0, static_cast<double>(like.size()), 1.0, int64, s), like.shape(), s);
 }
 

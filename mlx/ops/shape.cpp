@@ -104,9 +104,12 @@ array contiguous(const array& a, bool allow_col_major, StreamOrDevice s) {
 }
 
 array reshape(const array& a, Shape shape, StreamOrDevice s) {
-  if (a.shape() == shape) return a;
+  if (a.shape() == shape) {
+    fix_sizes("reshape", a);
+    return a;
+  }
   Shape out = resolved("reshape", a, shape);
-  if (a.shape() == out) return a;
+  if (a.shape() == out && !OpenSizes::of(a)) return a;
   return make_view<Reshape>(std::move(out), a.dtype(), s, a, std::move(shape));
 }
 
@@ -140,6 +143,7 @@ array squeeze(const array& a, int axis, StreamOrDevice s) {
 }
 array squeeze(const array& a, StreamOrDevice s) {
   Axes axes;
+  fix_sizes("squeeze", a, true);
   for (int i = 0; i < static_cast<int>(a.ndim()); ++i)
     if (a.shape(i) == 1) axes.push_back(i);
   return squeeze(a, axes, s);
@@ -201,7 +205,10 @@ array moveaxis(const array& a, int source, int destination, StreamOrDevice s) {
 }
 
 array broadcast_to(const array& a, const Shape& shape, StreamOrDevice s) {
-  if (a.shape() == shape) return a;
+  if (a.shape() == shape) {
+    fix_sizes("broadcast_to", a);
+    return a;
+  }
   bool fits = a.ndim() <= shape.size();
   for (size_t i = 0; fits && i < a.ndim(); ++i) {
     const ShapeElem from = a.shape()[a.ndim() - 1 - i], to = shape[shape.size() - 1 - i];
@@ -216,8 +223,10 @@ array broadcast_to(const array& a, const Shape& shape, StreamOrDevice s) {
 std::vector<array> broadcast_arrays(const Arrays& inputs, StreamOrDevice s) {
   Shape shape;
   for (const array& a : inputs) shape = broadcast_shapes(shape, a.shape());
+  for (const array& a : inputs)
+    if (a.shape() != shape) fix_sizes("broadcast_arrays", inputs);
   Arrays out;
-  for (const array& a : inputs) out.push_back(broadcast_to(a, shape, s));
+  for (const array& a : inputs) out.push_back(a.shape() == shape ? a : broadcast_to(a, shape, s));
   return out;
 }
 
@@ -234,6 +243,7 @@ array diag(const array& a, int k, StreamOrDevice s) {
   if (a.ndim() == 2) return diagonal(a, k, 0, 1, s);
   if (a.ndim() != 1)
     throw invalid("diag", "got an array with ", a.ndim(), " dimensions, expected one or two");
+  fix_sizes("diag", a);
   const int n = a.shape(0) + std::abs(k);
   // Row i holds a[i - above].
   const int above = std::max(0, -k);

@@ -57,6 +57,13 @@ bool is_whole(const Window& w, const Shape& in) {
   return true;
 }
 
+// Everything, whatever the sizes.
+bool names_all(const Shape& start, const Shape& stop, const Shape& strides) {
+  for (size_t i = 0; i < start.size(); ++i)
+    if (start[i] != 0 || stop[i] != kToEnd || strides[i] != 1) return false;
+  return true;
+}
+
 // Positions of the pieces' starts, the first of them 0.
 Shape starts_of(const Shape& ends) { return with_front(ends, 0); }
 
@@ -87,7 +94,9 @@ array fitted(const char* op, const array& update, const array& src, const Shape&
     if (lead.size() == u.ndim() - box.size()) v = squeeze(u, lead, s);
   }
   try {
-    return broadcast_to(v, box, s);
+    if (OpenSizes::of(src))
+      broadcast_shapes(v.shape(), box) == box ? void() : throw std::invalid_argument("");
+    return OpenSizes::of(src) ? v : broadcast_to(v, box, s);
   } catch (const std::invalid_argument&) {
     throw invalid(op, "the update has shape ", update.shape(), ", expected one that broadcasts to ", box);
   }
@@ -142,13 +151,12 @@ Arrays Slice::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, 
 }
 Batched Slice::vmap(const Arrays& inputs, const Axes& axes) {
   const array a = batch_to_front(inputs[0], axes[0], 1);
-  return {{slice(a, with_front(start, 0), with_front(stop, a.shape(0)), with_front(strides, 1), stream())},
-          {0}};
+  return {{slice(a, with_front(start, 0), with_front(stop, kToEnd), with_front(strides, 1), stream())}, {0}};
 }
 
 array slice(const array& a, Shape start, Shape stop, Shape strides, StreamOrDevice s) {
   Window w = window_of("slice", a.shape(), start, stop, strides);
-  if (is_whole(w, a.shape())) return a;
+  if (is_whole(w, a.shape()) && (!OpenSizes::of(a) || names_all(start, stop, strides))) return a;
   return make_view<Slice>(std::move(w.shape), a.dtype(), s, a, std::move(start), std::move(stop),
                           std::move(strides));
 }
@@ -161,14 +169,16 @@ array slice(const array& a, Shape start, Shape stop, StreamOrDevice s) {
 }
 
 array flip(const array& a, const Axes& axes, StreamOrDevice s) {
-  Shape start(a.ndim(), 0), stop = a.shape(), strides(a.ndim(), 1);
+  Shape start(a.ndim(), 0), stop(a.ndim(), kToEnd), strides(a.ndim(), 1);
   for (int axis : checked_axes("flip", axes, a.shape())) {
     const size_t i = static_cast<size_t>(axis);
-    start[i] = a.shape()[i] - 1;
-    stop[i] = -a.shape()[i] - 1;
+    start[i] = kToEnd;
+    stop[i] = kToFront;
     strides[i] = -1;
   }
-  return a.size() == 0 ? a : slice(a, std::move(start), std::move(stop), std::move(strides), s);
+  return a.size() == 0 && !OpenSizes::of(a)
+             ? a
+             : slice(a, std::move(start), std::move(stop), std::move(strides), s);
 }
 array flip(const array& a, int axis, StreamOrDevice s) { return flip(a, Axes{axis}, s); }
 array flip(const array& a, StreamOrDevice s) { return flip(a, all_axes(a), s); }
@@ -218,6 +228,8 @@ std::vector<array> split(const array& a, const Shape& indices, int axis, StreamO
   const int ax = checked_axis("split", axis, a.shape());
   if (indices.empty()) return {a};
   Shape ends = indices;
+  if (std::any_of(ends.begin(), ends.end(), [&](int end) { return end < 0 || end > a.shape(ax); }))
+    fix_sizes("split", a);
   for (ShapeElem& end : ends) end = std::clamp(end < 0 ? end + a.shape(ax) : end, 0, a.shape(ax));
   Split split(to_stream(s), ax, ends);
   std::vector<Shape> shapes = split.output_shapes({a});
@@ -239,6 +251,7 @@ std::vector<array> split(const array& a, int num_splits, int axis, StreamOrDevic
   const int ax = checked_axis("split", axis, a.shape());
   if (num_splits <= 0) throw invalid("split", "got ", num_splits, " pieces, expected at least 1");
   const int size = a.shape(ax);
+  if (num_splits > 1) fix_sizes("split", a);
   if (size % num_splits != 0)
     throw invalid("split", "no ", num_splits, " equal pieces along axis ", axis, " of an array of shape ",
                   a.shape());
@@ -310,8 +323,13 @@ array slice_update(const array& src, const array& update, Shape start, Shape sto
                    StreamOrDevice s) {
   const Window w = window_of("slice_update", src.shape(), start, stop, strides);
   array u = fitted("slice_update", update, src, w.shape, s);
-  if (is_whole(w, src.shape())) return u;
-  if (u.size() == 0) return src;
+  if (OpenSizes::of(src)) {
+    u = broadcast_like(u, slice(src, start, stop, strides, s), s);
+    if (names_all(start, stop, strides)) return u;
+  } else {
+    if (is_whole(w, src.shape())) return u;
+    if (u.size() == 0) return src;
+  }
   return make<SliceUpdate>(src.shape(), src.dtype(), s, {src, std::move(u)}, std::move(start),
                            std::move(stop), std::move(strides));
 }
@@ -334,7 +352,7 @@ Arrays SliceUpdate::jvp(const Arrays& primals, const Arrays& tangents, const Axe
 }
 Batched SliceUpdate::vmap(const Arrays& inputs, const Axes& axes) {
   return batch_leading(inputs, axes, [&](const Arrays& in) {
-    return Arrays{slice_update(in[0], in[1], with_front(start, 0), with_front(stop, in[0].shape(0)),
+    return Arrays{slice_update(in[0], in[1], with_front(start, 0), with_front(stop, kToEnd),
                                with_front(strides, 1), stream())};
   });
 }

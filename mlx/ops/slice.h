@@ -25,6 +25,7 @@ class Slice final : public LinearView {
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays&) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "slice"; }
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(start, stop, strides); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override {
     return {window_of("slice", inputs[0].shape(), start, stop, strides).shape};
@@ -71,6 +72,7 @@ class SliceUpdate final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "slice_update"; }
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(start, stop, strides); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };

@@ -64,12 +64,12 @@ Batched SoftmaxJacobian::vmap(const Arrays& inputs, const Axes& at) {
 array softmax(const array& a, const Axes& given, bool precise, StreamOrDevice s) {
   const Axes axes = checked_axes("softmax", given, a.shape());
   const array x = astype(a, promote_to_float(a.dtype()), s);
-  if (axes.empty()) return full(x.shape(), like(x, 1), s);
+  if (axes.empty()) return full_like(x, like(x, 1), s);
   if (x.dtype() == complex64) {
     const array e = exp(subtract(x, max(real(x, s), axes, true, s), s), s);
     return divide(e, sum(e, axes, true, s), s);
   }
-  if (x.size() == 0) return x;
+  if (x.size() == 0 && !OpenSizes::of(x)) return x;
   const array rows = axes_last(x, axes, s);
   return axes_back(make<Softmax>(rows.shape(), rows.dtype(), s, {rows}, precise), x.shape(), axes, s);
 }

@@ -15,6 +15,7 @@ class Softmax final : public Primitive {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "softmax"; }
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(precise); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };

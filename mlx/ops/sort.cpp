@@ -102,8 +102,9 @@ array topk(const array& a, int k, int axis, StreamOrDevice s) {
   if (k < 0 || k > n)
     throw invalid("topk", "got k = ", k, ", expected it in [0, ", n, "] for axis ", at,
                   " of an array of shape ", a.shape());
-  Shape start(a.ndim(), 0), stop = a.shape();
-  start[at] = n - k;
+  Shape start(a.ndim(), 0), stop(a.ndim(), kToEnd);
+  start[at] = k == 0 ? kToEnd : -k;
+  fix_sizes("topk", a);
   if (k == 0 || k == n) return k == n ? a : slice(a, start, stop, s);
   return slice(sorted(a, at, n - k, s), start, stop, s);
 }

@@ -169,6 +169,7 @@ std::vector<Shape> PseudoInverse::output_shapes(const Arrays& inputs) {
   return {shape};
 }
 array pinv(const array& a, StreamOrDevice s) {
+  fix_sizes("pinv", a);
   check_matrices("linalg.pinv", a);
   return pseudoinverse(a, s);
 }

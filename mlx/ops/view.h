@@ -50,6 +50,7 @@ class Copy final : public LinearView {
   Arrays vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Arrays&) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "copy"; }
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
@@ -66,6 +67,7 @@ class StopGradient final : public ViewPrimitive {
   Arrays jvp(const Arrays& primals, const Arrays&, const Axes&) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "stop_gradient"; }
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(of_custom_function); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
@@ -79,6 +81,7 @@ class Contiguous final : public LinearView {
   Arrays vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Arrays&) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "contiguous"; }
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(allow_col_major); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
@@ -115,6 +118,7 @@ class Reaxis final : public LinearView {
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays&) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override;
+  bool follows_sizes() const override { return kind == Kind::squeeze || kind == Kind::expand_dims; }
   auto fields() const { return std::tie(kind, axes, sizes); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {shape_of(inputs[0].shape())}; }
 };
@@ -128,6 +132,7 @@ class Transpose final : public LinearView {
   Arrays vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Arrays&) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "transpose"; }
+  bool follows_sizes() const override { return true; }
   auto fields() const { return std::tie(axes); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };

@@ -67,6 +67,8 @@ class Cache {
 
 namespace detail {
 
+bool sizes_open(const array& a) { return OpenSizes::of(a); }
+
 bool compile_enabled() { return compile_mode != CompileMode::disabled; }
 
 std::function<std::pair<Arrays, std::shared_ptr<void>>(const Arrays&, const std::vector<uint64_t>&)>

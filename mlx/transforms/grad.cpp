@@ -75,6 +75,9 @@ std::pair<Arrays, Arrays> vjp_by(const ArrayFunction& fun, const Arrays& primals
     Axes wanted;
     for (size_t i = 0; i < node.inputs().size(); ++i)
       if (dependents.depends(node.inputs()[i])) wanted.push_back(static_cast<int>(i));
+    const bool follows = node.primitive().follows_sizes();
+    if (!follows || node.inputs().size() > 1)  // one input does not broadcast
+      fix_sizes(node.primitive().name(), node.inputs(), follows);
     Arrays grads = node.primitive().vjp(node.inputs(), grads_out, wanted, outs);
     for (size_t i = 0; i < wanted.size(); ++i)
       accumulate(node.inputs()[static_cast<size_t>(wanted[i])], std::move(grads[i]));
@@ -148,6 +151,7 @@ std::pair<Arrays, Arrays> jvp(const ArrayFunction& fun, const Arrays& primals, c
       }
     }
     const Arrays outs = node.outputs();
+    fix_sizes(node.primitive().name(), node.inputs());
     Arrays out_tangents = node.primitive().jvp(node.inputs(), in_tangents, argnums);
     for (size_t i = 0; i < outs.size(); ++i) tangent.set(outs[i].id(), std::move(out_tangents[i]));
   }

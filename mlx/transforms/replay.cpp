@@ -29,6 +29,16 @@ Arrays called(const TracedNode& node, const Arrays& in) {
   return out;
 }
 
+void check(const Trace::Fixed& f, const Shape& shape) {
+  bool same = shape.size() == f.shape.size();
+  for (size_t i = 0; same && i < shape.size(); ++i)
+    same = f.ones_only ? std::min(shape[i], 2) == std::min(f.shape[i], 2) : shape[i] == f.shape[i];
+  if (!same)
+    throw invalid("compile", "a trace without shapes was made where ", f.op, " got the shape ", f.shape,
+                  " and depends on ", f.ones_only ? "which of its sizes are 0 or 1" : "its sizes",
+                  ", but now it gets ", shape, "; compile with shapeless=False");
+}
+
 }  // namespace
 
 Trace::Trace(const TracedFunction& fun, const Arrays& examples, TraceOptions options) : options_(options) {
@@ -39,9 +49,11 @@ Trace::Trace(const TracedFunction& fun, const Arrays& examples, TraceOptions opt
     placeholder.set_tracer(true);
     placeholders.push_back(std::move(placeholder));
   }
+  std::optional<OpenSizes> sizes;
+  if (options_.shapeless) sizes.emplace();
   auto [outputs, extra] = fun(placeholders);
   extra_ = std::move(extra);
-  record(placeholders, outputs);
+  record(placeholders, outputs, sizes ? &*sizes : nullptr);
 }
 
 Arrays Trace::replay(const Arrays& inputs) const {
@@ -52,7 +64,17 @@ Arrays Trace::replay(const Arrays& inputs) const {
            : s.kind == Source::node ? values[s.index]
                                     : constants_[s.index];
   };
+  // What depends on a size is checked before anything is computed from it.
+  size_t checked = 0;
+  const auto check_sizes = [&] {
+    while (checked < fixed_.size() &&
+           (fixed_[checked].source.kind == Source::input || fixed_[checked].source.index < values.size())) {
+      const Fixed& f = fixed_[checked++];
+      check(f, value_of(f.source).shape());
+    }
+  };
   for (const TracedNode& node : nodes_) {
+    if (options_.shapeless) check_sizes();
     Arrays in;
     in.reserve(node.inputs.size());
     for (Source s : node.inputs) in.push_back(value_of(s));
@@ -64,19 +86,30 @@ Arrays Trace::replay(const Arrays& inputs) const {
       append(array::make_arrays(node.shapes, node.dtypes, node.primitive, in), values);
     }
   }
+  check_sizes();
   Arrays out;
   out.reserve(outputs_.size());
   for (Source s : outputs_) out.push_back(value_of(s));
   return out;
 }
 
-void Trace::record(const Arrays& placeholders, const Arrays& outputs) {
+void Trace::record(const Arrays& placeholders, const Arrays& outputs, const OpenSizes* sizes) {
   for (size_t i = 0; i < placeholders.size(); ++i)
     sources_.set(placeholders[i].id(), {Source::input, static_cast<uint32_t>(i)});
-  Dependents dependents(outputs, placeholders, true);
+  Arrays wanted = outputs;
+  if (sizes)
+    for (const OpenSizes::Use& use : sizes->uses) wanted.push_back(use.a);
+  Dependents dependents(wanted, placeholders, true);
   for (const array& node : dependents.nodes())
     if (!add_dropped(node)) add(node);
   for (const array& out : outputs) outputs_.push_back(source_of(out));
+  if (sizes)
+    for (const OpenSizes::Use& use : sizes->uses)
+      if (const Source* known = sources_.find(use.a.id()); known && known->kind != Source::constant)
+        fixed_.push_back({use.op, *known, use.a.shape(), use.ones_only});
+  const auto when = [](const Fixed& f) { return f.source.kind == Source::input ? 0 : f.source.index + 1; };
+  std::stable_sort(fixed_.begin(), fixed_.end(),
+                   [&](const Fixed& x, const Fixed& y) { return when(x) < when(y); });
   // Computed once. Tracers among them belong to a transform around this one, which still needs their graph.
   Arrays pending;
   for (const array& c : constants_)

@@ -45,9 +45,17 @@ class Trace {
   const std::vector<TracedNode>& nodes() const { return nodes_; }
   const Arrays& constants() const { return constants_; }
   const std::vector<Source>& outputs() const { return outputs_; }
+  // Where the sizes are fixed after all, for a trace without sizes.
+  struct Fixed {
+    std::string op;
+    Source source;
+    Shape shape;
+    bool ones_only;
+  };
+  const std::vector<Fixed>& fixed() const { return fixed_; }
 
  private:
-  void record(const Arrays& placeholders, const Arrays& outputs);
+  void record(const Arrays& placeholders, const Arrays& outputs, const OpenSizes* sizes);
   Source source_of(const array& a);
   void add(const array& a);
   bool add_dropped(const array& a);
@@ -58,6 +66,7 @@ class Trace {
   std::vector<TracedNode> nodes_;
   Arrays constants_;
   std::vector<Source> outputs_;
+  std::vector<Fixed> fixed_;
   size_t values_ = 0;
   IdMap<Source> sources_;                           // while recording
   std::unordered_multimap<size_t, size_t> merged_;  // while recording

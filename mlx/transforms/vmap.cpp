@@ -75,6 +75,7 @@ ArrayFunction vmap(const ArrayFunction& fun, const Axes& in_axes, const Axes& ou
         in.push_back(m ? m->value : input);
         at.push_back(m ? m->axis : -1);
       }
+      fix_sizes(node.primitive().name(), in);
       auto [values, value_axes] = node.primitive().vmap(in, at);
       const Arrays outs = node.outputs();
       for (size_t i = 0; i < outs.size(); ++i) mapped.set(outs[i].id(), {values[i], value_axes[i]});

@@ -7,7 +7,7 @@ indices that lead to it, joined with dots: ``layers.0.attention.weight``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, overload
 
 __all__ = [
     "tree_flatten",
@@ -96,6 +96,17 @@ def tree_map_with_path(
     return fn(path, tree, *rest)
 
 
+@overload
+def tree_flatten(
+    tree: Any,
+    prefix: str = "",
+    is_leaf: IsLeaf | None = None,
+    destination: list[tuple[str, Any]] | None = None,
+) -> list[tuple[str, Any]]: ...
+@overload
+def tree_flatten(
+    tree: Any, prefix: str = "", is_leaf: IsLeaf | None = None, *, destination: dict[str, Any]
+) -> dict[str, Any]: ...
 def tree_flatten(
     tree: Any,
     prefix: str = "",

@@ -92,7 +92,7 @@ array as_array_argument(nb::handle value, std::optional<Dtype> dtype, std::optio
 
 }  // namespace
 
-void init_array(nb::module_& m) {
+void init_array(Module& m) {
   nb::class_<ArrayLike>(m, "ArrayLike",
                         "An object that becomes an array: one with a method ``__mlx_array__``.")
       .def(
@@ -114,8 +114,7 @@ void init_array(nb::module_& m) {
           },
           nb::sig("def __next__(self) -> array"));
 
-  const char* value_type =
-      "bool | int | float | array | Annotated[NDArray, dict(writable=False)] | complex | ArrayLike";
+  const char* value_type = "bool | int | float | array | NDArray[Any] | complex | ArrayLike";
   nb::class_<ArrayAt> at(m, "ArrayAt", R"(Updates of selected elements, ``x.at[indices].add(value)``.
 
 Unlike ``x[indices] += value`` each selection counts where an element is selected several times, and a new array is
@@ -165,7 +164,8 @@ Raises:
            new (self) array(make_array(value, dtype, "array"));
          },
          "val"_a, "dtype"_a = nb::none(),
-         nb::sig("def __init__(self: array, val: scalar | list | tuple | DLPackCompatible | array, "
+         nb::sig("def __init__(self: array, val: scalar | list[Any] | tuple[Any, ...] | DLPackCompatible | "
+                 "array, "
                  "dtype: Dtype | None = None)"))
       .def_prop_ro(
           "shape", [](const array& a) { return shape_tuple(a.shape()); },
@@ -226,11 +226,14 @@ Raises:
           nb::sig("def __copy__(self) -> array"))
       .def(
           "__deepcopy__", [](const array& a, nb::handle) { return wrap(core::copy(a)); }, "memo"_a,
-          nb::sig("def __deepcopy__(self, memo: dict) -> array"))
-      .def("__getstate__", &get_state, nb::sig("def __getstate__(self) -> tuple"))
-      .def("__setstate__", &set_state, nb::arg(), nb::sig("def __setstate__(self, arg: tuple, /) -> None"))
-      .def("__array__", &to_numpy, "dtype"_a = nb::none(), "copy"_a = nb::none(),
-           nb::sig("def __array__(self, dtype: object | None = None, copy: object | None = None) -> NDArray"))
+          nb::sig("def __deepcopy__(self, memo: dict[int, Any]) -> array"))
+      .def("__getstate__", &get_state, nb::sig("def __getstate__(self) -> tuple[Any, ...]"))
+      .def("__setstate__", &set_state, nb::arg(),
+           nb::sig("def __setstate__(self, arg: tuple[Any, ...], /) -> None"))
+      .def(
+          "__array__", &to_numpy, "dtype"_a = nb::none(), "copy"_a = nb::none(),
+          nb::sig(
+              "def __array__(self, dtype: object | None = None, copy: object | None = None) -> NDArray[Any]"))
       .def(
           "__array_namespace__", [](nb::handle, nb::handle) { return nb::module_::import_("mlx.core"); },
           "api_version"_a = nb::none(),
@@ -243,10 +246,10 @@ Raises:
           nb::kw_only(), "stream"_a = nb::none(), "max_version"_a = nb::none(), "dl_device"_a = nb::none(),
           "copy"_a = nb::none(),
           nb::sig("def __dlpack__(self, *, stream: object | None = None, max_version: object | None = None, "
-                  "dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> NDArray"))
+                  "dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> NDArray[Any]"))
       .def(
           "__dlpack_device__", [](nb::handle) { return nb::make_tuple(1, 0); },
-          nb::sig("def __dlpack_device__(self) -> tuple"));
+          nb::sig("def __dlpack_device__(self) -> tuple[int, int]"));
   // Names from Python 2 that the API keeps.
   cls.attr("__div__") = cls.attr("__truediv__");
   cls.attr("__rdiv__") = cls.attr("__rtruediv__");
@@ -257,8 +260,9 @@ Raises:
         return wrap(as_array_argument(a, dtype, copy));
       },
       "a"_a, "dtype"_a = nb::none(), nb::kw_only(), "copy"_a = nb::none(),
-      nb::sig("def asarray(a: scalar | array | Sequence | DLPackCompatible, dtype: Dtype | None = None, *, "
-              "copy: bool | None = None) -> array"),
+      nb::sig(
+          "def asarray(a: scalar | array | Sequence[Any] | DLPackCompatible, dtype: Dtype | None = None, *, "
+          "copy: bool | None = None) -> array"),
       R"(An array of the given values.
 
 Args:

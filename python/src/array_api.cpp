@@ -30,7 +30,7 @@ Arrays unique_parts(nb::handle a, const char* name, bool index, bool inverse, bo
   return core::unique(x, core::count_unique(x), index, inverse, counts);
 }
 
-void define_sets(nb::module_& m) {
+void define_sets(Module& m) {
   m.def(
       "unique_all",
       [](nb::handle a) {
@@ -123,7 +123,7 @@ nb::dict dtypes_of(nb::handle kind) {
   return out;
 }
 
-void define_namespace(nb::module_& m) {
+void define_namespace(Module& m) {
   m.attr("__array_api_version__") = "2024.12";
   nb::class_<NamespaceInfo>(m, "_NamespaceInfo",
                             "What this namespace is able to do, in the array API standard's words.")
@@ -185,7 +185,7 @@ void define_namespace(nb::module_& m) {
       "``bool``, the standard's name of ``bool_``.");
 }
 
-void define_array(nb::module_& m) {
+void define_array(Module& m) {
   array_class()
       .def_prop_ro(
           "device", [](nb::handle) { return nb::module_::import_("mlx.core").attr("default_device")(); },
@@ -219,9 +219,9 @@ void define_array(nb::module_& m) {
 
 }  // namespace
 
-void init_array_api_forms(nb::module_& m);
+void init_array_api_forms(Module& m);
 
-void init_array_api(nb::module_& m) {
+void init_array_api(Module& m) {
   init_array_api_forms(m);
   define_sets(m);
   define_namespace(m);

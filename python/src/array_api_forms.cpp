@@ -31,7 +31,7 @@ nb::handle checked_device(nb::handle device, const char* name) {
 }
 constexpr const char* kDevice = "The same, with the place to run as ``device``.";
 
-void define_creation(nb::module_& m) {
+void define_creation(Module& m) {
   const auto with_device = [](const char* name, const char* parameters) {
     return std::string("def ") + name + "(" + parameters + ", device: Device | DeviceType | None) -> array";
   };
@@ -120,7 +120,7 @@ void define_creation(nb::module_& m) {
         return usual(m, "asarray", nb::make_tuple(a), {{"dtype", dtype}, {"copy", copy}});
       },
       nb::arg(), nb::kw_only(), "dtype"_a = nb::none(), "device"_a.none(), "copy"_a = nb::none(),
-      nb::sig("def asarray(a: scalar | array | Sequence | DLPackCompatible, /, *, dtype: Dtype | None = "
+      nb::sig("def asarray(a: scalar | array | Sequence[Any] | DLPackCompatible, /, *, dtype: Dtype | None = "
               "None, device: "
               "Device | DeviceType | None, copy: bool | None = None) -> array"),
       "The same; the memory is the same for every ``device``.");
@@ -157,7 +157,7 @@ void define_creation(nb::module_& m) {
       "other.");
 }
 
-void define_ordering(nb::module_& m) {
+void define_ordering(Module& m) {
   struct Form {
     const char* name;
     bool positions;
@@ -204,7 +204,7 @@ array initial(const array& x, std::optional<int> axis, double value, Dtype dtype
   return core::full(shape, array(value, dtype), s);
 }
 
-void define_reductions(nb::module_& m) {
+void define_reductions(Module& m) {
   // sum and prod are in the dtype that is asked for from the start, as cumsum is.
   for (const char* name : {"sum", "prod"}) {
     const std::string sig =
@@ -296,7 +296,7 @@ void define_reductions(nb::module_& m) {
       "The same of an array with others before and after it along the axis.");
 }
 
-void define_shapes(nb::module_& m) {
+void define_shapes(Module& m) {
   m.def(
       "clip",
       [m = nb::handle(m)](nb::handle a, nb::handle low, nb::handle high, nb::handle s) -> nb::object {
@@ -381,7 +381,7 @@ void define_shapes(nb::module_& m) {
       "The same for several axes.");
 }
 
-void define_linalg(nb::module_& linalg) {
+void define_linalg(Module& linalg) {
   linalg.def(
       "pinv",
       [](nb::handle a, double rtol, StreamOrDevice s) {
@@ -436,7 +436,7 @@ void define_linalg(nb::module_& linalg) {
       "The same, or with U (..., m, k) and Vh (..., k, n) where ``full_matrices`` is false.");
 }
 
-void define_frequencies(nb::module_& fft) {
+void define_frequencies(Module& fft) {
   for (const char* name : {"fftfreq", "rfftfreq"}) {
     const std::string sig =
         std::string("def ") + name +
@@ -458,14 +458,14 @@ void define_frequencies(nb::module_& fft) {
 
 }  // namespace
 
-void init_array_api_forms(nb::module_& m) {
+void init_array_api_forms(Module& m) {
   define_creation(m);
   define_ordering(m);
   define_reductions(m);
   define_shapes(m);
-  nb::module_ linalg = nb::borrow<nb::module_>(m.attr("linalg"));
+  Module linalg(nb::borrow<nb::module_>(m.attr("linalg")), "linalg.");
   define_linalg(linalg);
-  nb::module_ fft = nb::borrow<nb::module_>(m.attr("fft"));
+  Module fft(nb::borrow<nb::module_>(m.attr("fft")), "fft.");
   define_frequencies(fft);
 }
 

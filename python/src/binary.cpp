@@ -84,7 +84,7 @@ Returns:
                             "dtype's range.");
 }
 
-void define(nb::module_& m, const Row& r) {
+void define(Module& m, const Row& r) {
   const std::string doc = document(r);
   auto call = [f = r.function, name = r.name](nb::handle a, nb::handle b, StreamOrDevice s) {
     const array* pa = as_array(a);
@@ -107,7 +107,7 @@ void define(nb::module_& m, const Row& r) {
 
 }  // namespace
 
-void init_binary(nb::module_& m) {
+void init_binary(Module& m) {
   for (const Row& r : kRows) define(m, r);
   for (const auto& [alias, name] : {std::pair{"pow", "power"},
                                     {"atan2", "arctan2"},

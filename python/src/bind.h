@@ -67,36 +67,73 @@ PyObject* guarded(F&& f) noexcept {
 // Keeps a Python object alive from places that do not hold the GIL when they die, such as graph nodes.
 std::shared_ptr<PyObject> keep(nb::handle object);
 
-void init_dtype(nb::module_& m);
-void init_device(nb::module_& m);
-void init_printing(nb::module_& m);
-void init_array(nb::module_& m);
-void init_elementwise(nb::module_& m);
-void init_binary(nb::module_& m);
-void init_creation(nb::module_& m);
-void init_shape(nb::module_& m);
-void init_gathering(nb::module_& m);
-void init_reduce(nb::module_& m);
-void init_sort(nb::module_& m);
-void init_searching(nb::module_& m);
-void init_statistics(nb::module_& m);
-void init_matmul(nb::module_& m);
-void init_quantized(nb::module_& m);
-void init_conv(nb::module_& m);
-void init_io(nb::module_& m);
-void init_random(nb::module_& m);
-void init_fast(nb::module_& m);
-void init_custom_kernel(nb::module_& m);
-void init_fft(nb::module_& m);
-void init_linalg(nb::module_& m);
-void init_transforms(nb::module_& m);
-void init_custom_function(nb::module_& m);
-void init_compile(nb::module_& m);
-void init_export(nb::module_& m);
-void init_eval(nb::module_& m);
-void init_inspect(nb::module_& m);
-void init_memory(nb::module_& m);
-void init_distributed(nb::module_& m);
-void init_array_api(nb::module_& m);
+// The example of a function, as in `linalg.inv`, or nothing: the tables in examples_*.cpp.
+const char* example_of(std::string_view name);
+
+// A module whose functions get their examples behind their documentation.
+class Module : public nb::module_ {
+ public:
+  explicit Module(nb::module_ m, std::string prefix = "")
+      : nb::module_(std::move(m)), prefix_(std::move(prefix)) {}
+
+  template <class F, class... Extra>
+  Module& def(const char* name, F&& f, const Extra&... extra) {
+    const char* example = nb::hasattr(*this, name) ? nullptr : example_of(prefix_ + name);
+    std::string text;
+    nb::module_::def(name, std::forward<F>(f), with_example(extra, example, text)...);
+    return *this;
+  }
+  Module def_submodule(const char* name, const char* doc = nullptr) {
+    return Module(nb::module_::def_submodule(name, doc), prefix_ + name + ".");
+  }
+
+ private:
+  // The documentation is the one annotation that is text; nanobind copies it.
+  template <class T>
+  static decltype(auto) with_example(const T& extra, const char* example, std::string& text) {
+    if constexpr (std::is_convertible_v<const T&, const char*>) {
+      const char* doc = extra;
+      if (!example) return doc;
+      text = std::string(doc) + "\nExample:\n" + example;
+      return text.c_str();
+    } else {
+      return (extra);
+    }
+  }
+
+  std::string prefix_;
+};
+
+void init_dtype(Module& m);
+void init_device(Module& m);
+void init_printing(Module& m);
+void init_array(Module& m);
+void init_elementwise(Module& m);
+void init_binary(Module& m);
+void init_creation(Module& m);
+void init_shape(Module& m);
+void init_gathering(Module& m);
+void init_reduce(Module& m);
+void init_sort(Module& m);
+void init_searching(Module& m);
+void init_statistics(Module& m);
+void init_matmul(Module& m);
+void init_quantized(Module& m);
+void init_conv(Module& m);
+void init_io(Module& m);
+void init_random(Module& m);
+void init_fast(Module& m);
+void init_custom_kernel(Module& m);
+void init_fft(Module& m);
+void init_linalg(Module& m);
+void init_transforms(Module& m);
+void init_custom_function(Module& m);
+void init_compile(Module& m);
+void init_export(Module& m);
+void init_eval(Module& m);
+void init_inspect(Module& m);
+void init_memory(Module& m);
+void init_distributed(Module& m);
+void init_array_api(Module& m);
 
 }  // namespace mlx::python

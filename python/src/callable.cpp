@@ -51,7 +51,7 @@ nb::object call_python(nb::handle fun, nb::handle args, nb::handle kwargs) {
   return result;
 }
 
-void init_callable(nb::module_& m) {
+void init_callable(Module& m) {
   nb::class_<Transformed>(m, "_Transformed", nb::type_slots(kSlots), nb::is_weak_referenceable(),
                           "A function that a transform made from another, which is its ``__wrapped__``.")
       .def_prop_ro("__wrapped__", [](const Transformed& t) { return t.fun; })

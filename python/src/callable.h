@@ -20,6 +20,6 @@ nb::object make_transformed(Transformed t);
 void check_callable(nb::handle fun, const char* function);
 // Calls a Python function.
 nb::object call_python(nb::handle fun, nb::handle args, nb::handle kwargs);
-void init_callable(nb::module_& m);
+void init_callable(Module& m);
 
 }  // namespace mlx::python

@@ -116,7 +116,7 @@ nb::object compile(nb::object fun, nb::object inputs, nb::object outputs, bool s
 
 }  // namespace
 
-void init_compile(nb::module_& m) {
+void init_compile(Module& m) {
   m.def(
       "compile", compile, "fun"_a, "inputs"_a.none() = nb::none(), "outputs"_a.none() = nb::none(),
       "shapeless"_a = false,

@@ -44,7 +44,7 @@ Returns:
   return doc + "\nRaises:\n  ValueError: the shapes do not go together, or the dtype is not floating.";
 }
 
-void define_forward(nb::module_& m) {
+void define_forward(Module& m) {
   m.def(
       "conv1d",
       [](nb::handle x, nb::handle w, int stride, int padding, int dilation, int groups, StreamOrDevice s) {
@@ -90,7 +90,7 @@ void define_forward(nb::module_& m) {
       document(3, false).c_str());
 }
 
-void define_transposed(nb::module_& m) {
+void define_transposed(Module& m) {
   m.def(
       "conv_transpose1d",
       [](nb::handle x, nb::handle w, int stride, int padding, int dilation, int out, int groups,
@@ -191,7 +191,7 @@ array convolve(nb::handle a, nb::handle v, const std::string& mode, StreamOrDevi
 
 }  // namespace
 
-void init_conv(nb::module_& m) {
+void init_conv(Module& m) {
   define_forward(m);
   define_transposed(m);
   m.def(

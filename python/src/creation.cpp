@@ -35,7 +35,7 @@ array like(nb::handle a, const char* function) { return to_array(a, {function, "
 
 }  // namespace
 
-void init_creation(nb::module_& m) {
+void init_creation(Module& m) {
   // Two numbers or more by position are start and stop; this form comes first so that it gets them.
   m.def(
       "arange",

@@ -175,7 +175,7 @@ const PyType_Slot kSlots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)
 
 }  // namespace
 
-void init_custom_function(nb::module_& m) {
+void init_custom_function(Module& m) {
   nb::class_<CustomFunction>(
       m, "custom_function", nb::type_slots(kSlots), nb::is_weak_referenceable(),
       R"(A function with derivatives and a batching rule of one's own. To be used as a decorator.
@@ -200,15 +200,15 @@ Example::
             check_callable(f, "custom_function");
             new (self) CustomFunction{std::move(f), {}, {}, {}};
           },
-          "f"_a, nb::sig("def __init__(self, f: Callable)"))
-      .def("__call__", &call, nb::sig("def __call__(self, *args, **kwargs) -> object"))
+          "f"_a, nb::sig("def __init__(self, f: Callable[..., Any]) -> None"))
+      .def("__call__", &call, nb::sig("def __call__(self, *args: Any, **kwargs: Any) -> Any"))
       .def_prop_ro("__wrapped__", [](const CustomFunction& f) { return f.fun; })
       .def(
           "vjp",
           [](CustomFunction& self, nb::object f) {
             return rule_setter(self, &CustomFunction::vjp, f, "vjp");
           },
-          "f"_a, nb::sig("def vjp(self, f: Callable)"),
+          "f"_a, nb::sig("def vjp(self, f: F) -> F"),
           R"(Sets the rule for reverse-mode derivatives.
 
 Args:
@@ -219,7 +219,7 @@ Args:
           [](CustomFunction& self, nb::object f) {
             return rule_setter(self, &CustomFunction::jvp, f, "jvp");
           },
-          "f"_a, nb::sig("def jvp(self, f: Callable)"),
+          "f"_a, nb::sig("def jvp(self, f: F) -> F"),
           R"(Sets the rule for forward-mode derivatives.
 
 Args:
@@ -229,7 +229,7 @@ Args:
           [](CustomFunction& self, nb::object f) {
             return rule_setter(self, &CustomFunction::vmap, f, "vmap");
           },
-          "f"_a, nb::sig("def vmap(self, f: Callable)"),
+          "f"_a, nb::sig("def vmap(self, f: F) -> F"),
           R"(Sets the batching rule.
 
 Args:

@@ -180,8 +180,8 @@ std::string bytes_of(nb::handle h, Where where) {
 
 }  // namespace
 
-void init_custom_kernel(nb::module_& parent) {
-  nb::module_ m = nb::borrow<nb::module_>(parent.attr("fast"));
+void init_custom_kernel(Module& parent) {
+  Module m(nb::borrow<nb::module_>(parent.attr("fast")), "fast.");
   m.def(
       "metal_kernel",
       [](nb::handle name, nb::handle inputs, nb::handle outputs, nb::handle source, nb::handle header,

@@ -79,7 +79,7 @@ bool to_stream(nb::handle h, StreamOrDevice& out) {
   return true;
 }
 
-void init_device(nb::module_& m) {
+void init_device(Module& m) {
   m.attr("__version__") = core::version();
   nb::enum_<Device::DeviceType>(m, "DeviceType", "Kinds of devices: ``cpu`` and ``gpu``.")
       .value("cpu", Device::cpu)
@@ -230,7 +230,7 @@ Returns:
       "Waits until the work queued on a stream is done; ``None`` is the default stream.");
 }
 
-void init_printing(nb::module_& m) {
+void init_printing(Module& m) {
   core::get_global_formatter().capitalize_bool = true;
   nb::class_<core::PrintOptions>(m, "PrintOptions", "How arrays are printed.")
       .def(
@@ -258,7 +258,7 @@ void init_printing(nb::module_& m) {
             core::set_printoptions(self.saved.back());
             self.saved.pop_back();
           },
-          nb::sig("def __exit__(self, *args) -> None"));
+          nb::sig("def __exit__(self, *args: object) -> None"));
   m.def(
       "set_printoptions", [](int precision) { core::set_printoptions({precision}); }, "precision"_a = -1,
       "How many decimals of floats are printed; -1 is the default, six significant digits.");

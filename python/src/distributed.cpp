@@ -11,7 +11,7 @@ struct Group {
 };
 
 // Every collective operation over one member gives back its argument.
-void collective(nb::module_& m, const char* name, const char* signature, const char* doc) {
+void collective(Module& m, const char* name, const char* signature, const char* doc) {
   m.def(
       name,
       [name](nb::handle x, const Group*, StreamOrDevice) {
@@ -28,8 +28,8 @@ void collective(nb::module_& m, const char* name, const char* signature, const c
 
 }  // namespace
 
-void init_distributed(nb::module_& parent) {
-  nb::module_ m =
+void init_distributed(Module& parent) {
+  Module m =
       parent.def_submodule("distributed", "Exchange between processes. This build runs as a single process.");
   nb::class_<Group>(m, "Group", "The processes that work together; here it is this process alone.")
       .def(

@@ -95,7 +95,7 @@ std::string limits_repr(const char* name, const Limits& l) {
 
 nb::object wrap(Dtype dtype) { return nb::borrow(objects[static_cast<size_t>(dtype.val())]); }
 
-void init_dtype(nb::module_& m) {
+void init_dtype(Module& m) {
   nb::class_<Dtype>(m, "Dtype", R"(The type of an array's elements.
 
 Dtypes are the constants of this module (``float32``, ``int8``, ...); they compare equal to themselves only, can be

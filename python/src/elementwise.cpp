@@ -125,7 +125,7 @@ std::string document(const Row& r, bool method) {
   return doc;
 }
 
-void define(nb::module_& m, const Row& r) {
+void define(Module& m, const Row& r) {
   const std::string doc = document(r, false);
   const std::string name = r.name;
   auto call = [f = r.function, name = r.name](nb::handle a, StreamOrDevice s) {
@@ -164,7 +164,7 @@ void define(nb::module_& m, const Row& r) {
 
 }  // namespace
 
-void init_elementwise(nb::module_& m) {
+void init_elementwise(Module& m) {
   for (const Row& r : kRows) define(m, r);
   for (const auto& [alias, name] : {std::pair{"acos", "arccos"},
                                     {"acosh", "arccosh"},

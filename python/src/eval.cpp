@@ -45,9 +45,9 @@ nb::object depends(nb::handle inputs, nb::handle dependencies) {
 
 }  // namespace
 
-void init_eval(nb::module_& m) {
+void init_eval(Module& m) {
   m.def("depends", &depends, "inputs"_a, "dependencies"_a,
-        nb::sig("def depends(inputs: array | Sequence[array], dependencies: array | Sequence[array])"),
+        nb::sig("def depends(inputs: array | Sequence[array], dependencies: array | Sequence[array]) -> Any"),
         R"(The same arrays, but evaluated only after others are.
 
 Args:
@@ -62,7 +62,7 @@ Returns:
         nb::gil_scoped_release release;
         core::eval(std::move(arrays));
       },
-      nb::sig("def eval(*args) -> None"),
+      nb::sig("def eval(*args: Any) -> None"),
       R"(Computes arrays, with all that they depend on, and returns when they are there.
 
 Args:
@@ -76,13 +76,13 @@ Raises:
         nb::gil_scoped_release release;
         core::async_eval(std::move(arrays));
       },
-      nb::sig("def async_eval(*args)"),
+      nb::sig("def async_eval(*args: Any) -> None"),
       R"(Begins to compute arrays and returns at once; reading one of them waits until it is there.
 
 Args:
   *args: arrays, and lists, tuples and dicts of them.)");
   m.def("export_to_dot", &export_to_dot, "file"_a, "args"_a, "kwargs"_a,
-        nb::sig("def export_to_dot(file: object, *args, **kwargs) -> None"),
+        nb::sig("def export_to_dot(file: object, *args: array, **kwargs: array) -> None"),
         R"(Writes the graph that computes arrays in the DOT language of Graphviz.
 
 Args:

@@ -179,12 +179,13 @@ nb::object import_function(nb::handle file, bool return_metadata) {
 
 }  // namespace
 
-void init_export(nb::module_& m) {
+void init_export(Module& m) {
   m.def("export_function", &export_function, "file_or_callback"_a, "fun"_a, "args"_a, "shapeless"_a = false,
         "metadata"_a.none() = nb::none(), "kwargs"_a,
-        nb::sig("def export_function(file_or_callback: str | Path | Callable, fun: Callable, *args, "
+        nb::sig("def export_function(file_or_callback: str | Path | Callable[..., Any], fun: Callable[..., "
+                "Any], *args: Any, "
                 "shapeless: bool = "
-                "False, metadata: str | None = None, **kwargs) -> None"),
+                "False, metadata: str | None = None, **kwargs: Any) -> None"),
         R"(Writes the graph that a function makes of some arrays to a file, for :func:`import_function`.
 
 The function is traced as by :func:`compile`: once, with placeholders of the arguments' shapes and dtypes. What does not
@@ -209,7 +210,8 @@ Raises:
   RuntimeError: the file cannot be written.)");
   m.def("exporter", &exporter, "file"_a, "fun"_a, nb::kw_only(), "shapeless"_a = false,
         "metadata"_a.none() = nb::none(),
-        nb::sig("def exporter(file: str | Path, fun: Callable, *, shapeless: bool = False, metadata: str | "
+        nb::sig("def exporter(file: str | Path, fun: Callable[..., Any], *, shapeless: bool = False, "
+                "metadata: str | "
                 "None = None) "
                 "-> FunctionExporter"),
         R"(A context in which a function is exported for several kinds of arguments, into one file.
@@ -228,8 +230,9 @@ Example:
   >>> mx.import_function("double.mlxfn")(mx.ones(3))
   (array([2, 2, 2], dtype=float32),))");
   m.def("import_function", &import_function, "file"_a, "return_metadata"_a = false,
-        nb::sig("def import_function(file: str | Path, return_metadata: bool = False) -> Callable | "
-                "tuple[Callable, str]"),
+        nb::sig("def import_function(file: str | Path, return_metadata: bool = False) -> Callable[..., "
+                "tuple[array, ...]] | "
+                "tuple[Callable[..., tuple[array, ...]], str]"),
         R"(The function that :func:`export_function` or :func:`exporter` wrote to a file.
 
 It takes arrays as the exported function did (or one tuple or list of them, one dict, or both), picks the trace of their
@@ -254,7 +257,7 @@ Raises:
             const Inputs in = to_inputs(args, kwargs, "export_function");
             self(in.args, in.kwargs);
           },
-          "args"_a, "kwargs"_a, nb::sig("def __call__(self, *args, **kwargs) -> None"),
+          "args"_a, "kwargs"_a, nb::sig("def __call__(self, *args: Any, **kwargs: Any) -> None"),
           "Traces the function for these arguments. RuntimeError where it has a trace for such ones already, "
           "or after "
           ":meth:`close`.")

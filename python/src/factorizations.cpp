@@ -6,7 +6,7 @@
 
 namespace mlx::python {
 
-void init_factorizations(nb::module_& linalg) {
+void init_factorizations(Module& linalg) {
   linalg.def(
       "cholesky",
       [](nb::handle a, bool upper, StreamOrDevice s) {

@@ -35,8 +35,8 @@ array attention(nb::handle q, nb::handle k, nb::handle v, double scale, nb::hand
 
 }  // namespace
 
-void init_fast(nb::module_& parent) {
-  nb::module_ m = parent.def_submodule("fast", "Operations of neural networks, each computed in one pass.");
+void init_fast(Module& parent) {
+  Module m = parent.def_submodule("fast", "Operations of neural networks, each computed in one pass.");
   m.def(
       "rms_norm",
       [](nb::handle x, nb::handle weight, double eps, StreamOrDevice s) {

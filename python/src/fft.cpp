@@ -71,7 +71,7 @@ std::string described(const Names& n, const char* kind) {
          kind + ".\n\n" + n.formula + ", computed in float32.";
 }
 
-void def_one(nb::module_& m, const Names& n, OneLength sized, OneAxis plain) {
+void def_one(Module& m, const Names& n, OneLength sized, OneAxis plain) {
   const std::string doc =
       transform_doc(described(n, "one axis"),
                     std::string(n.dtype) + ".\n  n: " + n.length + "\n  axis: the axis.", n.result);
@@ -91,7 +91,7 @@ void def_one(nb::module_& m, const Names& n, OneLength sized, OneAxis plain) {
 }
 
 // All axes where none are given.
-void def_many(nb::module_& m, const Names& n, const char* name, bool two, ManyLengths sized, ManyAxes plain,
+void def_many(Module& m, const Names& n, const char* name, bool two, ManyLengths sized, ManyAxes plain,
               AllAxes all) {
   const std::string axes =
       two ? "the two axes; ``None`` is all there are." : "the axes; ``None`` is all there are.";
@@ -129,7 +129,7 @@ void def_many(nb::module_& m, const Names& n, const char* name, bool two, ManyLe
   }
 }
 
-void def_shift(nb::module_& m, const char* name, const char* doc,
+void def_shift(Module& m, const char* name, const char* doc,
                array (*some)(const array&, const Axes&, StreamOrDevice),
                array (*all)(const array&, StreamOrDevice)) {
   const std::string sig =
@@ -146,7 +146,7 @@ void def_shift(nb::module_& m, const char* name, const char* doc,
       "a"_a, "axes"_a = nb::none(), "stream"_a = nb::none(), nb::sig(sig.c_str()), doc);
 }
 
-void def_spectrograms(nb::module_& m) {
+void def_spectrograms(Module& m) {
   m.def(
       "stft",
       [](nb::handle x, int n_fft, std::optional<int> hop, std::optional<int> length, nb::handle window,
@@ -219,9 +219,9 @@ Raises:
 
 }  // namespace
 
-void init_fft(nb::module_& parent) {
+void init_fft(Module& parent) {
   namespace fft = core::fft;
-  nb::module_ m = parent.def_submodule("fft", "Discrete Fourier transforms.");
+  Module m = parent.def_submodule("fft", "Discrete Fourier transforms.");
   def_one(m, kFft, fft::fft, fft::fft);
   def_one(m, kIfft, fft::ifft, fft::ifft);
   def_one(m, kRfft, fft::rfft, fft::rfft);

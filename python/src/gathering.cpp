@@ -21,7 +21,7 @@ array take(nb::handle a, nb::handle indices, nb::handle axis, StreamOrDevice s) 
 
 }  // namespace
 
-void init_gathering(nb::module_& m) {
+void init_gathering(Module& m) {
   m.def(
       "take",
       [](nb::handle a, nb::handle indices, nb::handle axis, StreamOrDevice s) {

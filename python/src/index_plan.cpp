@@ -1,12 +1,19 @@
 #include "python/src/index_plan.h"
 
+#include <algorithm>
+#include <limits>
 #include <sstream>
 
+#include "mlx/compile.h"
 #include "python/src/args.h"
 #include "python/src/convert.h"
 
 namespace mlx::python {
 namespace {
+
+// Beyond every array: slice() stops at its ends.
+constexpr ShapeElem kToEnd = std::numeric_limits<ShapeElem>::max(),
+                    kToFront = std::numeric_limits<ShapeElem>::min();
 
 std::string text(const Shape& s) {
   std::ostringstream os;
@@ -61,20 +68,19 @@ Arrays nonzero(array mask) {
   return out;
 }
 
-void check_mask(const array& a, const array& mask, size_t dim) {
+// `written`: the dimension as the user counts.
+void check_mask(const Shape& shape, const array& mask, size_t dim, size_t written) {
   for (size_t i = 0; i < mask.ndim(); ++i)
-    if (dim + i >= a.ndim() || mask.shape()[i] != a.shape()[dim + i])
+    if (dim + i >= shape.size() || mask.shape()[i] != shape[dim + i])
       throw std::out_of_range("[index] a boolean mask of shape " + text(mask.shape()) +
-                              " does not fit dimension " + std::to_string(dim) + " of an array of shape " +
-                              text(a.shape()));
+                              " does not fit dimension " + std::to_string(written) +
+                              " of an array of shape " +
+                              text(Shape(shape.begin() + static_cast<long>(dim - written), shape.end())));
 }
 
 class Planner {
  public:
-  Planner(const array& a) : a_(a), start_(a.ndim(), 0), step_(a.ndim(), 1) {
-    plan_.stop = plan_.count = a.shape();
-    plan_.dropped.assign(a.ndim(), false);
-  }
+  Planner(const array& a) : a_(a) {}
 
   IndexPlan run(nb::handle key) {
     if (PyTuple_Check(key.ptr())) {
@@ -89,6 +95,7 @@ class Planner {
         }
       }
       check_count(consumed);
+      begin();
       for (nb::handle item : nb::borrow<nb::tuple>(key)) {
         if (item.ptr() == Py_Ellipsis) {
           for (size_t n = a_.ndim() - consumed; n > 0; --n) keep();
@@ -99,9 +106,12 @@ class Planner {
       }
     } else if (key.ptr() != Py_Ellipsis) {
       check_count(consumes(key));
+      begin();
       add(key);
+    } else {
+      begin();
     }
-    while (dim_ < a_.ndim()) keep();
+    while (dim_ < shape_.size()) keep();
     finish();
     return std::move(plan_);
   }
@@ -113,9 +123,28 @@ class Planner {
                               " for an array with " + std::to_string(a_.ndim()) + " dimensions");
   }
 
+  // After the first pass, which finds out whether there are booleans without dimensions. These select from a
+  // dimension of size one that is put before the array's.
+  void begin() {
+    shape_ = a_.shape();
+    if (lone_) {
+      shape_.insert(shape_.begin(), 1);
+      dim_ = 1;
+      plan_.lone = true;
+      plan_.gathered.push_back(0);
+      plan_.indices.push_back(core::zeros({*lone_ ? 1 : 0}, core::int32));
+    }
+    start_ = Shape(shape_.size(), 0);
+    step_ = Shape(shape_.size(), 1);
+    plan_.stop = Shape(shape_.size(), kToEnd);
+    plan_.count = shape_;
+    plan_.dropped.assign(shape_.size(), false);
+  }
+
   // Arrays converted on the first pass are kept for the second.
   size_t consumes(nb::handle item) {
-    if (item.is_none() || PyBool_Check(item.ptr())) return 0;
+    if (item.is_none()) return 0;
+    if (PyBool_Check(item.ptr())) return note_lone(item.ptr() == Py_True);
     if (PySlice_Check(item.ptr()) || is_int(item)) return 1;
     std::optional<array> index = index_array(item);
     if (!index)
@@ -129,7 +158,13 @@ class Planner {
                             core::dtype_name(index->dtype()))
                                .c_str());
     arrays_.push_back(*index);
+    if (index->dtype() == core::bool_ && index->ndim() == 0) return note_lone(value_of(*index));
     return index->dtype() == core::bool_ ? index->ndim() : 1;
+  }
+
+  size_t note_lone(bool value) {
+    lone_ = lone_.value_or(true) && value;
+    return 0;
   }
 
   void add(nb::handle item) {
@@ -137,7 +172,7 @@ class Planner {
       plan_.layout.push_back(IndexPlan::kNew);
       separate();
     } else if (PyBool_Check(item.ptr())) {
-      add_mask(array(false));
+      add_lone();
     } else if (PySlice_Check(item.ptr())) {
       add_slice(item);
       separate();
@@ -145,7 +180,9 @@ class Planner {
       add_int(item);
     } else {
       array index = arrays_[next_array_++];
-      if (index.dtype() == core::bool_) {
+      if (index.dtype() == core::bool_ && index.ndim() == 0) {
+        add_lone();
+      } else if (index.dtype() == core::bool_) {
         add_mask(index);
       } else {
         add_array(index);
@@ -162,8 +199,9 @@ class Planner {
 
   void add_slice(nb::handle item) {
     Py_ssize_t start, stop, step;
-    const ShapeElem size = a_.shape()[dim_];
+    const ShapeElem size = shape_[dim_];
     if (PySlice_Unpack(item.ptr(), &start, &stop, &step) < 0) throw nb::python_error();
+    if (core::detail::sizes_open(a_)) return add_open_slice(start, stop, step);
     const Py_ssize_t n = PySlice_AdjustIndices(size, &start, &stop, step);
     if (!(start == 0 && n == size && step == 1)) plan_.whole = false;
     start_[dim_] = static_cast<ShapeElem>(start);
@@ -174,6 +212,19 @@ class Planner {
     plan_.stop[dim_] = static_cast<ShapeElem>(end < 0 ? -size - 1 : end);
     if (n == 0) start_[dim_] = plan_.stop[dim_] = 0;
     plan_.count[dim_] = static_cast<ShapeElem>(n);
+    keep();
+  }
+
+  // As written: the same for arrays of other sizes. slice() reads numbers as Python does.
+  void add_open_slice(Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step) {
+    const auto clamped = [](Py_ssize_t i) {
+      return static_cast<ShapeElem>(std::clamp<Py_ssize_t>(i, kToFront, kToEnd));
+    };
+    start_[dim_] = clamped(start);
+    plan_.stop[dim_] = clamped(stop);
+    step_[dim_] = clamped(step);
+    if (start_[dim_] != 0 || plan_.stop[dim_] != kToEnd || step != 1) plan_.whole = false;
+    plan_.count[dim_] = static_cast<ShapeElem>(PySlice_AdjustIndices(shape_[dim_], &start, &stop, step));
     keep();
   }
 
@@ -188,11 +239,17 @@ class Planner {
   int64_t checked_index(nb::handle item) const {
     int64_t i;
     if (!read_int64(item.ptr(), i)) throw nb::type_error("[index] an index must be an integer");
-    const int64_t size = a_.shape()[dim_];
+    const int64_t size = shape_[dim_];
     if (i < -size || i >= size)
       throw std::out_of_range("[index] " + std::to_string(i) + " is out of range for dimension " +
-                              std::to_string(dim_) + " with size " + std::to_string(size));
-    return i < 0 ? i + size : i;
+                              std::to_string(dim_ - plan_.lone) + " with size " + std::to_string(size));
+    return i < 0 && !core::detail::sizes_open(a_) ? i + size : i;
+  }
+
+  // Its index array stands in the plan already.
+  void add_lone() {
+    if (first_advanced_ == kNone) first_advanced_ = plan_.layout.size();
+    note_advanced(true);
   }
 
   void add_array(const array& index) {
@@ -203,9 +260,7 @@ class Planner {
   }
 
   void add_mask(const array& mask) {
-    check_mask(a_, mask, dim_);
-    if (mask.ndim() == 0)
-      throw nb::type_error("[index] a boolean without dimensions can only stand alone in an index");
+    check_mask(shape_, mask, dim_, dim_ - plan_.lone);
     for (const array& column : nonzero(mask)) add_array(column);
   }
 
@@ -219,7 +274,7 @@ class Planner {
     if (!has_arrays_) {
       for (const Int& i : ints_) {
         start_[i.dim] = i.value;
-        plan_.stop[i.dim] = i.value + 1;
+        plan_.stop[i.dim] = i.value == -1 ? kToEnd : i.value + 1;
         plan_.count[i.dim] = 1;
         plan_.dropped[i.dim] = true;
         plan_.whole = false;
@@ -247,7 +302,8 @@ class Planner {
   };
   const array& a_;
   IndexPlan plan_;
-  Shape start_, step_;
+  Shape shape_, start_, step_;
+  std::optional<bool> lone_;  // whether all booleans without dimensions are true
   std::vector<Int> ints_;
   Arrays arrays_;
   size_t next_array_ = 0, dim_ = 0, first_advanced_ = kNone;
@@ -280,10 +336,19 @@ std::optional<array> only_mask(const array& a, nb::handle key) {
     return std::nullopt;
   std::optional<array> mask = index_array(key);
   if (!mask || mask->dtype() != core::bool_) return std::nullopt;
-  check_mask(a, *mask, 0);
+  check_mask(a.shape(), *mask, 0, 0);
   return mask;
 }
 
 Arrays mask_positions(const array& mask) { return nonzero(mask); }
+
+bool value_of(array mask) {
+  if (!mask.is_available() && mask.is_tracer())
+    throw std::invalid_argument(
+        "[index] a boolean array without dimensions cannot select inside a transformed function, as the "
+        "result's shape depends on its value; use where");
+  eval_released(mask);
+  return *mask.data<bool>();
+}
 
 }  // namespace mlx::python

@@ -12,7 +12,8 @@ namespace mlx::python {
 struct IndexPlan {
   // The basic part, for every dimension of the array.
   Shape start, stop, step, count;
-  bool whole = true;          // it selects everything, in order
+  bool whole = true;  // it selects everything, in order
+  bool lone = false;  // the array is to be given a first dimension of one, for booleans without dimensions
   std::vector<bool> dropped;  // dimensions selected by one int: they leave the result
   // Dimensions of the array that index arrays select from, in order, and those arrays.
   std::vector<int> gathered;
@@ -35,5 +36,7 @@ IndexPlan plan_index(const array& a, nb::handle key);
 std::optional<array> only_mask(const array& a, nb::handle key);
 // The positions of a mask's true elements, one array per dimension; evaluates it.
 Arrays mask_positions(const array& mask);
+// Of a boolean array without dimensions; evaluates it.
+bool value_of(array mask);
 
 }  // namespace mlx::python

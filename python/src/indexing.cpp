@@ -1,7 +1,9 @@
 #include "python/src/indexing.h"
 
 #include <numeric>
+#include <sstream>
 
+#include "mlx/compile.h"
 #include "mlx/transforms.h"
 #include "python/src/args.h"
 #include "python/src/convert.h"
@@ -12,13 +14,30 @@ namespace {
 
 using core::slice;
 
+std::string text(const Shape& s) {
+  std::ostringstream os;
+  os << s;
+  return os.str();
+}
+
 array basic_slice(const array& a, const IndexPlan& plan) {
   return plan.whole ? a : slice(a, plan.start, plan.stop, plan.step);
 }
 
-Shape index_shape(const IndexPlan& plan) {
+// Only an index without elements can select from a dimension without elements.
+void check_not_empty(const array& a, int dim, const Shape& indices) {
+  if (a.shape()[static_cast<size_t>(dim)] != 0) return;
+  for (int n : indices)
+    if (n == 0) return;
+  throw std::out_of_range("[index] an index array of shape " + text(indices) +
+                          " is out of range for dimension " + std::to_string(dim) + " with size 0");
+}
+
+Shape index_shape(const array& a, const IndexPlan& plan) {
   Shape shape;
   for (const array& i : plan.indices) shape = core::broadcast_shapes(shape, i.shape());
+  for (int dim : plan.gathered)
+    if (!plan.lone || dim > 0) check_not_empty(a, dim - plan.lone, shape);
   return shape;
 }
 
@@ -45,8 +64,8 @@ bool in_order(const std::vector<int>& order) {
 }
 
 array gather_item(const array& a, const IndexPlan& plan) {
-  const array source = basic_slice(a, plan);
-  const Shape indices = index_shape(plan);
+  const Shape indices = index_shape(a, plan);
+  const array source = basic_slice(plan.lone ? core::expand_dims(a, 0) : a, plan);
   const Shape result = plan.result_shape(indices);
   array out = [&] {
     if (plan.indices.size() == 1) {
@@ -88,30 +107,36 @@ array row(const array& a, nb::handle key) {
   if (i < -n || i >= n)
     throw std::out_of_range("[index] " + std::to_string(i) + " is out of range for dimension 0 with size " +
                             std::to_string(n));
-  return core::take(a, static_cast<int>(i < 0 ? i + n : i), 0);
+  return core::take(a, static_cast<int>(i), 0);
+}
+
+// The array with the dimensions of the mask flattened into one, and where the mask holds in it.
+array flat_source(const array& a, const array& mask) {
+  if (mask.ndim() == 0) return core::expand_dims(a, 0);
+  return mask.ndim() == 1 ? a : core::flatten(a, 0, static_cast<int>(mask.ndim()) - 1);
+}
+array flat_positions(const array& mask) {
+  if (mask.ndim() == 0) return core::zeros({value_of(mask) ? 1 : 0}, core::int32);
+  Arrays positions = mask_positions(mask);
+  array flat = positions[0];
+  for (size_t d = 1; d < positions.size(); ++d)
+    flat = core::add(core::multiply(flat, array(mask.shape()[d])), positions[d]);
+  return flat;
 }
 
 array masked_item(const array& a, const array& mask) {
   if (mask.ndim() == 0) {
-    array value = mask;
-    eval_released(value);
     array out = core::expand_dims(a, 0);
-    if (*value.data<bool>()) return out;
+    if (value_of(mask)) return out;
     Shape stop = out.shape();
     stop[0] = 0;
     return slice(out, Shape(out.ndim(), 0), stop);
   }
-  Arrays positions = mask_positions(mask);
-  if (mask.ndim() == 1) return core::take(a, positions[0], 0);
-  // One index into the masked dimensions, flattened.
-  array flat = positions[0];
-  for (size_t d = 1; d < positions.size(); ++d)
-    flat = core::add(core::multiply(flat, array(mask.shape()[d])), positions[d]);
-  return core::take(core::flatten(a, 0, static_cast<int>(mask.ndim()) - 1), flat, 0);
+  return core::take(flat_source(a, mask), flat_positions(mask), 0);
 }
 
 // `value` as the update of a selection of shape `result`: broadcast, with the dtype of `a`.
-array fit(const array& value, Dtype dtype, const Shape& result) {
+array fit(const array& value, Dtype dtype, const Shape& result, bool broadcast = true) {
   array v = core::astype(value, dtype);
   // Leading dimensions of size one may exceed the selection's.
   if (v.ndim() > result.size()) {
@@ -126,7 +151,23 @@ array fit(const array& value, Dtype dtype, const Shape& result) {
        << result;
     throw std::invalid_argument(os.str());
   }
-  return v.shape() == result ? v : core::broadcast_to(v, result);
+  return v.shape() == result || !broadcast ? v : core::broadcast_to(v, result);
+}
+
+// A value for a basic selection with the dimensions of the selected box: those that None added go, those that
+// ints dropped come back.
+array box_update(const array& a, const IndexPlan& plan, array v) {
+  std::vector<int> lead, added, dropped;
+  for (int i = 0; i < static_cast<int>(plan.layout.size()) - static_cast<int>(v.ndim()); ++i)
+    lead.push_back(i);
+  if (!lead.empty()) v = core::expand_dims(v, lead);
+  for (size_t i = 0; i < plan.layout.size(); ++i)
+    if (plan.layout[i] == IndexPlan::kNew) added.push_back(static_cast<int>(i));
+  if (!added.empty()) v = core::squeeze(v, added);
+  for (size_t i = 0; i < plan.dropped.size(); ++i)
+    if (plan.dropped[i]) dropped.push_back(static_cast<int>(i));
+  if (!dropped.empty()) v = core::expand_dims(v, dropped);
+  return v.shape() == plan.count || core::detail::sizes_open(a) ? v : core::broadcast_to(v, plan.count);
 }
 
 array combine(const array& old, const array& v, Update update) {
@@ -150,7 +191,7 @@ array combine(const array& old, const array& v, Update update) {
 
 // a with the basic selection replaced by `v`, which has its shape.
 array write_slice(const array& a, const IndexPlan& plan, const array& v, Update update) {
-  if (plan.whole) return combine(a, v, update);
+  if (plan.whole && !core::detail::sizes_open(a)) return combine(a, v, update);
   const auto& [start, stop, step] = std::tie(plan.start, plan.stop, plan.step);
   switch (update) {
     case Update::assign:
@@ -197,8 +238,9 @@ array scatter(const array& a, const IndexPlan& plan, const array& updates, Updat
   return a;
 }
 
-array scatter_item(const array& a, const IndexPlan& plan, const array& value, Update update) {
-  const Shape indices = index_shape(plan);
+array scatter_item(const array& original, const IndexPlan& plan, const array& value, Update update) {
+  const array a = plan.lone ? core::expand_dims(original, 0) : original;
+  const Shape indices = index_shape(original, plan);
   array v = fit(value, a.dtype(), plan.result_shape(indices));
   // Bring the value into the order that scatter wants: index dimensions, then all of the array's.
   std::vector<int> added;
@@ -218,31 +260,38 @@ array scatter_item(const array& a, const IndexPlan& plan, const array& value, Up
   for (size_t d = 0; d < a.ndim(); ++d) shape.push_back(plan.count[d]);
   for (int g : plan.gathered) shape[indices.size() + static_cast<size_t>(g)] = 1;
   v = core::reshape(v, shape);
-  if (plan.whole) return scatter(a, plan, v, update);
-  return write_slice(a, plan, scatter(basic_slice(a, plan), plan, v, update), Update::assign);
+  const array out =
+      plan.whole ? scatter(a, plan, v, update)
+                 : write_slice(a, plan, scatter(basic_slice(a, plan), plan, v, update), Update::assign);
+  return plan.lone ? core::squeeze(out, 0) : out;
 }
 
-array masked_update(const array& a, array mask, const array& value, Update update) {
+array masked_update(const array& a, const array& mask, const array& value, Update update) {
   const Shape rest(a.shape().begin() + static_cast<long>(mask.ndim()), a.shape().end());
-  const size_t leading = mask.ndim();
-  if (leading < a.ndim()) {
-    Shape wide = mask.shape();
-    wide.resize(a.ndim(), 1);
-    mask = core::reshape(mask, wide);
-  }
-  // One value for every row that the mask selects: no need to know which rows these are.
   array v = core::astype(value, a.dtype());
-  if (v.ndim() == rest.size() + 1 && v.shape()[0] == 1) v = core::squeeze(v, 0);
-  if (v.ndim() <= rest.size()) return core::where(mask, combine(a, fit(v, a.dtype(), rest), update), a);
-  if (update == Update::assign && v.ndim() == rest.size() + 1) {
+  while (v.ndim() > rest.size() && v.shape()[0] == 1) v = core::squeeze(v, 0);
+  if (v.ndim() > rest.size() + 1) {
+    std::ostringstream os;
+    os << "[index] a value of shape " << value.shape() << " cannot be assigned through a mask of "
+       << mask.ndim() << " dimensions to an array of shape " << a.shape();
+    throw std::invalid_argument(os.str());
+  }
+  const bool single = v.ndim() <= rest.size();
+  if (single || update == Update::assign) {
+    Shape aligned = mask.shape();
+    aligned.resize(a.ndim(), 1);
+    const array wide = core::reshape(mask, aligned);
+    // One value for every row that the mask selects: no need to know which rows these are.
+    if (single) return core::where(wide, combine(a, fit(v, a.dtype(), rest), update), a);
     Shape rows = rest;
     rows.insert(rows.begin(), v.shape()[0]);
-    return core::masked_scatter(a, core::broadcast_to(mask, a.shape()), fit(v, a.dtype(), rows));
+    return core::masked_scatter(a, core::broadcast_to(wide, a.shape()), fit(v, a.dtype(), rows));
   }
-  std::ostringstream os;
-  os << "[index] a value of shape " << value.shape() << " cannot be assigned through a mask of " << leading
-     << " dimensions to an array of shape " << a.shape();
-  throw std::invalid_argument(os.str());
+  const array flat = flat_positions(mask), source = flat_source(a, mask);
+  Shape rows = rest;
+  rows.insert(rows.begin(), flat.shape()[0]);
+  const array changed = combine(core::take(source, flat, 0), fit(v, a.dtype(), rows), update);
+  return core::reshape(core::scatter(source, flat, core::expand_dims(changed, 1), 0), a.shape());
 }
 
 }  // namespace
@@ -254,6 +303,7 @@ array get_item(const array& a, nb::handle key) {
       throw nb::type_error((std::string("[index] index arrays must have an integer or boolean dtype, not ") +
                             core::dtype_name(index->dtype()))
                                .c_str());
+    check_not_empty(a, 0, index->shape());
     return core::take(a, *index, 0);
   }
   if (std::optional<array> mask = only_mask(a, key)) return masked_item(a, *mask);
@@ -265,9 +315,8 @@ array update_item(const array& a, nb::handle key, const array& value, Update upd
   if (std::optional<array> mask = only_mask(a, key)) return masked_update(a, *mask, value, update);
   const IndexPlan plan = plan_index(a, key);
   if (!plan.basic()) return scatter_item(a, plan, value, update);
-  array v = fit(value, a.dtype(), plan.result_shape({}));
-  if (v.shape() != plan.count) v = core::reshape(v, plan.count);
-  return write_slice(a, plan, v, update);
+  return write_slice(a, plan, box_update(a, plan, fit(value, a.dtype(), plan.result_shape({}), false)),
+                     update);
 }
 
 array set_item(const array& a, nb::handle key, nb::handle value) {

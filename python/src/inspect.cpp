@@ -39,7 +39,7 @@ nb::tuple forecast(nb::handle outputs, nb::handle given, nb::handle released) {
 
 }  // namespace
 
-void init_inspect(nb::module_& m) {
+void init_inspect(Module& m) {
   nb::class_<core::GraphWalk>(m, "_GraphWalk", "Finds the operations of a graph that grows, each once.")
       .def(nb::init<>())
       .def("next", &next_operations, "trees"_a,

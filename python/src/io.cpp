@@ -246,7 +246,7 @@ nb::object load(nb::handle given, std::optional<std::string> format, bool return
 
 }  // namespace
 
-void init_io(nb::module_& m) {
+void init_io(Module& m) {
   m.def("save", &save, "file"_a, "arr"_a,
         nb::sig("def save(file: file | str | pathlib.Path, arr: array) -> None"),
         R"(Writes an array into a file in NumPy's ``.npy`` format.
@@ -266,8 +266,8 @@ Raises:
   };
   for (const Savez& z :
        {Savez{"savez", false, "without compression"}, Savez{"savez_compressed", true, "compressed"}}) {
-    const std::string sig =
-        std::string("def ") + z.name + "(file: file | str | pathlib.Path, *args, **kwargs)";
+    const std::string sig = std::string("def ") + z.name +
+                            "(file: file | str | pathlib.Path, *args: array, **kwargs: array) -> None";
     const std::string doc =
         std::string("Writes arrays into a file in NumPy's ``.npz`` format, ") + z.text + R"(.
 
@@ -290,7 +290,7 @@ Raises:
 
   m.def("save_safetensors", &save_safetensors, "file"_a, "arrays"_a, "metadata"_a = nb::none(),
         nb::sig("def save_safetensors(file: file | str | pathlib.Path, arrays: dict[str, array], "
-                "metadata: dict[str, str] | None = None)"),
+                "metadata: dict[str, str] | None = None) -> None"),
         R"(Writes arrays into a file in ``.safetensors`` format.
 
 A path is written beside the file that it replaces, which stays as it was until everything is written.
@@ -306,7 +306,7 @@ Raises:
 
   m.def("save_gguf", &save_gguf, "file"_a, "arrays"_a, "metadata"_a = nb::none(),
         nb::sig("def save_gguf(file: file | str | pathlib.Path, arrays: dict[str, array], "
-                "metadata: dict[str, array | str | list[str]])"),
+                "metadata: dict[str, array | str | list[str]]) -> None"),
         R"(Writes arrays into a file in GGUF format, version 3.
 
 A path is written beside the file that it replaces, which stays as it was until everything is written. The same contents

@@ -20,11 +20,11 @@ array norm(nb::handle a, nb::handle ord, nb::handle axis, bool keepdims, StreamO
 
 }  // namespace
 
-void init_factorizations(nb::module_& linalg);
-void init_matrix_functions(nb::module_& m, nb::module_& linalg);
+void init_factorizations(Module& linalg);
+void init_matrix_functions(Module& m, Module& linalg);
 
-void init_linalg(nb::module_& m) {
-  nb::module_ linalg = m.def_submodule("linalg", "Linear algebra.");
+void init_linalg(Module& m) {
+  Module linalg = m.def_submodule("linalg", "Linear algebra.");
   linalg.def(
       "norm",
       [](nb::handle a, nb::handle ord, nb::handle axis, bool keepdims, StreamOrDevice s) {
@@ -32,9 +32,9 @@ void init_linalg(nb::module_& m) {
       },
       nb::arg(), "ord"_a = nb::none(), "axis"_a = nb::none(), "keepdims"_a = false, nb::kw_only(),
       "stream"_a = nb::none(),
-      nb::sig(
-          "def norm(a: array, /, ord: None | int | float | str = None, axis: None | int | list[int] = None, "
-          "keepdims: bool = False, *, stream: StreamOrDevice = None) -> array"),
+      nb::sig("def norm(a: array, /, ord: None | int | float | str = None, axis: None | int | Sequence[int] "
+              "= None, "
+              "keepdims: bool = False, *, stream: StreamOrDevice = None) -> array"),
       R"(The norm of vectors or matrices.
 
 Args:

@@ -9,7 +9,7 @@ namespace {
 
 using Product = array (*)(const array&, const array&, StreamOrDevice);
 
-void define_product(nb::module_& m, const char* name, Product f, bool named, const char* doc) {
+void define_product(Module& m, const char* name, Product f, bool named, const char* doc) {
   auto call = [f, name](nb::handle a, nb::handle b, StreamOrDevice s) {
     return wrap(f(to_array(a, {name, "a", 1}), to_array(b, {name, "b", 2}), s));
   };
@@ -37,7 +37,7 @@ array tensordot(nb::handle a, nb::handle b, nb::handle axes, StreamOrDevice s) {
 
 }  // namespace
 
-void init_matmul(nb::module_& m) {
+void init_matmul(Module& m) {
   define_product(m, "matmul", core::matmul, false, R"(The matrix product, ``a @ b``.
 
 Args:
@@ -125,7 +125,7 @@ Raises:
         return wrap(core::einsum(subscripts, to_arrays(operands, {"einsum", "operands", 2}), s));
       },
       "subscripts"_a, "operands"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def einsum(subscripts: str, *operands, stream: StreamOrDevice = None) -> array"),
+      nb::sig("def einsum(subscripts: str, *operands: array, stream: StreamOrDevice = None) -> array"),
       R"(Einstein summation: products of the operands, summed over the letters that the output lacks.
 
 Args:
@@ -148,7 +148,8 @@ Raises:
         }
         return nb::make_tuple(steps, text);
       },
-      "subscripts"_a, "operands"_a, nb::sig("def einsum_path(subscripts: str, *operands)"),
+      "subscripts"_a, "operands"_a,
+      nb::sig("def einsum_path(subscripts: str, *operands: array) -> tuple[list[tuple[int, ...]], str]"),
       R"(The order in which einsum contracts its operands.
 
 Args:

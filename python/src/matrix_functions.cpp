@@ -8,7 +8,7 @@
 namespace mlx::python {
 namespace {
 
-void define_rank(nb::module_& linalg) {
+void define_rank(Module& linalg) {
   linalg.def(
       "svdvals",
       [](nb::handle a, StreamOrDevice s) {
@@ -96,7 +96,7 @@ Raises:
   ValueError: the shapes do not fit, or another dtype.)");
 }
 
-void define_functions(nb::module_& linalg) {
+void define_functions(Module& linalg) {
   linalg.def(
       "matrix_power",
       [](nb::handle a, int n, StreamOrDevice s) {
@@ -153,7 +153,7 @@ Raises:
 }
 
 // Forms of functions of mlx.core, and of norm, for arrays of matrices or vectors.
-void define_forms(nb::module_& linalg) {
+void define_forms(Module& linalg) {
   linalg.def(
       "trace",
       [](nb::handle a, int offset, std::optional<Dtype> dtype, StreamOrDevice s) {
@@ -242,7 +242,7 @@ Raises:
 
 }  // namespace
 
-void init_matrix_functions(nb::module_& m, nb::module_& linalg) {
+void init_matrix_functions(Module& m, Module& linalg) {
   define_rank(linalg);
   define_functions(linalg);
   define_forms(linalg);

@@ -8,7 +8,7 @@ namespace mlx::python {
 namespace {
 
 template <class F>
-void define_counters(nb::module_& m, F&& define) {
+void define_counters(Module& m, F&& define) {
   define(m, "get_active_memory", core::get_active_memory,
          "Bytes that arrays hold. Freed buffers kept for reuse do not count.");
   define(m, "get_peak_memory", core::get_peak_memory,
@@ -18,15 +18,15 @@ void define_counters(nb::module_& m, F&& define) {
 
 }  // namespace
 
-void init_memory(nb::module_& m) {
-  auto counter = [](nb::module_& to, const char* name, size_t (*f)(), const char* doc) {
+void init_memory(Module& m) {
+  auto counter = [](Module& to, const char* name, size_t (*f)(), const char* doc) {
     to.def(name, f, nb::sig((std::string("def ") + name + "() -> int").c_str()), doc);
   };
-  auto limit = [](nb::module_& to, const char* name, size_t (*f)(size_t), const char* doc) {
+  auto limit = [](Module& to, const char* name, size_t (*f)(size_t), const char* doc) {
     to.def(name, f, "limit"_a, nb::sig((std::string("def ") + name + "(limit: int) -> int").c_str()), doc);
   };
-  nb::module_ metal = m.def_submodule("metal", "The GPU back end of Apple silicon; this build has none.");
-  for (nb::module_* to : {&m, &metal}) {
+  Module metal = m.def_submodule("metal", "The GPU back end of Apple silicon; this build has none.");
+  for (Module* to : {&m, &metal}) {
     define_counters(*to, counter);
     to->def("reset_peak_memory", &core::reset_peak_memory, nb::sig("def reset_peak_memory() -> None"),
             "Sets the peak to the bytes that are held now.");
@@ -49,7 +49,7 @@ void init_memory(nb::module_& m) {
         flatten_arrays(trees, arrays);
         return core::get_array_buffer_size(arrays);
       },
-      nb::sig("def get_array_buffer_size(*args) -> int"),
+      nb::sig("def get_array_buffer_size(*args: Any) -> int"),
       R"(Bytes of the buffers of arrays, each distinct buffer counted once.
 
 Args:
@@ -72,7 +72,7 @@ Args:
       "stop_capture", [] { throw std::runtime_error("[metal.stop_capture] there is no Metal back end"); },
       nb::sig("def stop_capture() -> None"),
       "Ends a recording. Raises RuntimeError, as there is no Metal back end.");
-  nb::module_ cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
+  Module cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
   cuda.def(
       "is_available", [] { return false; }, nb::sig("def is_available() -> bool"),
       "Whether this build and machine can run on an NVIDIA GPU.");

@@ -21,7 +21,7 @@ void answer_signals() {
   if (PyErr_CheckSignals() != 0) throw nb::python_error();
 }
 
-void init_constants(nb::module_& m) {
+void init_constants(Module& m) {
   m.attr("pi") = std::numbers::pi;
   m.attr("e") = std::numbers::e;
   m.attr("euler_gamma") = std::numbers::egamma;
@@ -32,7 +32,8 @@ void init_constants(nb::module_& m) {
 
 }  // namespace
 
-NB_MODULE(core, m) {
+NB_MODULE(core, module) {
+  Module m(std::move(module));
   m.doc() = "Arrays, the operations on them, and the transforms of functions of arrays.";
   // Arrays that live in module globals of the user's program outlive the extension's own teardown check.
   nb::set_leak_warnings(false);

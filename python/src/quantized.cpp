@@ -17,7 +17,7 @@ nb::tuple as_tuple(const std::vector<array>& arrays) {
   return nb::tuple(out);
 }
 
-void define_packing(nb::module_& m) {
+void define_packing(Module& m) {
   m.def(
       "quantize",
       [](nb::handle w, Bits group_size, Bits bits, const std::string& mode, nb::handle global_scale,
@@ -107,7 +107,7 @@ Raises:
   ValueError: ``x`` is not uint8, or the dtype is no real float.)");
 }
 
-void define_products(nb::module_& m) {
+void define_products(Module& m) {
   m.def(
       "quantized_matmul",
       [](nb::handle x, nb::handle w, nb::handle scales, nb::handle biases, bool transpose, Bits group_size,
@@ -139,7 +139,7 @@ Raises:
   ValueError: the arrays do not belong together, or their sizes do not suit ``x``.)");
 }
 
-void define_gathers(nb::module_& m) {
+void define_gathers(Module& m) {
   m.def(
       "gather_mm",
       [](nb::handle a, nb::handle b, nb::handle lhs, nb::handle rhs, bool sorted, StreamOrDevice s) {
@@ -249,7 +249,7 @@ Raises:
   ValueError: a shape, dtype or the block size is none of these.)");
 }
 
-void define_quantized_inputs(nb::module_& m) {
+void define_quantized_inputs(Module& m) {
   m.def(
       "qqmm",
       [](nb::handle x, nb::handle w, nb::handle scales, Bits group_size, Bits bits, const std::string& mode,
@@ -319,7 +319,7 @@ Raises:
 
 }  // namespace
 
-void init_quantized(nb::module_& m) {
+void init_quantized(Module& m) {
   define_packing(m);
   define_products(m);
   define_gathers(m);

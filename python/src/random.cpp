@@ -38,7 +38,7 @@ std::string doc(const char* text, const char* args, const char* end) {
   return std::string(text) + "\n\nArgs:" + args + kTail + end;
 }
 
-void define_state(nb::module_& m) {
+void define_state(Module& m) {
   nb::class_<RandomState>(m, "_RandomState",
                           "The current key of the global generator, as a sequence of one array.")
       .def("__len__", [](const RandomState&) { return 1; })
@@ -100,7 +100,7 @@ Returns:
   Shape (num, 2), a key per row.)");
 }
 
-void define_continuous(nb::module_& m) {
+void define_continuous(Module& m) {
   m.def(
       "uniform",
       [](nb::handle low, nb::handle high, nb::handle shape, std::optional<Dtype> dtype, nb::handle key,
@@ -215,7 +215,7 @@ void define_continuous(nb::module_& m) {
           .c_str());
 }
 
-void define_discrete(nb::module_& m) {
+void define_discrete(Module& m) {
   m.def(
       "randint",
       [](nb::handle low, nb::handle high, nb::handle shape, std::optional<Dtype> dtype, nb::handle key,
@@ -313,8 +313,8 @@ Raises:
 
 }  // namespace
 
-void init_random(nb::module_& parent) {
-  nb::module_ m = parent.def_submodule("random", R"(Random numbers from a counter-based generator.
+void init_random(Module& parent) {
+  Module m = parent.def_submodule("random", R"(Random numbers from a counter-based generator.
 
 Every function takes a ``key``; the same key gives the same numbers on every machine. Without one, the next key of a
 global state is used, which ``seed`` sets.)");

@@ -59,7 +59,7 @@ array reduce(const Row& r, const array& a, nb::handle axis, bool keepdims, Strea
   return r.axes(a, *to_axes(axis, r.name), keepdims, s);
 }
 
-void define(nb::module_& m, const Row& r) {
+void define(Module& m, const Row& r) {
   const std::string name = r.name;
   const std::string sig = "def " + name +
                           "(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
@@ -92,7 +92,7 @@ const Spread kSpreads[] = {
     {"std", core::std, core::std, "The standard deviation, the square root of the variance."},
 };
 
-void define(nb::module_& m, const Spread& r) {
+void define(Module& m, const Spread& r) {
   const std::string name = r.name;
   auto compute = [row = &r](const array& a, nb::handle axis, bool keepdims, int ddof, StreamOrDevice s) {
     if (axis.is_none()) return wrap(row->all(a, keepdims, ddof, s));
@@ -146,7 +146,7 @@ const Arg kArgs[] = {
     {"argmin", core::argmin, core::argmin, "The position of the smallest element; the first of several."},
 };
 
-void define(nb::module_& m, const Arg& r) {
+void define(Module& m, const Arg& r) {
   const std::string name = r.name;
   const std::string sig = "def " + name +
                           "(a: array, /, axis: None | int = None, keepdims: bool = False, *, "
@@ -200,7 +200,7 @@ const Cumulation kScans[] = {
      "``log`` of the running sums of ``exp(a)`` along an axis, without overflow."},
 };
 
-void define(nb::module_& m, const Cumulation& r) {
+void define(Module& m, const Cumulation& r) {
   const std::string name = r.name;
   auto compute = [row = &r](nb::handle a, nb::handle axis, bool reverse, bool inclusive,
                             std::optional<Dtype> dtype, StreamOrDevice s) {
@@ -252,7 +252,7 @@ Raises:
 
 }  // namespace
 
-void init_reduce(nb::module_& m) {
+void init_reduce(Module& m) {
   for (const Row& r : kRows) define(m, r);
   for (const Spread& r : kSpreads) define(m, r);
   for (const Arg& r : kArgs) define(m, r);

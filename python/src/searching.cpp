@@ -31,7 +31,7 @@ nb::object histogram(nb::handle a, nb::handle bins, nb::handle range, bool densi
   return nb::make_tuple(wrap(counts), wrap(edges));
 }
 
-void define_counts(nb::module_& m) {
+void define_counts(Module& m) {
   m.def("histogram", histogram, "a"_a, "bins"_a = 10, "range"_a = nb::none(), "density"_a = false,
         nb::kw_only(), "weights"_a = nb::none(), "stream"_a = nb::none(),
         nb::sig("def histogram(a: array, bins: int | array | Sequence[float] = 10, range: tuple[float, "
@@ -135,7 +135,7 @@ Returns:
   The shape of ``element``, bool.)");
 }
 
-void define_positions(nb::module_& m) {
+void define_positions(Module& m) {
   m.def(
       "nonzero",
       [](nb::handle a, std::optional<int> size, int fill_value, StreamOrDevice s) {
@@ -185,7 +185,7 @@ Raises:
 
 }  // namespace
 
-void init_searching(nb::module_& m) {
+void init_searching(Module& m) {
   define_counts(m);
   define_positions(m);
 }

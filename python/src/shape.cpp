@@ -33,7 +33,7 @@ array joined(nb::handle arrays, nb::handle axis, const char* function, StreamOrD
   return at ? core::concatenate(std::move(parts), *at, s) : core::concatenate(std::move(parts), s);
 }
 
-void define_shape_and_axes(nb::module_& m) {
+void define_shape_and_axes(Module& m) {
   m.def(
       "reshape",
       [](nb::handle a, nb::handle shape, StreamOrDevice s) {
@@ -56,7 +56,8 @@ Raises:
         return wrap(core::reshape(a, to_shape(unpacked(shape), {"reshape", "shape", 1}), s));
       },
       "shape"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig((std::string("def reshape(self, *shape, ") + kMethodStream + ") -> array").c_str()),
+      nb::sig((std::string("def reshape(self, *shape: int | Sequence[int], ") + kMethodStream + ") -> array")
+                  .c_str()),
       "The same elements with another shape, given as a sequence or as several ints. See mlx.core.reshape.");
 
   auto flatten = [](nb::handle a, int start, int end, StreamOrDevice s) {
@@ -141,7 +142,7 @@ Raises:
   IndexError: an axis is out of range.   ValueError: one is given twice.)");
 }
 
-void define_order(nb::module_& m) {
+void define_order(Module& m) {
   for (const char* name : {"transpose", "permute_dims"}) {
     const std::string sig =
         std::string("def ") + name +
@@ -168,7 +169,9 @@ Raises:
         return wrap(transpose(a, unpacked(axes), "transpose", s));
       },
       "axes"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig((std::string("def transpose(self, *axes, ") + kMethodStream + ") -> array").c_str()),
+      nb::sig((std::string("def transpose(self, *axes: int | Sequence[int] | None, ") + kMethodStream +
+               ") -> array")
+                  .c_str()),
       "The axes in another order, given as a sequence or as several ints. See mlx.core.transpose.");
   m.def(
       "matrix_transpose",
@@ -246,7 +249,7 @@ Raises:
   IndexError: an axis is out of range.   ValueError: shifts and axes differ in number.)");
 }
 
-void define_joining(nb::module_& m) {
+void define_joining(Module& m) {
   for (const char* name : {"concatenate", "concat"}) {
     const std::string sig =
         std::string("def ") + name +
@@ -399,7 +402,7 @@ const AtLeast kAtLeast[] = {
     {"atleast_3d", core::atleast_3d, "at least three dimensions; a matrix gets a third axis at the end"},
 };
 
-void define_types(nb::module_& m) {
+void define_types(Module& m) {
   for (const AtLeast& r : kAtLeast) {
     const std::string sig =
         std::string("def ") + r.name + "(*arys: array, stream: StreamOrDevice = None) -> array | list[array]";
@@ -540,7 +543,7 @@ Raises:
 
 }  // namespace
 
-void init_shape(nb::module_& m) {
+void init_shape(Module& m) {
   define_shape_and_axes(m);
   define_order(m);
   define_joining(m);

@@ -42,7 +42,7 @@ const Select kSelects[] = {
 
 }  // namespace
 
-void init_sort(nb::module_& m) {
+void init_sort(Module& m) {
   for (const Sort& r : kSorts) {
     const std::string sig = std::string("def ") + r.name +
                             "(a: array, /, axis: None | int = -1, *, stream: StreamOrDevice = None) -> array";

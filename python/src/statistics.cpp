@@ -38,7 +38,7 @@ const Quantile kQuantiles[] = {
     {"percentile", core::percentile, "The value below which ``q`` percent of the elements lie.", "[0, 100]"},
 };
 
-void define(nb::module_& m, const Quantile& r) {
+void define(Module& m, const Quantile& r) {
   const std::string sig =
       std::string("def ") + r.name +
       "(a: array, q: scalar | array | Sequence[float], axis: None | int | Sequence[int] = None, *, "
@@ -93,7 +93,7 @@ const NanReduction kNanReductions[] = {
      "``nan`` where there are none"},
 };
 
-void define(nb::module_& m, const NanReduction& r) {
+void define(Module& m, const NanReduction& r) {
   const std::string sig = std::string("def ") + r.name +
                           "(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
                           "stream: StreamOrDevice = None) -> array";
@@ -117,7 +117,7 @@ Returns:
       nb::sig(sig.c_str()), doc.c_str());
 }
 
-void define_moments(nb::module_& m) {
+void define_moments(Module& m) {
   m.def(
       "cov",
       [](nb::handle x, nb::handle y, bool rowvar, bool bias, std::optional<int> ddof, nb::handle fweights,
@@ -171,7 +171,7 @@ Raises:
   ValueError: there are more than two dimensions, or the numbers of observations differ.)");
 }
 
-void define_calculus(nb::module_& m) {
+void define_calculus(Module& m) {
   m.def(
       "interp",
       [](nb::handle x, nb::handle xp, nb::handle fp, nb::handle left, nb::handle right,
@@ -253,7 +253,7 @@ Raises:
 
 }  // namespace
 
-void init_statistics(nb::module_& m) {
+void init_statistics(Module& m) {
   for (const Quantile& r : kQuantiles) define(m, r);
   for (const NanReduction& r : kNanReductions) define(m, r);
   define_moments(m);

@@ -304,7 +304,7 @@ nb::object checkpointed_call(Transformed& self, nb::handle args, nb::handle kwar
 
 }  // namespace
 
-void init_transforms(nb::module_& m) {
+void init_transforms(Module& m) {
   init_callable(m);
   m.def(
       "grad",
@@ -351,7 +351,8 @@ Raises:
                               to_arrays(cotangents, {"vjp", "cotangents", 3})));
       },
       "fun"_a, "primals"_a, "cotangents"_a,
-      nb::sig("def vjp(fun: Callable, primals: list[array], cotangents: list[array]) -> tuple[list[array], "
+      nb::sig("def vjp(fun: Callable[..., Any], primals: list[array], cotangents: list[array]) -> "
+              "tuple[list[array], "
               "list[array]]"),
       R"(The product of cotangents with the Jacobian of a function, ``v^T J``.
 
@@ -371,7 +372,8 @@ Raises:
                               to_arrays(tangents, {"jvp", "tangents", 3})));
       },
       "fun"_a, "primals"_a, "tangents"_a,
-      nb::sig("def jvp(fun: Callable, primals: list[array], tangents: list[array]) -> tuple[list[array], "
+      nb::sig("def jvp(fun: Callable[..., Any], primals: list[array], tangents: list[array]) -> "
+              "tuple[list[array], "
               "list[array]]"),
       R"(The product of the Jacobian of a function with tangents, ``J v``.
 

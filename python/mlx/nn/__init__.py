@@ -1,7 +1,13 @@
 """Neural networks: modules, layers, losses and initializers."""
 
-from . import init, losses  # noqa: F401
+from . import init as init
+from . import losses as losses
 from .layers import *  # noqa: F403
-from .planning import LayerPlan, Plan, plan  # noqa: F401
-from .saving import Checkpoint, load_checkpoint, save_checkpoint  # noqa: F401
-from .utils import average_gradients, value_and_grad  # noqa: F401
+from .planning import LayerPlan as LayerPlan
+from .planning import Plan as Plan
+from .planning import plan as plan
+from .saving import Checkpoint as Checkpoint
+from .saving import load_checkpoint as load_checkpoint
+from .saving import save_checkpoint as save_checkpoint
+from .utils import average_gradients as average_gradients
+from .utils import value_and_grad as value_and_grad

@@ -12,11 +12,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import mlx.core as mx
 
 Initializer = Callable[[mx.array], mx.array]
+
+
+class GainInitializer(Protocol):
+    """What the Glorot initializers return."""
+
+    def __call__(self, a: mx.array, gain: float = 1.0) -> mx.array: ...
+
+
+class FanInitializer(Protocol):
+    """What the He initializers return."""
+
+    def __call__(
+        self, a: mx.array, mode: Literal["fan_in", "fan_out"] = "fan_in", gain: float = 1.0
+    ) -> mx.array: ...
 
 
 def constant(value: float, dtype: mx.Dtype = mx.float32) -> Initializer:
@@ -96,7 +110,7 @@ def _fan(name: str, a: mx.array, mode: str) -> int:
     return fan_in if mode == "fan_in" else fan_out
 
 
-def glorot_normal(dtype: mx.Dtype = mx.float32) -> Callable[[mx.array, float], mx.array]:
+def glorot_normal(dtype: mx.Dtype = mx.float32) -> GainInitializer:
     r"""Normal with standard deviation :math:`gain \sqrt{2 / (fan_{in} + fan_{out})}`.
 
     Args:
@@ -115,7 +129,7 @@ def glorot_normal(dtype: mx.Dtype = mx.float32) -> Callable[[mx.array, float], m
     return initializer
 
 
-def glorot_uniform(dtype: mx.Dtype = mx.float32) -> Callable[[mx.array, float], mx.array]:
+def glorot_uniform(dtype: mx.Dtype = mx.float32) -> GainInitializer:
     r"""Uniform between :math:`\pm gain \sqrt{6 / (fan_{in} + fan_{out})}`.
 
     Args:
@@ -134,9 +148,7 @@ def glorot_uniform(dtype: mx.Dtype = mx.float32) -> Callable[[mx.array, float], 
     return initializer
 
 
-def he_normal(
-    dtype: mx.Dtype = mx.float32,
-) -> Callable[[mx.array, Literal["fan_in", "fan_out"], float], mx.array]:
+def he_normal(dtype: mx.Dtype = mx.float32) -> FanInitializer:
     r"""Normal with standard deviation :math:`gain / \sqrt{fan}`.
 
     Args:
@@ -157,9 +169,7 @@ def he_normal(
     return initializer
 
 
-def he_uniform(
-    dtype: mx.Dtype = mx.float32,
-) -> Callable[[mx.array, Literal["fan_in", "fan_out"], float], mx.array]:
+def he_uniform(dtype: mx.Dtype = mx.float32) -> FanInitializer:
     r"""Uniform between :math:`\pm gain \sqrt{3 / fan}`.
 
     Args:

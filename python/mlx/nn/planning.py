@@ -89,7 +89,7 @@ def plan(model: Module, loss: Callable, *batch: Any, optimizer: Any = None) -> P
 class _Trace:
     """What the calls of the modules of a model do, while ``watching``."""
 
-    def __init__(self, model: Module):
+    def __init__(self, model: Module) -> None:
         self.modules = {id(module): module for _, module in named_modules(model, Module.is_module)}
         self.outputs: dict[int, tuple[tuple[int, ...], ...]] = {}
         self.calls = dict.fromkeys(self.modules, 0)
@@ -168,7 +168,7 @@ def _replaced(cls: type, name: str, value: Any) -> Iterator[None]:
 class _Snapshot:
     """The containers below some roots, with what they held, and their arrays by identity."""
 
-    def __init__(self, roots: list):
+    def __init__(self, roots: list) -> None:
         self.saved: list[tuple[dict | list | set, Any]] = []
         self.arrays: dict[int, mx.array] = {}
         self._seen: set[int] = set()

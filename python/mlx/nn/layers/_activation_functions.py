@@ -16,17 +16,17 @@ import math
 import mlx.core as mx
 
 
-def sigmoid(x):
+def sigmoid(x: mx.array) -> mx.array:
     r""":math:`\sigma(x) = 1 / (1 + e^{-x})`."""
     return mx.sigmoid(x)
 
 
-def tanh(x):
+def tanh(x: mx.array) -> mx.array:
     """``(exp(x) - exp(-x)) / (exp(x) + exp(-x))``, the hyperbolic tangent of ``x``."""
     return mx.tanh(x)
 
 
-def relu(x):
+def relu(x: mx.array) -> mx.array:
     """``max(x, 0)``. The derivative at 0 is 0.
 
     Source: Nair and Hinton 2010, Rectified linear units improve restricted Boltzmann machines.
@@ -34,17 +34,17 @@ def relu(x):
     return mx.maximum(x, 0)
 
 
-def relu2(x):
+def relu2(x: mx.array) -> mx.array:
     """``max(x, 0) ** 2``. Source: Primer (So et al. 2021), https://arxiv.org/abs/2109.08668."""
     return mx.square(mx.maximum(x, 0))
 
 
-def relu6(x):
+def relu6(x: mx.array) -> mx.array:
     """``min(max(x, 0), 6)``. Source: Krizhevsky 2010, Convolutional deep belief networks."""
     return mx.minimum(mx.maximum(x, 0), 6.0)
 
 
-def leaky_relu(x, negative_slope=0.01):
+def leaky_relu(x: mx.array, negative_slope: float = 0.01) -> mx.array:
     """``x`` where it is not negative, ``negative_slope * x`` elsewhere.
 
     Source: Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models.
@@ -63,7 +63,7 @@ def prelu(x: mx.array, alpha: mx.array) -> mx.array:
     return mx.where(x >= 0, x, alpha * x)
 
 
-def elu(x, alpha=1.0):
+def elu(x: mx.array, alpha: float = 1.0) -> mx.array:
     """``x`` where it is positive, ``alpha * (exp(x) - 1)`` elsewhere.
 
     Source: Clevert et al. 2015, https://arxiv.org/abs/1511.07289.
@@ -72,7 +72,7 @@ def elu(x, alpha=1.0):
     return mx.where(positive, x, alpha * mx.expm1(mx.where(positive, 0, x)))
 
 
-def celu(x, alpha=1.0):
+def celu(x: mx.array, alpha: float = 1.0) -> mx.array:
     """``x`` where it is positive, ``alpha * (exp(x / alpha) - 1)`` elsewhere.
 
     Unlike :func:`elu` its derivative is continuous for every ``alpha``.
@@ -82,7 +82,7 @@ def celu(x, alpha=1.0):
     return mx.where(positive, x, alpha * mx.expm1(mx.where(positive, 0, x) / alpha))
 
 
-def selu(x):
+def selu(x: mx.array) -> mx.array:
     """``1.0507 * elu(x, 1.67326)``: with it, activations keep mean 0 and variance 1.
 
     Source: Self-normalizing networks (Klambauer et al. 2017), https://arxiv.org/abs/1706.02515.
@@ -90,7 +90,7 @@ def selu(x):
     return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
 
-def silu(x):
+def silu(x: mx.array) -> mx.array:
     """``x * sigmoid(x)``, also called swish.
 
     Source: Elfwing et al. 2017, https://arxiv.org/abs/1702.03118.
@@ -112,7 +112,7 @@ def gelu(x) -> mx.array:
     return x * (1 + mx.erf(x * (1 / math.sqrt(2)))) * 0.5
 
 
-def gelu_approx(x):
+def gelu_approx(x: mx.array) -> mx.array:
     """``0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``: within 5e-4 of :func:`gelu`.
 
     Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.
@@ -120,7 +120,7 @@ def gelu_approx(x):
     return 0.5 * x * (1 + mx.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
 
 
-def gelu_fast_approx(x):
+def gelu_fast_approx(x: mx.array) -> mx.array:
     """``x * sigmoid(1.702 x)``: within 0.021 of :func:`gelu`.
 
     Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.
@@ -144,56 +144,56 @@ def glu(x: mx.array, axis: int = -1) -> mx.array:
     return a * mx.sigmoid(b)
 
 
-def softplus(x):
+def softplus(x: mx.array) -> mx.array:
     """``log(1 + exp(x))``, without overflow."""
     return mx.logaddexp(x, 0)
 
 
-def softsign(x):
+def softsign(x: mx.array) -> mx.array:
     """``x / (1 + |x|)``."""
     return x / (1 + mx.abs(x))
 
 
-def softshrink(x, lambd: float = 0.5):
+def softshrink(x: mx.array, lambd: float = 0.5) -> mx.array:
     """``x - sign(x) * lambd``: moved towards 0; 0 where ``|x| <= lambd``."""
     return mx.where(mx.abs(x) <= lambd, 0, x - mx.sign(x) * lambd)
 
 
-def hard_shrink(x, lambd=0.5):
+def hard_shrink(x: mx.array, lambd: float = 0.5) -> mx.array:
     """``x``, but 0 where ``|x| <= lambd``."""
     return mx.where(mx.abs(x) <= lambd, 0, x)
 
 
-def hard_tanh(x, min_val=-1.0, max_val=1.0):
+def hard_tanh(x: mx.array, min_val: float = -1.0, max_val: float = 1.0) -> mx.array:
     """``min(max(x, min_val), max_val)``."""
     return mx.minimum(mx.maximum(x, min_val), max_val)
 
 
-def hardswish(x):
+def hardswish(x: mx.array) -> mx.array:
     """``x * min(max(x + 3, 0), 6) / 6``. Source: MobileNetV3, https://arxiv.org/abs/1905.02244."""
     return x * (mx.minimum(mx.maximum(x + 3, 0), 6) * (1 / 6))
 
 
-def step(x: mx.array, threshold: float = 0.0):
+def step(x: mx.array, threshold: float = 0.0) -> mx.array:
     """1 where ``x >= threshold`` and 0 elsewhere, as int32. Its derivative is 0."""
     return mx.where(x >= threshold, 1, 0)
 
 
-def softmax(x, axis=-1):
+def softmax(x: mx.array, axis: int = -1) -> mx.array:
     """``exp(x) / sum(exp(x))`` over ``axis`` (an axis or several), without overflow."""
     return mx.softmax(x, axis=axis)
 
 
-def softmin(x, axis=-1):
+def softmin(x: mx.array, axis: int = -1) -> mx.array:
     """``exp(-x) / sum(exp(-x))`` over ``axis``: :func:`softmax` of ``-x``."""
     return mx.softmax(-x, axis=axis)
 
 
-def log_softmax(x, axis=-1):
+def log_softmax(x: mx.array, axis: int = -1) -> mx.array:
     """``x - log(sum(exp(x)))`` over ``axis``: the log of :func:`softmax`, without overflow."""
     return x - mx.logsumexp(x, axis=axis, keepdims=True)
 
 
-def log_sigmoid(x):
+def log_sigmoid(x: mx.array) -> mx.array:
     """``-log(1 + exp(-x))``, the logarithm of :func:`sigmoid`, without overflow."""
     return -softplus(-x)

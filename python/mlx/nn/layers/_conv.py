@@ -66,7 +66,7 @@ class Convolution(Module):
         channels = shape[-1] * getattr(self, "groups", 1)
         return f"{channels}, {shape[0]}, kernel_size={kernel}{shown}, bias={'bias' in self}"
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         weight = self["weight"]
         options = (getattr(self, name) for name in self._options)
         try:

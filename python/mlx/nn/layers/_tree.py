@@ -84,7 +84,7 @@ class _Planner:
     arrays would wait for the garbage collector.
     """
 
-    def __init__(self, leaf: type, strict: bool, what: str):
+    def __init__(self, leaf: type, strict: bool, what: str) -> None:
         self.plan: list[Assignment] = []
         self.leaf, self.strict, self.what = leaf, strict, what
 

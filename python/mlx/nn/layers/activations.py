@@ -42,7 +42,7 @@ def _applies(function: Callable[[mx.array], mx.array]) -> Callable[[type], type]
     """Class decorator: calling the module, which has no state, calls ``function``."""
 
     def decorate(cls: type) -> type:
-        def __call__(_, x):
+        def __call__(_, x: mx.array) -> mx.array:
             return function(x)
 
         __call__.__qualname__ = f"{cls.__qualname__}.__call__"
@@ -140,11 +140,11 @@ class LeakyReLU(Module):
       negative_slope: the slope for negative inputs.
     """
 
-    def __init__(self, negative_slope=0.01):
+    def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
         self._negative_slope = negative_slope
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         return leaky_relu(x, self._negative_slope)
 
 
@@ -156,11 +156,11 @@ class PReLU(Module):
       init: the initial slope.
     """
 
-    def __init__(self, num_parameters=1, init=0.25):
+    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         super().__init__()
         self.weight = mx.full([num_parameters], init)
 
-    def __call__(self, x: mx.array):
+    def __call__(self, x: mx.array) -> mx.array:
         slopes = self.weight.size
         if slopes != 1 and x.shape[-1:] != (slopes,):
             raise ValueError(
@@ -177,11 +177,11 @@ class ELU(Module):
       alpha: minus the limit for very negative inputs.
     """
 
-    def __init__(self, alpha=1.0):
+    def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
         self._alpha = alpha
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         return elu(x, self._alpha)
 
 
@@ -192,11 +192,11 @@ class CELU(Module):
       alpha: minus the limit for very negative inputs.
     """
 
-    def __init__(self, alpha=1.0):
+    def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
         self._alpha = alpha
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         return celu(x, self._alpha)
 
 
@@ -207,11 +207,11 @@ class Softshrink(Module):
       lambd: half the width of the interval that becomes 0.
     """
 
-    def __init__(self, lambd=0.5):
+    def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         return softshrink(x, self.lambd)
 
 
@@ -222,11 +222,11 @@ class HardShrink(Module):
       lambd: half the width of the interval that becomes 0.
     """
 
-    def __init__(self, lambd=0.5):
+    def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         return hard_shrink(x, self.lambd)
 
 
@@ -237,11 +237,11 @@ class Step(Module):
       threshold: inputs from there on give 1.
     """
 
-    def __init__(self, threshold: float = 0.0):
+    def __init__(self, threshold: float = 0.0) -> None:
         super().__init__()
         self.threshold = threshold
 
-    def __call__(self, x: mx.array):
+    def __call__(self, x: mx.array) -> mx.array:
         return step(x, self.threshold)
 
 
@@ -252,11 +252,11 @@ class GLU(Module):
       axis: the axis that is halved.
     """
 
-    def __init__(self, axis: int = -1):
+    def __init__(self, axis: int = -1) -> None:
         super().__init__()
         self.axis = axis
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         return glu(x=x, axis=self.axis)
 
 
@@ -277,7 +277,7 @@ class GELU(Module):
         "fast": gelu_fast_approx,
     }
 
-    def __init__(self, approx="none"):
+    def __init__(self, approx: str = "none") -> None:
         super().__init__()
         if approx not in self._functions:
             raise ValueError(
@@ -285,5 +285,5 @@ class GELU(Module):
             )
         self._approx = approx
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         return self._functions[self._approx](x)

@@ -28,7 +28,7 @@ class Module(dict):
     not. Subclasses create their parts in ``__init__`` and compute in ``__call__``::
 
         class MLP(nn.Module):
-            def __init__(self, dims: int, hidden: int):
+            def __init__(self, dims: int, hidden: int) -> None:
                 super().__init__()
                 self.up = nn.Linear(dims, hidden)
                 self.down = nn.Linear(hidden, dims)
@@ -54,7 +54,7 @@ class Module(dict):
         self.__dict__["_training"] = True
         return self
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
 
     # ---- attributes

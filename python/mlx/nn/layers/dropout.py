@@ -12,7 +12,7 @@ class _Dropout(Module):
     # None is for dropout of single elements.
     _spatial_dims: int | None = None
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"[{type(self).__name__}] p must be in [0, 1), got {p}")

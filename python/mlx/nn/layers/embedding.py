@@ -21,7 +21,7 @@ class Embedding(Module):
       dims: size of the vectors.
     """
 
-    def __init__(self, num_embeddings: int, dims: int):
+    def __init__(self, num_embeddings: int, dims: int) -> None:
         super().__init__()
         self.weight = mx.random.normal((num_embeddings, dims), scale=math.sqrt(1 / dims))
 
@@ -29,12 +29,12 @@ class Embedding(Module):
         num_embeddings, dims = self.weight.shape
         return f"{num_embeddings}, {dims}"
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         """Integers of any shape to vectors, ``(..., dims)``; TypeError for other numbers."""
         checked_integers(self, x)
         return self["weight"][x]
 
-    def as_linear(self, x):
+    def as_linear(self, x: mx.array) -> mx.array:
         """``x @ weight.T``, to use the table as the output layer too: ``(..., num_embeddings)``.
 
         Raises:

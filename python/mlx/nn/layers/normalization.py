@@ -32,7 +32,7 @@ class InstanceNorm(Module):
     Source: Ulyanov et al. 2016, https://arxiv.org/abs/1607.08022.
     """
 
-    def __init__(self, dims: int, eps: float = 1e-5, affine: bool = False):
+    def __init__(self, dims: int, eps: float = 1e-5, affine: bool = False) -> None:
         super().__init__()
         if affine:
             self.weight = mx.ones((dims,))
@@ -68,7 +68,7 @@ class LayerNorm(Module):
     Source: Ba et al. 2016, https://arxiv.org/abs/1607.06450.
     """
 
-    def __init__(self, dims: int, eps: float = 1e-5, affine: bool = True, bias: bool = True):
+    def __init__(self, dims: int, eps: float = 1e-5, affine: bool = True, bias: bool = True) -> None:
         super().__init__()
         if affine:
             self.weight = mx.ones((dims,))
@@ -80,7 +80,7 @@ class LayerNorm(Module):
     def _extra_repr(self) -> str:
         return f"{self.dims}, eps={self.eps}, affine={'weight' in self}"
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         """``(..., dims)``; ValueError for other inputs."""
         if "weight" not in self:
             checked_features(self, x, self.dims)
@@ -101,7 +101,7 @@ class RMSNorm(Module):
     Source: Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467.
     """
 
-    def __init__(self, dims: int, eps: float = 1e-5):
+    def __init__(self, dims: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.weight = mx.ones((dims,))
         self.eps = eps
@@ -109,7 +109,7 @@ class RMSNorm(Module):
     def _extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, eps={self.eps}"
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         """``(..., dims)``; ValueError for other inputs."""
         weight = self["weight"]
         try:
@@ -160,7 +160,7 @@ class GroupNorm(Module):
             f"affine={'weight' in self}, pytorch_compatible={self.pytorch_compatible}"
         )
 
-    def __call__(self, x):
+    def __call__(self, x: mx.array) -> mx.array:
         """``(N, ..., dims)``; ValueError for other inputs."""
         checked_features(self, x, self.dims)
         batch, groups, per_group = x.shape[0], self.num_groups, self.dims // self.num_groups

@@ -132,7 +132,7 @@ class GRU(_Recurrent):
     Source: Cho et al. 2014, https://arxiv.org/abs/1406.1078.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         self.Wx = self._uniform(3 * hidden_size, input_size)
@@ -191,7 +191,7 @@ class LSTM(_Recurrent):
     Source: Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         self.Wx = self._uniform(4 * hidden_size, input_size)

@@ -1,0 +1,64 @@
+"""The examples in the documentation: every public function has one, and it prints what it says."""
+
+from __future__ import annotations
+
+import doctest
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+# They need a device, or a second process, that a machine may lack.
+WITHOUT = {
+    "fast.metal_kernel",
+    "fast.cuda_kernel",
+    "fast.precompiled_cuda_kernel",
+    "metal.device_info",
+    "metal.start_capture",
+    "metal.stop_capture",
+    "distributed.recv",
+    "distributed.recv_like",
+    "distributed.send",
+}
+
+
+def functions(module: ModuleType, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in dir(module):
+        value = getattr(module, name)
+        if name.startswith("_") or isinstance(value, type):
+            continue
+        if isinstance(value, ModuleType):
+            found |= functions(value, f"{prefix}{name}.")
+        elif callable(value) and not isinstance(value, mx.Dtype):
+            found[prefix + name] = value
+    return found
+
+
+FUNCTIONS = functions(mx)
+
+
+def test_every_function_has_an_example() -> None:
+    missing = {name for name, function in FUNCTIONS.items() if ">>>" not in (function.__doc__ or "")}
+    assert missing == WITHOUT, "examples are rows of python/src/examples_*.cpp"
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - WITHOUT))
+def test_example(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = FUNCTIONS[name].__doc__
+    example = doctest.DocTestParser().get_doctest(text, {"mx": mx}, name, None, None)
+    assert example.examples
+    before, limits = os.getcwd(), (mx.set_cache_limit(2**30), mx.set_memory_limit(2**40))
+    os.chdir(tmp_path)
+    try:
+        runner = doctest.DocTestRunner(verbose=False)
+        runner.run(example)
+    finally:
+        os.chdir(before)
+        mx.set_cache_limit(limits[0])
+        mx.set_memory_limit(limits[1])
+        mx.enable_compile()
+    assert runner.summarize(verbose=False).failed == 0, capsys.readouterr().out

@@ -1,0 +1,88 @@
+"""Why cells of docs/coverage.md say no or fixed. A row: the column, the reason, the functions."""
+
+from __future__ import annotations
+
+ROWS: tuple[tuple[str, str, str], ...] = (
+    (
+        "empty",
+        "no numbers have no such number, as in NumPy",
+        "argmax argmin max min minmax nanmax nanmin median logsumexp quantile quantile[picks] percentile "
+        "percentile[picks] linalg.cond linalg.norm[spectral]",
+    ),
+    (
+        "empty",
+        "a transform needs a length of at least 1, as in NumPy",
+        "fft.fft fft.fft2 fft.fftn fft.ifft fft.ifft2 fft.ifftn fft.rfft fft.rfft2 fft.rfftn fft.irfft "
+        "fft.irfft2 fft.irfftn fft.hfft fft.ihfft fft.fft[parts] fft.ifft[parts] fft.irfft[parts] "
+        "hadamard_transform",
+    ),
+    (
+        "empty",
+        "the sample states sizes that must fit its operands",
+        "as_strided broadcast_to full reshape slice put_along_axis",
+    ),
+    (
+        "empty",
+        "blocks and groups have sizes above 0",
+        "block_masked_mm dequantize",
+    ),
+    (
+        "empty",
+        "differences, areas and lines need points",
+        "gradient interp trapezoid",
+    ),
+    (
+        "empty",
+        "no equations determine nothing",
+        "linalg.lstsq",
+    ),
+    (
+        "shapeless",
+        "the length is a parameter of the transform",
+        "fft.fft fft.fft2 fft.fftn fft.ifft fft.ifft2 fft.ifftn fft.rfft fft.rfft2 fft.rfftn fft.irfft "
+        "fft.irfft2 fft.irfftn fft.hfft fft.ihfft fft.rfft[parts] fft.rfftn[parts] hadamard_transform",
+    ),
+    (
+        "shapeless",
+        "where the parts begin and end is computed from the size",
+        "fft.fftshift fft.ifftshift roll split unstack topk",
+    ),
+    (
+        "shapeless",
+        "the size of the result, or a position in it, is computed from sizes of operands",
+        "at[add] broadcast_arrays diag gradient kron meshgrid repeat tile tril triu trapezoid median quantile "
+        "quantile[picks] percentile percentile[picks] inner softmax",
+    ),
+    (
+        "shapeless",
+        "the size of the result follows from values, which a trace does not have; a size that is given is fixed",
+        "argwhere bincount histogram nonzero unique[sized]",
+    ),
+    (
+        "shapeless",
+        "which axes are 1 decides what the result is",
+        "squeeze",
+    ),
+    (
+        "shapeless",
+        "means divide by a number of observations that is a constant of the graph",
+        "cov corrcoef",
+    ),
+    (
+        "shapeless",
+        "the tolerance is a constant that follows from the size",
+        "linalg.cond linalg.lstsq linalg.pinv",
+    ),
+    (
+        "shapeless",
+        "sizes of matrices are constants of the graph",
+        "digitize fast.gated_delta_update gather_mm linalg.lu segmented_mm",
+    ),
+)
+
+REASONS = {(name, column): why for column, why, names in ROWS for name in names.split()}
+
+
+def reason(name: str, column: str) -> str:
+    """Empty where nobody has given one."""
+    return REASONS.get((name, column), "")
