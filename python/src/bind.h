@@ -9,6 +9,10 @@
 #include "mlx/ops.h"
 #include "mlx/utils.h"
 
+namespace mlx::core::debug {
+class NotFiniteError;
+}
+
 namespace nb = nanobind;
 using namespace nb::literals;
 
@@ -98,5 +102,9 @@ void init_inspect(nb::module_& m);
 void init_memory(nb::module_& m);
 void init_distributed(nb::module_& m);
 void init_array_api(nb::module_& m);
+void init_debug(nb::module_& m);
+
+// Raises the Python exception that belongs to what mx.debug.nan_check found.
+void set_not_finite_error(const core::debug::NotFiniteError& error) noexcept;
 
 }  // namespace mlx::python
