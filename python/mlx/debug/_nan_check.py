@@ -160,14 +160,14 @@ def _describe(a: mx.array) -> str:
     if finite.any().item():
         low, high = mx.where(finite, a, mx.inf).min().item(), mx.where(finite, a, -mx.inf).max().item()
         text += f", {low:.4g} to {high:.4g}"
-    counts = {"nan": mx.isnan(a).sum().item(), "inf": mx.isinf(a).sum().item()}
+    counts = {"nan": int(mx.isnan(a).sum().item()), "inf": int(mx.isinf(a).sum().item())}
     text += "".join(f", {n} {k}" for k, n in counts.items() if n)
     return text
 
 
 def name_of(a: mx.array, frame: FrameType | None) -> str:
     """What an array is called in the program: a variable, or a place in a model, list or dict."""
-    wanted = mx._array_id(a)
+    wanted = _identity(a)
     seen: set[int] = set()
     while frame is not None:
         if frame.f_code.co_filename.startswith(_FOLDER):
@@ -185,9 +185,14 @@ def name_of(a: mx.array, frame: FrameType | None) -> str:
     return ""
 
 
-def _find(name: str, value: Any, wanted: int, seen: set[int]) -> str:
+def _identity(a: mx.array) -> set[int]:
+    """The node and its memory: transposing a parameter, or differentiating by it, makes a view."""
+    return {mx._array_id(a), mx._buffer_id(a)} - {0}
+
+
+def _find(name: str, value: Any, wanted: set[int], seen: set[int]) -> str:
     if isinstance(value, mx.array):
-        return name if mx._array_id(value) == wanted else ""
+        return name if _identity(value) & wanted else ""
     if name.startswith("__") or id(value) in seen:
         return ""
     if hasattr(type(value), "apply_gradients"):
@@ -200,6 +205,6 @@ def _find(name: str, value: Any, wanted: int, seen: set[int]) -> str:
     except Exception:  # contains itself, or has keys that are no text
         return ""
     for path, leaf in leaves:
-        if isinstance(leaf, mx.array) and mx._array_id(leaf) == wanted:
+        if isinstance(leaf, mx.array) and _identity(leaf) & wanted:
             return f"{name}.{path}"
     return ""
