@@ -126,6 +126,7 @@ class Profiler {
   ~Profiler();
   Profiler(const Profiler&) = delete;
   Profiler& operator=(const Profiler&) = delete;
+  // Waits for what async_eval has begun.
   void stop();
   ProfileData data() const;
 
@@ -159,6 +160,7 @@ class MemoryWatch {
   ~MemoryWatch();
   MemoryWatch(const MemoryWatch&) = delete;
   MemoryWatch& operator=(const MemoryWatch&) = delete;
+  // Waits for what async_eval has begun.
   void stop();
   MemoryData data() const;
 

@@ -7,6 +7,7 @@
 #include "mlx/debug.h"
 #include "mlx/graph/observe.h"
 #include "mlx/graph/origin.h"
+#include "mlx/graph/worker.h"
 #include "mlx/memory.h"
 
 namespace mlx::core {
@@ -167,6 +168,7 @@ class MemoryWatch::Impl : public detail::Observer {
 MemoryWatch::MemoryWatch() : impl_(std::make_shared<Impl>()) { detail::add_observer(impl_); }
 MemoryWatch::~MemoryWatch() { stop(); }
 void MemoryWatch::stop() {
+  detail::wait_for_worker();  // what was begun in the block is part of it
   detail::remove_observer(impl_.get());
   impl_->stop();
 }

@@ -5,6 +5,7 @@
 
 #include "mlx/debug.h"
 #include "mlx/graph/observe.h"
+#include "mlx/graph/worker.h"
 #include "mlx/primitives.h"
 
 namespace mlx::core::debug {
@@ -58,12 +59,14 @@ class Profiler::Impl : public detail::Observer {
     return threads_.try_emplace(std::this_thread::get_id(), static_cast<uint32_t>(threads_.size()))
         .first->second;
   }
-  void add(ProfileEvent event, int64_t overhead) {
+  void add(const std::vector<ProfileEvent>& events, int64_t overhead) {
     std::lock_guard lock(mutex_);
     data_.overhead += overhead;
-    event.begin -= start_;
-    event.end -= start_;
-    data_.events.push_back(event);
+    for (ProfileEvent event : events) {
+      event.begin -= start_;
+      event.end -= start_;
+      data_.events.push_back(event);
+    }
   }
   void add_span(std::vector<ProfileSpan> ProfileData::* list, uint32_t thread, int64_t begin, int64_t end) {
     std::lock_guard lock(mutex_);
@@ -120,7 +123,11 @@ class ProfileWatch : public detail::TapeWatch {
     impl_.add_span(&ProfileData::planning, thread_, tape.built_from, tape.built_to);
     impl_.add_span(&ProfileData::evaluations, thread_, tape.built_from, tape.built_to);
   }
-  ~ProfileWatch() override { impl_.add_span(&ProfileData::evaluations, thread_, begin_, now_ns()); }
+  ~ProfileWatch() override {
+    const int64_t end = now_ns();
+    impl_.add(events_, overhead_);
+    impl_.add_span(&ProfileData::evaluations, thread_, begin_, end);
+  }
 
   void begins(const Unit& unit) override {
     const int64_t from = now_ns();
@@ -136,7 +143,7 @@ class ProfileWatch : public detail::TapeWatch {
       buffers_.push_back(in.data_shared_ptr().get());
     }
     event_.begin = now_ns();
-    overhead_ = event_.begin - from;
+    overhead_ += event_.begin - from;
   }
   void computed(const Unit& unit, std::vector<array>& outputs) override {
     for (const array& out : outputs) {
@@ -149,7 +156,8 @@ class ProfileWatch : public detail::TapeWatch {
   }
   void ends() override {
     event_.end = now_ns();
-    impl_.add(event_, overhead_);
+    events_.push_back(event_);
+    overhead_ += now_ns() - event_.end;
   }
 
  private:
@@ -159,6 +167,7 @@ class ProfileWatch : public detail::TapeWatch {
   bool planned_ = false;
   int64_t overhead_ = 0;
   ProfileEvent event_;
+  std::vector<ProfileEvent> events_;
   KindKey key_;
   std::vector<const array::Data*> buffers_;
 };
@@ -172,6 +181,7 @@ std::unique_ptr<detail::TapeWatch> Profiler::Impl::watch(const Tape& tape) {
 Profiler::Profiler() : impl_(std::make_shared<Impl>()) { detail::add_observer(impl_); }
 Profiler::~Profiler() { stop(); }
 void Profiler::stop() {
+  detail::wait_for_worker();  // what was begun in the block is part of it
   detail::remove_observer(impl_.get());
   impl_->stop();
 }

@@ -131,7 +131,8 @@ void set_not_finite_error(const debug::NotFiniteError& error) noexcept {
   nb::gil_scoped_acquire gil;
   try {
     error.found()->told = true;
-    nb::object made = nb::module_::import_("mlx.debug._nan_check").attr("make_error")(nb::cast(error.found()));
+    nb::object made =
+        nb::module_::import_("mlx.debug._nan_check").attr("make_error")(nb::cast(error.found()));
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.ptr())), made.ptr());
   } catch (nb::python_error& e) {
     e.restore();
@@ -176,11 +177,11 @@ void init_debug(nb::module_& m) {
       });
   nb::class_<debug::Profiler>(m, "_Profiler", "Notes what is evaluated, until it is stopped.")
       .def(nb::init<>())
-      .def("stop", &debug::Profiler::stop)
+      .def("stop", &debug::Profiler::stop, nb::call_guard<nb::gil_scoped_release>())
       .def("data", &profile_data);
   nb::class_<debug::MemoryWatch>(m, "_MemoryWatch", "Notes who allocates, until it is stopped.")
       .def(nb::init<>())
-      .def("stop", &debug::MemoryWatch::stop)
+      .def("stop", &debug::MemoryWatch::stop, nb::call_guard<nb::gil_scoped_release>())
       .def("data", &memory_data);
 
   m.def("_origin_id", [](nb::handle a) { return as_array(a) ? debug::origin_id(*as_array(a)) : 0; });

@@ -9,13 +9,20 @@
 While none of them is on, they cost nothing.
 """
 
+from ._memory import Holding, Memory, memory, memory_report
 from ._nan_check import NotFiniteError, nan_check
 from ._origins import Origin, origin, record_origins
+from ._profile import profile
 
 __all__ = [
+    "Holding",
+    "Memory",
     "NotFiniteError",
     "Origin",
+    "memory",
+    "memory_report",
     "nan_check",
     "origin",
+    "profile",
     "record_origins",
 ]
