@@ -61,7 +61,7 @@ def test_counts_bytes_and_flops():
     assert product.bytes == 3 * 4 * (32 * 64 + 64 * 16 + 32 * 16)
     assert group.flops == 3 * 3 * 32 * 64
     assert group.bytes == 3 * 4 * (2 * 32 * 64 + 2)
-    assert product.time > 0 and 0 < product.share
+    assert product.time > 0 and product.share > 0
 
 
 def test_views_move_nothing_and_picking_reads_what_it_picks():

@@ -13,12 +13,14 @@ from ._memory import Holding, Memory, memory, memory_report
 from ._nan_check import NotFiniteError, nan_check
 from ._origins import Origin, origin, record_origins
 from ._profile import profile
+from ._svg import graph_svg
 
 __all__ = [
     "Holding",
     "Memory",
     "NotFiniteError",
     "Origin",
+    "graph_svg",
     "memory",
     "memory_report",
     "nan_check",
