@@ -16,14 +16,13 @@ import argparse
 import math
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
-from common import SPLIT_SEED, Progress, add_curves, digits, make_parser, parse
+from common import SPLIT_SEED, Log, add_curves, compiled_step, digits, make_parser, parse, training, warmup_cosine
 from mlx.utils import tree_flatten
 from scipy.ndimage import rotate
 
@@ -179,14 +178,7 @@ def fit(
     args: argparse.Namespace,
 ) -> list[float]:
     """Train what is not frozen until step ``steps``; return the loss of every step."""
-    warmup = max(1, steps // 20)
-    schedule = optim.join_schedules(
-        [
-            optim.linear_schedule(0.0, learning_rate, warmup),
-            optim.cosine_decay(learning_rate, max(1, steps - warmup), 0.01 * learning_rate),
-        ],
-        [warmup],
-    )
+    schedule = warmup_cosine(learning_rate, steps, last=0.01)
     optimizer = optim.AdamW(schedule, weight_decay=0.05, bias_correction=True)
     optimizer.init(model.trainable_parameters())
     file = args.output / f"{name}.safetensors"
@@ -194,24 +186,18 @@ def fit(
     if args.resume and file.exists():
         losses = nn.load_checkpoint(file, model, optimizer).extra["losses"]
 
-    state = [model.state, optimizer.state]
-
-    @partial(mx.compile, inputs=state, outputs=state)
-    def train_step(images: mx.array, labels: mx.array) -> mx.array:
-        loss, gradients = nn.value_and_grad(model, loss_fn)(model, images, labels)
-        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
-        optimizer.update(model, gradients)
-        return loss
-
+    step_fn = compiled_step(model, optimizer, loss_fn)
     first = optimizer.step.item()
     last = min(steps, args.stop_at or steps)
-    for step in (progress := Progress(range(first, last), name)):
-        loss = train_step(*digits.batch(step, args.batch_size, args.seed))
-        mx.eval(loss, state)
-        losses.append(loss.item())
-        progress.show(loss=losses[-1])
+    log = Log(args.output / f"{name}.csv", ["loss", "learning_rate", "seconds"], resume_at=first)
+    for step, loss, seconds in training(
+        name, range(first, last), step_fn, lambda step: digits.batch(step, args.batch_size, args.seed)
+    ):
+        losses.append(loss)
+        log.write(step, loss=loss, learning_rate=optimizer.learning_rate.item(), seconds=f"{seconds:.4f}")
         if (step + 1) % args.save_every == 0:
             nn.save_checkpoint(file, model, optimizer, step=step + 1, losses=losses)
+    log.close()
     nn.save_checkpoint(file, model, optimizer, step=optimizer.step.item(), losses=losses)
     return losses
 
