@@ -189,15 +189,18 @@ def fit(
     step_fn = compiled_step(model, optimizer, loss_fn)
     first = optimizer.step.item()
     last = min(steps, args.stop_at or steps)
-    log = Log(args.output / f"{name}.csv", ["loss", "learning_rate", "seconds"], resume_at=first)
+    columns = ["loss", "learning_rate", "seconds"]
+    log = Log(args.output / f"{name}.csv", columns, resume_at=first) if args.log else None
     for step, loss, seconds in training(
         name, range(first, last), step_fn, lambda step: digits.batch(step, args.batch_size, args.seed)
     ):
         losses.append(loss)
-        log.write(step, loss=loss, learning_rate=optimizer.learning_rate.item(), seconds=f"{seconds:.4f}")
+        if log:
+            log.write(step, loss=loss, learning_rate=optimizer.learning_rate.item(), seconds=f"{seconds:.4f}")
         if (step + 1) % args.save_every == 0:
             nn.save_checkpoint(file, model, optimizer, step=step + 1, losses=losses)
-    log.close()
+    if log:
+        log.close()
     nn.save_checkpoint(file, model, optimizer, step=optimizer.step.item(), losses=losses)
     return losses
 
@@ -276,6 +279,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--finetune-steps", type=int, default=400)
     add("--stop-at", type=int, help="stop at this step as if interrupted")
     add("--save-every", type=int, default=200, help="steps between checkpoints")
+    add("--log", action="store_true", help="write every step to train.csv and finetune.csv, and for TensorBoard")
     add("--batch-size", type=int, default=64)
     add("--lr", type=float, default=3e-3, help="peak learning rate of the training")
     add("--finetune-lr", type=float, default=3e-3)
