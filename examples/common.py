@@ -1,7 +1,4 @@
-"""What the examples share: command lines, progress bars, logs, pictures and data.
-
-Nothing here is about the framework; read the examples themselves for that.
-"""
+"""What the examples share: command lines, progress bars, logs, the usual training step, pictures and data."""
 
 from __future__ import annotations
 
@@ -10,11 +7,15 @@ import csv
 import os
 import sysconfig
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
 import numpy as np
 from tqdm import tqdm
 
@@ -71,8 +72,10 @@ class Progress:
     def show(self, **values: float) -> None:
         self.bar.set_postfix({k: f"{v:.4g}" for k, v in values.items()}, refresh=False)
 
-    def write(self, text: str) -> None:
-        self.bar.write(text)
+    @staticmethod
+    def write(text: str) -> None:
+        """A line above the bar."""
+        tqdm.write(text)
 
 
 class CsvLog:
@@ -106,11 +109,123 @@ class CsvLog:
         self.stream.close()
 
 
+class Log:
+    """A :class:`CsvLog`, and the same numbers for TensorBoard where the package for that is there.
+
+    Event files go to the folder ``tensorboard/NAME`` beside the table (``pip install tensorboardX``, or
+    ``tensorboard``; then ``tensorboard --logdir output``). Without it the table is all there is.
+    """
+
+    def __init__(self, file: Path, columns: Sequence[str], resume_at: int = 0) -> None:
+        self.table = CsvLog(file, columns, resume_at)
+        self.events = _event_writer(file.parent / "tensorboard" / file.stem, resume_at)
+
+    def write(self, step: int, **values: Any) -> None:
+        self.table.write(step, **values)
+        if self.events:
+            for name, value in values.items():
+                self.events(name, float(value), step)
+
+    def close(self) -> None:
+        self.table.close()
+        if self.events:
+            self.events.close()
+
+
+class _Events:
+    """Writes scalars with the package tensorboardX, or the one that TensorBoard brings."""
+
+    def __init__(self, folder: Path, resume_at: int) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+
+            # Steps from there on are written again; TensorBoard forgets the old ones.
+            self.writer = SummaryWriter(str(folder), purge_step=resume_at or None)
+            self.scalar = self.writer.add_scalar
+        except ImportError:
+            from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+            from tensorboard.compat.proto.summary_pb2 import Summary
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+            self.writer = EventFileWriter(str(folder))
+            if resume_at:
+                start = SessionLog(status=SessionLog.START)
+                self.writer.add_event(Event(wall_time=time.time(), step=resume_at, session_log=start))
+
+            def scalar(name: str, value: float, step: int) -> None:
+                summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+                self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+            self.scalar = scalar
+
+    def __call__(self, name: str, value: float, step: int) -> None:
+        self.scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def _event_writer(folder: Path, resume_at: int) -> _Events | None:
+    try:
+        return _Events(folder, resume_at)
+    except ImportError:
+        return None
+
+
 def read_log(file: Path, column: str) -> tuple[list[int], list[float]]:
     """Steps and values of a column, without the rows where it is empty."""
     with file.open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row.get(column)]
     return [int(row["step"]) for row in rows], [float(row[column]) for row in rows]
+
+
+# Training
+
+
+def warmup_cosine(peak: float, steps: int, last: float = 0.1) -> optim.schedulers.Schedule:
+    """Rises to ``peak`` for a twentieth of the steps, then falls to the fraction ``last`` of it."""
+    warmup = max(1, steps // 20)
+    rise = optim.linear_schedule(0.0, peak, warmup)
+    return optim.join_schedules([rise, optim.cosine_decay(peak, max(1, steps - warmup), last * peak)], [warmup])
+
+
+def compiled_step(
+    model: nn.Module, optimizer: optim.Optimizer, loss_fn: Callable[..., mx.array], *more_state: Any
+) -> tuple[Callable[..., mx.array], list[Any]]:
+    """A compiled training step, batch -> loss, with gradients clipped to a norm of 1; and what it changes.
+
+    ``more_state`` is what ``loss_fn`` changes besides, such as ``mx.random.state`` where it drops out.
+    """
+    state = [model.state, optimizer.state, *more_state]
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def step_fn(*batch: mx.array) -> mx.array:
+        loss, gradients = nn.value_and_grad(model, loss_fn)(model, *batch)
+        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
+        optimizer.update(model, gradients)
+        return loss
+
+    return step_fn, state
+
+
+def training(
+    name: str,
+    steps: range,
+    step: tuple[Callable[..., mx.array], list[Any]],
+    batch: Callable[[int], tuple[mx.array, ...]],
+) -> Iterator[tuple[int, float, float]]:
+    """Runs the steps behind a progress bar; after each, its number, its loss and the seconds it took.
+
+    ``step`` is what :func:`compiled_step` returns, ``batch`` gives the batch of a step.
+    """
+    step_fn, state = step
+    for number in (progress := Progress(steps, name)):
+        start = time.perf_counter()
+        loss = step_fn(*batch(number))
+        mx.eval(loss, state)
+        seconds = time.perf_counter() - start
+        progress.show(loss=loss.item())
+        yield number, loss.item(), seconds
 
 
 # Pictures

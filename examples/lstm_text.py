@@ -8,13 +8,11 @@ better on the same text, with attention.
 
 from __future__ import annotations
 
-from functools import partial
-
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
-from common import Progress, draw_curves, expect, make_parser, parse, standard_library
+from common import compiled_step, draw_curves, expect, make_parser, parse, standard_library, training
 
 State = list[tuple[mx.array, mx.array]]  # hidden and cell state of each layer
 
@@ -73,22 +71,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     mx.random.seed(args.seed)
     model = Reader(args.hidden, args.layers)
     optimizer = optim.Adam(optim.cosine_decay(args.lr, args.steps))
-    state = [model.state, optimizer.state]
-
-    @partial(mx.compile, inputs=state, outputs=state)
-    def step_fn(inputs: mx.array, targets: mx.array) -> mx.array:
-        loss, gradients = nn.value_and_grad(model, loss_fn)(model, inputs, targets)
-        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
-        optimizer.update(model, gradients)
-        return loss
+    step = compiled_step(model, optimizer, loss_fn)
 
     held_out = windows(unseen, 256)
-    before, losses = loss_fn(model, *held_out).item(), []
-    for _ in (progress := Progress(range(args.steps), "LSTM")):
-        loss = step_fn(*windows(text, args.batch_size))
-        mx.eval(loss, state)
-        losses.append(loss.item())
-        progress.show(loss=losses[-1])
+    before = loss_fn(model, *held_out).item()
+    steps = training("LSTM", range(args.steps), step, lambda _: windows(text, args.batch_size))
+    losses = [loss for _, loss, _ in steps]
     after = loss_fn(model, *held_out).item()
     print(f"held-out text: {before:.3f} -> {after:.3f} nats per byte")
     print(f"---\n{write(model, 'def ', 50 if args.quick else 400)}\n---")

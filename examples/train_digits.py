@@ -16,14 +16,13 @@ import argparse
 import math
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
-from common import SPLIT_SEED, Progress, add_curves, digits, make_parser, parse
+from common import SPLIT_SEED, Log, add_curves, compiled_step, digits, make_parser, parse, training, warmup_cosine
 from mlx.utils import tree_flatten
 from scipy.ndimage import rotate
 
@@ -179,14 +178,7 @@ def fit(
     args: argparse.Namespace,
 ) -> list[float]:
     """Train what is not frozen until step ``steps``; return the loss of every step."""
-    warmup = max(1, steps // 20)
-    schedule = optim.join_schedules(
-        [
-            optim.linear_schedule(0.0, learning_rate, warmup),
-            optim.cosine_decay(learning_rate, max(1, steps - warmup), 0.01 * learning_rate),
-        ],
-        [warmup],
-    )
+    schedule = warmup_cosine(learning_rate, steps, last=0.01)
     optimizer = optim.AdamW(schedule, weight_decay=0.05, bias_correction=True)
     optimizer.init(model.trainable_parameters())
     file = args.output / f"{name}.safetensors"
@@ -194,24 +186,21 @@ def fit(
     if args.resume and file.exists():
         losses = nn.load_checkpoint(file, model, optimizer).extra["losses"]
 
-    state = [model.state, optimizer.state]
-
-    @partial(mx.compile, inputs=state, outputs=state)
-    def train_step(images: mx.array, labels: mx.array) -> mx.array:
-        loss, gradients = nn.value_and_grad(model, loss_fn)(model, images, labels)
-        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
-        optimizer.update(model, gradients)
-        return loss
-
+    step_fn = compiled_step(model, optimizer, loss_fn)
     first = optimizer.step.item()
     last = min(steps, args.stop_at or steps)
-    for step in (progress := Progress(range(first, last), name)):
-        loss = train_step(*digits.batch(step, args.batch_size, args.seed))
-        mx.eval(loss, state)
-        losses.append(loss.item())
-        progress.show(loss=losses[-1])
+    columns = ["loss", "learning_rate", "seconds"]
+    log = Log(args.output / f"{name}.csv", columns, resume_at=first) if args.log else None
+    for step, loss, seconds in training(
+        name, range(first, last), step_fn, lambda step: digits.batch(step, args.batch_size, args.seed)
+    ):
+        losses.append(loss)
+        if log:
+            log.write(step, loss=loss, learning_rate=optimizer.learning_rate.item(), seconds=f"{seconds:.4f}")
         if (step + 1) % args.save_every == 0:
             nn.save_checkpoint(file, model, optimizer, step=step + 1, losses=losses)
+    if log:
+        log.close()
     nn.save_checkpoint(file, model, optimizer, step=optimizer.step.item(), losses=losses)
     return losses
 
@@ -290,6 +279,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--finetune-steps", type=int, default=400)
     add("--stop-at", type=int, help="stop at this step as if interrupted")
     add("--save-every", type=int, default=200, help="steps between checkpoints")
+    add("--log", action="store_true", help="write every step to train.csv and finetune.csv, and for TensorBoard")
     add("--batch-size", type=int, default=64)
     add("--lr", type=float, default=3e-3, help="peak learning rate of the training")
     add("--finetune-lr", type=float, default=3e-3)

@@ -14,6 +14,7 @@
 #include <new>
 #include <vector>
 
+#include "mlx/graph/memory_watch.h"
 #include "mlx/graph/poison.h"
 #include "mlx/memory.h"
 
@@ -57,6 +58,7 @@ class CachingAllocator final : public Allocator {
   CachingAllocator() : memory_limit_(physical_memory()), cache_limit_(physical_memory() / 4) {}
 
   Buffer malloc(size_t size) override {
+    detail::AllocationHook hook(detail::AllocationHook::malloc);
     const size_t limit = memory_limit_.load(std::memory_order_relaxed);
     const size_t active = active_.fetch_add(size, std::memory_order_relaxed) + size;
     if (active > limit || size > limit) {
@@ -80,13 +82,16 @@ class CachingAllocator final : public Allocator {
     size_t peak = peak_.load(std::memory_order_relaxed);
     while (active > peak && !peak_.compare_exchange_weak(peak, active, std::memory_order_relaxed)) {
     }
+    hook.allocated(ptr, size, active, cached_.load(std::memory_order_relaxed));
     return Buffer(ptr);
   }
 
   void free(Buffer buffer) override {
     void* ptr = buffer.ptr();
     if (!ptr) return;
+    detail::AllocationHook hook(detail::AllocationHook::free);
     const Header header = *header_of(ptr);
+    hook.freed(ptr, header.requested);
     active_.fetch_sub(header.requested, std::memory_order_relaxed);
     const size_t cached = cached_.load(std::memory_order_relaxed);
     if (cached + header.capacity > cache_limit_.load(std::memory_order_relaxed)) return to_system(ptr);

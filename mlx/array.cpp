@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mlx/graph/eval.h"
+#include "mlx/graph/origin.h"
 #include "mlx/memory.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
@@ -89,6 +90,8 @@ array::ArrayDesc::ArrayDesc(Shape s, Dtype dtype, std::shared_ptr<Primitive> pri
     }
   }
   for (const array& in : this->inputs) tracer = tracer || in.is_tracer();
+  if (detail::recording_origins()) [[unlikely]]
+    origin = detail::new_origin();
 }
 
 array::ArrayDesc::~ArrayDesc() { release_inputs(std::move(inputs)); }

@@ -206,6 +206,7 @@ class array {
     bool tracer = false;
     Flags flags{};
     uint16_t position = 0;
+    uint32_t origin = 0;  // who built the node (mlx/debug.h); 0: nobody asked
     size_t data_size = 0;
     void* data_ptr = nullptr;
     std::shared_ptr<Data> data;

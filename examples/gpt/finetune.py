@@ -22,13 +22,13 @@ import mlx.optimizers as optim
 from mlx.utils import tree_flatten
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import expect, make_parser, parse
+from common import expect, make_parser, parse, warmup_cosine
 
 from gpt.data import Windows, even_windows, language_reference
 from gpt.generate import load
 from gpt.lora import add_adapters, fuse_adapters
 from gpt.model import GPT, count
-from gpt.train import add_arguments, draw, fit, sample, validation_loss, warmup_cosine
+from gpt.train import add_arguments, draw, fit, sample, validation_loss
 
 
 def frozen_bits(model: nn.Module) -> dict[str, bytes]:

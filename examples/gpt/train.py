@@ -17,7 +17,6 @@ import argparse
 import math
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
@@ -25,16 +24,22 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import CsvLog, Progress, add_curves, expect, make_parser, parse, picture, read_log
+from common import (
+    Log,
+    Progress,
+    add_curves,
+    compiled_step,
+    expect,
+    make_parser,
+    parse,
+    picture,
+    read_log,
+    training,
+    warmup_cosine,
+)
 
 from gpt.data import Windows, even_windows, python_sources
 from gpt.model import GPT, Config, count, generate, loss_fn
-
-
-def warmup_cosine(peak: float, steps: int) -> optim.schedulers.Schedule:
-    warmup = max(1, steps // 20)
-    rise = optim.linear_schedule(0.0, peak, warmup)
-    return optim.join_schedules([rise, optim.cosine_decay(peak, max(1, steps - warmup), 0.1 * peak)], [warmup])
 
 
 def validation_loss(model: GPT, windows: mx.array, batch_size: int = 16) -> float:
@@ -64,32 +69,19 @@ def fit(
     if args.resume and file.exists():
         loaded = nn.load_checkpoint(file, model, optimizer)
         first, train_text.state = loaded.step, loaded.data
-    log = CsvLog(log_file, ["loss", "validation_loss", "learning_rate", "seconds"], resume_at=first)
+    log = Log(log_file, ["loss", "validation_loss", "learning_rate", "seconds"], resume_at=first)
 
     # Dropout draws from the random state: it must go into the compiled function and come out of it.
-    state = [model.state, optimizer.state, mx.random.state]
-
-    @partial(mx.compile, inputs=state, outputs=state)
-    def step_fn(inputs: mx.array, targets: mx.array) -> mx.array:
-        loss, gradients = nn.value_and_grad(model, loss_fn)(model, inputs, targets)
-        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
-        optimizer.update(model, gradients)
-        return loss
-
+    step_fn = compiled_step(model, optimizer, loss_fn, mx.random.state)
     model.train()
-    for step in (progress := Progress(range(first, args.steps), name)):
-        start = time.perf_counter()
-        loss = step_fn(*train_text.next())
-        mx.eval(loss, state)
-        seconds = time.perf_counter() - start
+    for step, loss, seconds in training(name, range(first, args.steps), step_fn, lambda _: train_text.next()):
         last = step + 1 == args.steps
         measured = {}
         if (step + 1) % args.validate_every == 0 or last:
             measured["validation_loss"] = validation_loss(model, validation)
-            progress.write(f"step {step + 1}: validation loss {measured['validation_loss']:.3f}")
+            Progress.write(f"step {step + 1}: validation loss {measured['validation_loss']:.3f}")
         rate = optimizer.learning_rate.item()
-        log.write(step, loss=loss.item(), learning_rate=rate, seconds=f"{seconds:.4f}", **measured)
-        progress.show(loss=loss.item())
+        log.write(step, loss=loss, learning_rate=rate, seconds=f"{seconds:.4f}", **measured)
         if (step + 1) % args.save_every == 0 or last:
             config = model.config.as_dict()
             nn.save_checkpoint(file, model, optimizer, step=step + 1, data=train_text.state, config=config)

@@ -17,6 +17,7 @@
 
 #include "mlx/graph/fuse.h"
 #include "mlx/graph/interrupt.h"
+#include "mlx/graph/observe.h"
 #include "mlx/graph/worker.h"
 #include "mlx/primitives.h"
 #include "mlx/transforms.h"
@@ -124,7 +125,8 @@ void wait_for_inputs(Node& node, uint64_t serial) {
   }
 }
 
-void run_node(Node& node, bool tracing) {
+// `watches` and `unit` are null where nobody watches.
+void run_node(Node& node, bool tracing, detail::Watches* watches, const detail::Unit* unit) {
   std::vector<array> outputs;
   if (node.group) {
     outputs = array(node.shared_from_this()).outputs();
@@ -139,6 +141,7 @@ void run_node(Node& node, bool tracing) {
   } else {
     node.primitive->eval_gpu(node.inputs, outputs);
   }
+  if (watches) watches->computed(*unit, outputs);
   for (array& out : outputs) {
     set_status(*out.desc(), array::Status::available);
     if (!(tracing && out.desc()->tracer)) out.detach();
@@ -160,20 +163,30 @@ void give_back(Tape& tape) {
 
 void run_tape(Tape& tape) {
   try {
+    Watches watches(tape);
     Fuser fuser(tape);
+    const bool watched = watches.any();
     for (size_t i = 0; i < tape.nodes.size(); ++i) {
       Node* node = tape.nodes[i];
       if (!node || fuser.is_interior(*node)) continue;
       for (Node* member : fuser.members(*node)) wait_for_inputs(*member, tape.serial);
+      const Unit unit{*node, fuser.members(*node), tape};
       if (fuser.is_elementwise(*node)) {
+        if (watched) watches.begins(unit);
         fuser.run(*node);
+        if (watched) {
+          std::vector<array> outputs{array(node->shared_from_this())};
+          watches.computed(unit, outputs);
+        }
         set_status(*node, array::Status::available);
         fuser.retire(*node);
       } else {
         wait_for_inputs(*node, tape.serial);
-        run_node(*node, tape.tracing);
+        if (watched) watches.begins(unit);
+        run_node(*node, tape.tracing, watched ? &watches : nullptr, &unit);
         tape.nodes[i] = nullptr;
       }
+      if (watched) watches.ends();
       check_interrupt();
     }
   } catch (...) {
@@ -199,7 +212,10 @@ namespace {
 Tape build_tape(const std::vector<array>& outputs, const detail::NodeSet* given = nullptr) {
   Tape tape;
   tape.tracing = detail::in_tracing() || detail::retain_graph();
+  const bool watched = detail::observed();
+  if (watched) tape.built_from = detail::now_ns();
   TapeBuilder(tape, given).add(outputs);
+  if (watched) tape.built_to = detail::now_ns();
   return tape;
 }
 

@@ -15,7 +15,8 @@ namespace mlx::core {
 struct Tape {
   std::vector<array::ArrayDesc*> nodes;
   uint64_t serial = 0;
-  bool tracing = false;  // tracers among the nodes keep their graph
+  bool tracing = false;                  // tracers among the nodes keep their graph
+  int64_t built_from = 0, built_to = 0;  // ns, where somebody watches (mlx/graph/observe.h)
 };
 
 // ArrayDesc::fused before a consumer has been seen, and where consumers disagree. From 0 on it is a group.

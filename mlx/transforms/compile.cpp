@@ -46,6 +46,11 @@ class Cache {
     std::lock_guard lock(mutex_);
     for (auto it = entries_.begin(); it != entries_.end(); ++it) {
       if (!it->first.matches(inputs, constants)) continue;
+      if (!it->second
+               ->knows_enough_origins()) {  // a tool is on: traced again, its trace takes this one's place
+        entries_.erase(it);
+        return nullptr;
+      }
       entries_.splice(entries_.begin(), entries_, it);
       return it->second;
     }

@@ -5,6 +5,7 @@
 #include "mlx/graph/eval.h"
 #include "mlx/graph/forecast.h"
 #include "mlx/graph/kernels.h"
+#include "mlx/graph/origin.h"
 #include "mlx/ops.h"
 #include "mlx/ops/rules.h"
 #include "mlx/ops/view.h"
@@ -33,7 +34,10 @@ class CustomTransforms final : public Primitive {
     const bool by_argument = std::any_of(argnums.begin(), argnums.end(),
                                          [&](int i) { return static_cast<size_t>(i) < arguments_; });
     Arrays grads;
-    if (by_argument) grads = vjp_(arguments(primals), cotangents, outputs);
+    if (by_argument) {
+      const detail::OriginScope from(detail::OriginScope::program);
+      grads = vjp_(arguments(primals), cotangents, outputs);
+    }
     Arrays out;
     for (int i : argnums) {
       const auto at = static_cast<size_t>(i);
@@ -67,6 +71,7 @@ class CustomTransforms final : public Primitive {
       }
     }
     if (!numbers.empty()) {
+      const detail::OriginScope from(detail::OriginScope::program);
       const Arrays from_rule = jvp_(arguments(primals), by_argument, numbers);
       if (from_rule.size() != out.size())
         throw invalid("custom_function", "the jvp returned ", from_rule.size(), " arrays, expected ",
@@ -83,6 +88,7 @@ class CustomTransforms final : public Primitive {
     if (std::all_of(axes.begin(), axes.begin() + split,
                     [](int axis) { return axis < 0; }))  // batched by a capture
       return {Arrays(inputs.begin() + split, inputs.end()), Axes(axes.begin() + split, axes.end())};
+    const detail::OriginScope from(detail::OriginScope::program);
     return vmap_(arguments(inputs),
                  Axes(axes.begin(), axes.begin() + static_cast<std::ptrdiff_t>(arguments_)));
   }

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "mlx/graph/eval.h"
+#include "mlx/graph/origin.h"
 #include "mlx/ops.h"
 #include "mlx/ops/rules.h"
 #include "mlx/transforms.h"
@@ -16,7 +17,9 @@ namespace {
 Arrays make_tracers(const Arrays& primals, const Axes& argnums) {
   Arrays traced = primals;
   for (int i : argnums) {
-    array tracer = copy(primals[static_cast<size_t>(i)]);
+    const array& primal = primals[static_cast<size_t>(i)];
+    const detail::OriginScope from(detail::OriginScope::same, debug::origin_id(primal));
+    array tracer = copy(primal);
     tracer.set_tracer(true);
     traced[static_cast<size_t>(i)] = tracer;
   }
@@ -39,6 +42,12 @@ void check_like(const char* op, const char* what, const Arrays& values, const Ar
                     name, " ", i, " has");
 }
 
+// The user's function: its nodes come from his program, also where it is called by a rule (checkpoint).
+Arrays called(const ArrayFunction& fun, const Arrays& traced) {
+  const detail::OriginScope from(detail::OriginScope::program);
+  return fun(traced);
+}
+
 using MakeCotangents = std::function<Arrays(const Arrays& outputs)>;
 
 // `cotangents` is asked when the outputs are known; an output beyond those it answers for gets none.
@@ -47,7 +56,7 @@ std::pair<Arrays, Arrays> vjp_by(const ArrayFunction& fun, const Arrays& primals
   detail::InTracing tracing;
   const Arrays traced = make_tracers(primals, argnums);
   const Arrays sources = pick(traced, argnums);
-  Arrays outputs = fun(traced);
+  Arrays outputs = called(fun, traced);
   const Arrays cotangents = make_cotangents(outputs);
 
   Arrays starts(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(cotangents.size()));
@@ -63,6 +72,7 @@ std::pair<Arrays, Arrays> vjp_by(const ArrayFunction& fun, const Arrays& primals
   const auto& nodes = dependents.nodes();
   for (size_t n = nodes.size(); n-- > 0;) {
     const array& node = nodes[n];
+    const detail::OriginScope from(detail::OriginScope::backward, debug::origin_id(node));
     const Arrays outs = node.outputs();
     Arrays grads_out;
     bool any = false;
@@ -137,7 +147,7 @@ std::pair<Arrays, Arrays> jvp(const ArrayFunction& fun, const Arrays& primals, c
   check_like("jvp", "tangent", tangents, primals, "primal");
   detail::InTracing tracing;
   const Arrays sources = make_tracers(primals, every_index(primals));
-  Arrays outputs = fun(sources);
+  Arrays outputs = called(fun, sources);
   detail::Dependents dependents(outputs, sources, false);
   IdMap<array> tangent;
   for (size_t i = 0; i < sources.size(); ++i) tangent.set(sources[i].id(), tangents[i]);
@@ -150,6 +160,7 @@ std::pair<Arrays, Arrays> jvp(const ArrayFunction& fun, const Arrays& primals, c
         in_tangents.push_back(*t);
       }
     }
+    const detail::OriginScope from(detail::OriginScope::tangent, debug::origin_id(node));
     const Arrays outs = node.outputs();
     fix_sizes(node.primitive().name(), node.inputs());
     Arrays out_tangents = node.primitive().jvp(node.inputs(), in_tangents, argnums);

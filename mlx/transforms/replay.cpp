@@ -6,6 +6,7 @@
 #include <typeinfo>
 
 #include "mlx/graph/eval.h"
+#include "mlx/graph/origin.h"
 #include "mlx/graph/primitive_table.h"
 #include "mlx/transforms.h"
 #include "mlx/transforms/trace.h"
@@ -43,6 +44,8 @@ void check(const Trace::Fixed& f, const Shape& shape) {
 
 Trace::Trace(const TracedFunction& fun, const Arrays& examples, TraceOptions options) : options_(options) {
   InTracing tracing;
+  const OriginScope from(OriginScope::program);
+  with_origins_ = recording_origins();
   Arrays placeholders;
   for (const array& example : examples) {
     array placeholder(example.shape(), example.dtype(), nullptr, {});
@@ -55,6 +58,8 @@ Trace::Trace(const TracedFunction& fun, const Arrays& examples, TraceOptions opt
   extra_ = std::move(extra);
   record(placeholders, outputs, sizes ? &*sizes : nullptr);
 }
+
+bool Trace::knows_enough_origins() const { return with_origins_ || !recording_origins(); }
 
 Arrays Trace::replay(const Arrays& inputs) const {
   Arrays values;
@@ -75,6 +80,7 @@ Arrays Trace::replay(const Arrays& inputs) const {
   };
   for (const TracedNode& node : nodes_) {
     if (options_.shapeless) check_sizes();
+    const OriginScope from(OriginScope::same, node.origin);
     Arrays in;
     in.reserve(node.inputs.size());
     for (Source s : node.inputs) in.push_back(value_of(s));
@@ -146,7 +152,7 @@ bool Trace::add_dropped(const array& a) {
 }
 
 void Trace::add(const array& a) {
-  TracedNode node{a.primitive_ptr(), {}, {}, {}, static_cast<uint32_t>(values_)};
+  TracedNode node{a.primitive_ptr(), {}, {}, {}, static_cast<uint32_t>(values_), debug::origin_id(a)};
   const Primitive& primitive = *node.primitive;
   size_t hash = typeid(primitive).hash_code();
   for (const array& in : a.inputs()) {

@@ -26,6 +26,7 @@ struct TracedNode {
   std::vector<Shape> shapes;
   std::vector<Dtype> dtypes;
   uint32_t first_value;  // its outputs are values first_value, first_value + 1, ...
+  uint32_t origin;       // mlx/debug.h
 };
 
 struct TraceOptions {
@@ -41,6 +42,8 @@ class Trace {
 
   Arrays replay(const Arrays& inputs) const;
 
+  // False for a trace made while nobody asked where its nodes come from, though somebody asks now.
+  bool knows_enough_origins() const;
   const std::shared_ptr<void>& extra() const { return extra_; }
   const std::vector<TracedNode>& nodes() const { return nodes_; }
   const Arrays& constants() const { return constants_; }
@@ -68,6 +71,7 @@ class Trace {
   std::vector<Source> outputs_;
   std::vector<Fixed> fixed_;
   size_t values_ = 0;
+  bool with_origins_ = false;
   IdMap<Source> sources_;                           // while recording
   std::unordered_multimap<size_t, size_t> merged_;  // while recording
 };

@@ -1,6 +1,7 @@
 // vmap: trace the function on placeholders that lack the batch axis, then rebuild its graph node by node with
 // each primitive's batching rule.
 #include "mlx/graph/eval.h"
+#include "mlx/graph/origin.h"
 #include "mlx/ops.h"
 #include "mlx/ops/rules.h"
 #include "mlx/transforms.h"
@@ -56,7 +57,11 @@ ArrayFunction vmap(const ArrayFunction& fun, const Axes& in_axes, const Axes& ou
     Axes axes = filled(in_axes, inputs.size(), "input");
     int size = 0;
     const Arrays traced = placeholders(inputs, axes, size);
-    Arrays outputs = fun(traced);
+    const auto outputs_of = [&] {
+      const detail::OriginScope from(detail::OriginScope::program);
+      return fun(traced);
+    };
+    Arrays outputs = outputs_of();
     Axes to = filled(out_axes, outputs.size(), "output");
 
     Arrays sources;
@@ -76,6 +81,7 @@ ArrayFunction vmap(const ArrayFunction& fun, const Axes& in_axes, const Axes& ou
         at.push_back(m ? m->axis : -1);
       }
       fix_sizes(node.primitive().name(), in);
+      const detail::OriginScope from(detail::OriginScope::same, debug::origin_id(node));
       auto [values, value_axes] = node.primitive().vmap(in, at);
       const Arrays outs = node.outputs();
       for (size_t i = 0; i < outs.size(); ++i) mapped.set(outs[i].id(), {values[i], value_axes[i]});

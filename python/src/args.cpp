@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "mlx/debug.h"
 #include "python/src/convert.h"
 
 namespace mlx::python {
@@ -218,6 +219,8 @@ void set_python_error() noexcept {
     throw;
   } catch (nb::python_error& e) {
     e.restore();
+  } catch (const core::debug::NotFiniteError& e) {
+    set_not_finite_error(e);
   } catch (const nb::builtin_exception& e) {
     PyObject* type = PyExc_RuntimeError;
     switch (e.type()) {

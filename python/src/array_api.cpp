@@ -174,15 +174,18 @@ void define_namespace(Module& m) {
       "__array_namespace_info__", [] { return nb::cast(NamespaceInfo{}); },
       nb::sig("def __array_namespace_info__() -> Any"),
       "What this namespace is able to do, in the array API standard's words.");
-  // `bool` is no attribute proper: `from mlx.core import *` would hide Python's own.
+  // No attributes proper: `from mlx.core import *` would hide Python's own `bool`, and the tools are imported
+  // by those who use them.
   m.def(
       "__getattr__",
       [](const std::string& name) -> nb::object {
         if (name == "bool") return wrap(core::bool_);
+        if (name == "debug") return nb::module_::import_("mlx.debug");
+        if (name == "profile") return nb::module_::import_("mlx.debug").attr("profile");
         throw nb::attribute_error(("module 'mlx.core' has no attribute '" + name + "'").c_str());
       },
       nb::arg(), nb::sig("def __getattr__(name: str, /) -> Any"),
-      "``bool``, the standard's name of ``bool_``.");
+      "``bool``, the standard's name of ``bool_``; ``debug`` and ``profile``, the tools in mlx.debug.");
 }
 
 void define_array(Module& m) {

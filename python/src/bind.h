@@ -9,6 +9,10 @@
 #include "mlx/ops.h"
 #include "mlx/utils.h"
 
+namespace mlx::core::debug {
+class NotFiniteError;
+}
+
 namespace nb = nanobind;
 using namespace nb::literals;
 
@@ -135,5 +139,9 @@ void init_inspect(Module& m);
 void init_memory(Module& m);
 void init_distributed(Module& m);
 void init_array_api(Module& m);
+void init_debug(Module& m);
+
+// Raises the Python exception that belongs to what mx.debug.nan_check found.
+void set_not_finite_error(const core::debug::NotFiniteError& error) noexcept;
 
 }  // namespace mlx::python

@@ -69,6 +69,7 @@ NB_MODULE(core, module) {
   init_memory(m);
   init_distributed(m);
   init_array_api(m);
+  init_debug(m);
   core::set_interrupt_check(&answer_signals);
   core::set_outer_lock({release_gil, acquire_gil});
 }

@@ -2,6 +2,9 @@
 
 import importlib
 import math
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import cartpole
 import common
@@ -72,6 +75,33 @@ def test_a_log_that_goes_on_drops_what_will_be_written_again(tmp_path):
     log.close()
     assert common.read_log(file, "loss") == ([0, 1, 2, 3], [0, 0.5, 1, 9])
     assert common.read_log(file, "validation") == ([2], [7.5])
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_log_goes_to_tensorboard_too_where_that_is_installed(tmp_path, monkeypatch, installed):
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder, purge_step):
+            written.append((Path(folder).relative_to(tmp_path).as_posix(), purge_step))
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+        def close(self):
+            written.append("closed")
+
+    package = ModuleType("tensorboardX") if installed else None
+    if package:
+        package.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "tensorboardX", package)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    log = common.Log(tmp_path / "run.csv", ["loss", "seconds"], resume_at=2)
+    log.write(2, loss=0.5, seconds="0.25")
+    log.close()
+    assert common.read_log(tmp_path / "run.csv", "loss") == ([2], [0.5])
+    events = [("tensorboard/run", 2), ("loss", 0.5, 2), ("seconds", 0.25, 2), "closed"]
+    assert written == (events if installed else [])
 
 
 def test_the_standard_library_is_read_in_order():

@@ -1,5 +1,6 @@
 """The digits example: a quick run, resuming, and what freezing promises."""
 
+import common
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
@@ -49,11 +50,13 @@ def test_training_then_finetuning(example, tmp_path, capsys):
 
 def test_resuming_gives_the_weights_of_an_uninterrupted_run(example, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(example, whole, "--train")
-    run(example, parts, "--train", "--stop-at", "5", "--save-every", "2")
+    run(example, whole, "--train", "--log")
+    run(example, parts, "--train", "--log", "--stop-at", "5", "--save-every", "2")
     interrupted = load(parts / "train.safetensors")
     assert interrupted["optimizer.step"] == 5
-    run(example, parts, "--train", "--resume")
+    run(example, parts, "--train", "--log", "--resume")
+    logs = [common.read_log(f / "train.csv", "loss") for f in (whole, parts)]
+    assert logs[0] == logs[1] and logs[0][0] == list(range(12))
     folders = (whole, parts)
     whole, parts = load(whole / "train.safetensors"), load(parts / "train.safetensors")
     assert whole["optimizer.step"] == 12

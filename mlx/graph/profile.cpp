@@ -1,0 +1,190 @@
+#include <algorithm>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "mlx/debug.h"
+#include "mlx/graph/observe.h"
+#include "mlx/graph/worker.h"
+#include "mlx/primitives.h"
+
+namespace mlx::core::debug {
+namespace {
+
+using detail::now_ns;
+using detail::Unit;
+
+// Units that cannot be told apart in a report: same operations on same shapes, built at the same places.
+struct KindKey {
+  std::vector<uint64_t> words;
+  bool operator==(const KindKey&) const = default;
+
+  void add(uint64_t word) { words.push_back(word); }
+  void add(const Shape& shape, Dtype dtype) {
+    add(static_cast<uint64_t>(dtype.val()) << 8 | shape.size());
+    for (const ShapeElem n : shape) add(static_cast<uint64_t>(n));
+  }
+  struct Hash {
+    size_t operator()(const KindKey& key) const {
+      size_t hash = 0;
+      for (const uint64_t word : key.words) hash = (hash ^ word) * 0x9e3779b97f4a7c15ull + (hash >> 29);
+      return hash;
+    }
+  };
+};
+
+}  // namespace
+
+class Profiler::Impl : public detail::Observer {
+ public:
+  std::unique_ptr<detail::TapeWatch> watch(const Tape& tape) override;
+
+  uint32_t kind_of(const Unit& unit, const std::vector<array>& inputs, KindKey& key) {
+    key.words.clear();
+    const auto add = [&](const array::ArrayDesc& node) {
+      key.add(typeid(*node.primitive).hash_code() + static_cast<uint64_t>(node.primitive->opcode()));
+      key.add(node.origin);
+    };
+    if (unit.group.empty()) add(unit.root);
+    for (const array::ArrayDesc* node : unit.group) add(*node);
+    key.add(unit.root.shape, unit.root.dtype);
+    for (const array& in : inputs) key.add(in.shape(), in.dtype());
+    std::lock_guard lock(mutex_);
+    const auto [at, is_new] = kinds_.try_emplace(key, static_cast<uint32_t>(data_.kinds.size()));
+    if (is_new) data_.kinds.push_back(describe(unit, inputs));
+    return at->second;
+  }
+  uint32_t thread() {
+    std::lock_guard lock(mutex_);
+    return threads_.try_emplace(std::this_thread::get_id(), static_cast<uint32_t>(threads_.size()))
+        .first->second;
+  }
+  void add(const std::vector<ProfileEvent>& events, int64_t overhead) {
+    std::lock_guard lock(mutex_);
+    data_.overhead += overhead;
+    for (ProfileEvent event : events) {
+      event.begin -= start_;
+      event.end -= start_;
+      data_.events.push_back(event);
+    }
+  }
+  void add_span(std::vector<ProfileSpan> ProfileData::* list, uint32_t thread, int64_t begin, int64_t end) {
+    std::lock_guard lock(mutex_);
+    (data_.*list).push_back({thread, begin - start_, end - start_});
+  }
+  void stop() {
+    std::lock_guard lock(mutex_);
+    if (data_.wall == 0) data_.wall = now_ns() - start_;
+  }
+  ProfileData data() const {
+    std::lock_guard lock(mutex_);
+    ProfileData copy = data_;
+    if (copy.wall == 0) copy.wall = now_ns() - start_;
+    return copy;
+  }
+
+ private:
+  static ProfileKind describe(const Unit& unit, const std::vector<array>& inputs) {
+    ProfileKind kind;
+    const auto add = [&](const array::ArrayDesc& node) {
+      kind.names.emplace_back(node.primitive->name());
+      kind.origins.push_back(node.origin);
+    };
+    if (unit.group.empty()) add(unit.root);
+    for (const array::ArrayDesc* node : unit.group) add(*node);
+    kind.elementwise = !unit.group.empty();
+    for (const array& in : unit.group.empty() ? unit.root.inputs : inputs)
+      kind.inputs.emplace_back(in.shape(), in.dtype());
+    const auto& siblings = unit.root.group;
+    if (!siblings) {
+      kind.outputs.emplace_back(unit.root.shape, unit.root.dtype);
+    } else {
+      for (size_t i = 0; i < siblings->shapes.size(); ++i)
+        kind.outputs.emplace_back(siblings->shapes[i], siblings->dtypes[i]);
+    }
+    return kind;
+  }
+
+  const int64_t start_ = now_ns();
+  mutable std::mutex mutex_;
+  ProfileData data_;
+  std::unordered_map<KindKey, uint32_t, KindKey::Hash> kinds_;
+  std::unordered_map<std::thread::id, uint32_t> threads_;
+};
+
+namespace {
+
+template <class Impl>
+class ProfileWatch : public detail::TapeWatch {
+ public:
+  ProfileWatch(Impl& impl, const Tape& tape) : impl_(impl), begin_(now_ns()), thread_(impl.thread()) {
+    if (tape.built_from == 0) return;
+    // Built on another thread where the evaluation is asynchronous; then the two are apart.
+    impl_.add_span(&ProfileData::planning, thread_, tape.built_from, tape.built_to);
+    impl_.add_span(&ProfileData::evaluations, thread_, tape.built_from, tape.built_to);
+  }
+  ~ProfileWatch() override {
+    const int64_t end = now_ns();
+    impl_.add(events_, overhead_);
+    impl_.add_span(&ProfileData::evaluations, thread_, begin_, end);
+  }
+
+  void begins(const Unit& unit) override {
+    const int64_t from = now_ns();
+    if (!planned_) {
+      impl_.add_span(&ProfileData::planning, thread_, begin_, from);
+      planned_ = true;
+    }
+    const std::vector<array> inputs = unit.inputs();
+    event_ = {.kind = impl_.kind_of(unit, inputs, key_), .thread = thread_};
+    buffers_.clear();
+    for (const array& in : inputs) {
+      event_.read += static_cast<int64_t>(in.data_size() * in.itemsize());
+      buffers_.push_back(in.data_shared_ptr().get());
+    }
+    event_.begin = now_ns();
+    overhead_ += event_.begin - from;
+  }
+  void computed(const Unit& unit, std::vector<array>& outputs) override {
+    for (const array& out : outputs) {
+      event_.written += static_cast<int64_t>(out.data_size() * out.itemsize());
+      const auto* buffer = out.data_shared_ptr().get();
+      event_.shares_memory =
+          event_.shares_memory ||
+          (unit.group.empty() && std::find(buffers_.begin(), buffers_.end(), buffer) != buffers_.end());
+    }
+  }
+  void ends() override {
+    event_.end = now_ns();
+    events_.push_back(event_);
+    overhead_ += now_ns() - event_.end;
+  }
+
+ private:
+  Impl& impl_;
+  const int64_t begin_;
+  const uint32_t thread_;
+  bool planned_ = false;
+  int64_t overhead_ = 0;
+  ProfileEvent event_;
+  std::vector<ProfileEvent> events_;
+  KindKey key_;
+  std::vector<const array::Data*> buffers_;
+};
+
+}  // namespace
+
+std::unique_ptr<detail::TapeWatch> Profiler::Impl::watch(const Tape& tape) {
+  return std::make_unique<ProfileWatch<Impl>>(*this, tape);
+}
+
+Profiler::Profiler() : impl_(std::make_shared<Impl>()) { detail::add_observer(impl_); }
+Profiler::~Profiler() { stop(); }
+void Profiler::stop() {
+  detail::wait_for_worker();  // what was begun in the block is part of it
+  detail::remove_observer(impl_.get());
+  impl_->stop();
+}
+ProfileData Profiler::data() const { return impl_->data(); }
+
+}  // namespace mlx::core::debug
