@@ -193,6 +193,26 @@ struct Factor {
     for (; i < n; ++i) sum += x[i] * y[i];
     return sum;
   }
+  static double squares(const T* x, int64_t n) {
+    D a{}, b{};
+    int64_t i = 0;
+    for (; i + 2 * kLanes<double> <= n; i += 2 * kLanes<double>) {
+      D u, v;
+      if constexpr (sizeof(T) == 4) {
+        const V both = loadu<V>(x + i);
+        u = low_half(both);
+        v = high_half(both);
+      } else {
+        u = loadu<D>(x + i);
+        v = loadu<D>(x + i + kN);
+      }
+      a = fma(u, u, a);
+      b = fma(v, v, b);
+    }
+    double sum = sum_across(a + b);
+    for (; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    return sum;
+  }
   template <int kParts, bool kUpdate>
   static void combine_part(T* a, int64_t stride, int64_t rows, const T* z, const T* u, const T* v, T* w) {
     V sums[kParts] = {}, turn[kParts] = {};
@@ -272,7 +292,7 @@ struct Factor {
   }
 
   static constexpr FactorKernels<T> table{substitute,     cholesky, lu,      rotate,
-                                          rotate_complex, dot,      combine, update};
+                                          rotate_complex, dot, squares,     combine, update};
 };
 
 }  // namespace

@@ -24,6 +24,7 @@ struct FactorKernels {
   // Pairs are complex numbers, n elements of x and y: x, y <- c x + s y, c y - conj(s) x
   void (*rotate_complex)(T* x, T* y, int64_t n, T c, T re, T im);
   T (*dot)(const T* x, const T* y, int64_t n);
+  double (*squares)(const T* x, int64_t n);  // their sum, in double
   // a[i][c] <- a[i][c] - z[i] u[c]; w[c] = sum_i v[i] a[i][c], of the new elements. z and u may be null.
   void (*combine)(T* a, int64_t stride, int64_t rows, int64_t columns, const T* z, const T* u, const T* v,
                   T* w);
