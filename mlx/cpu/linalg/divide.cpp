@@ -89,14 +89,15 @@ class Divided {
       g = d[m] - d[l] + e[l] / (g + std::copysign(std::hypot(g, 1.0), g));
       int64_t i = m - 1, count = 0;
       for (; i >= l; --i) {
-        const double f = s * e[i], b = c * e[i], r = std::sqrt(f * f + g * g);
+        const double f = s * e[i], b = c * e[i], squares = f * f + g * g, r = std::sqrt(squares);
         e[i + 1] = r;
-        if (r == 0) {  // the matrix falls into two parts here
+        if (squares < 1e-290) {  // the matrix falls into two parts here
           d[i + 1] -= p;
           break;
         }
-        s = f / r;
-        c = g / r;
+        const double inverse = r * (1 / squares);  // the division does not wait for the root
+        s = f * inverse;
+        c = g * inverse;
         g = d[i + 1] - p;
         const double t = (d[i] - g) * s + 2 * c * b;
         p = s * t;
@@ -224,11 +225,11 @@ class Divided {
             const std::vector<int64_t>& place, int64_t upper_end, int64_t lower_begin) {
     const auto k = static_cast<int64_t>(found.at.size());
     const EigenKernels& kernels = eigen_kernels();
-    double squares = 0;
-    for (double x : found.z) squares += x * x;
+    double all = 0;
+    for (double x : found.z) all += x * x;
     std::vector<double> parts(k), near(k, 1.0), top(k), bottom(k);
     for (int64_t i = 0; i < k; ++i) {
-      parts[i] = found.z[i] * found.z[i] / squares;
+      parts[i] = found.z[i] * found.z[i] / all;
       top[i] = first_[found.at[i]];
       bottom[i] = last_[found.at[i]];
     }
@@ -237,7 +238,7 @@ class Divided {
     const int64_t grain = std::max<int64_t>(1, (1 << 14) / k);
     parallel_ranges(k, grain, [&](int64_t begin, int64_t end) {
       for (int64_t j = begin; j < end; ++j)
-        roots[j] = secular_root(d, parts.data(), k, j, rho * squares);
+        roots[j] = secular_root(d, parts.data(), k, j, rho * all);
     });
     // The z whose eigenvalues these are.
     parallel_ranges(k, std::max<int64_t>(64, (1 << 16) / k / 8 * 8), [&](int64_t begin, int64_t end) {
@@ -263,10 +264,11 @@ class Divided {
       Workspace line_space(k * static_cast<int64_t>(sizeof(double)));
       double* line = line_space.as<double>();
       for (int64_t j = begin; j < end; ++j) {
-        const double length = std::sqrt(kernels.quotients(d, near.data(), k, roots[j].origin, roots[j].eta, line));
-        new_first[j] = factor<double>().dot(line, top.data(), k) / length;
-        new_last[j] = factor<double>().dot(line, bottom.data(), k) / length;
-        for (int64_t i = 0; i < k; ++i) turn[j * k + place[i]] = static_cast<T>(line[i] / length);
+        const double squares = kernels.quotients(d, near.data(), k, roots[j].origin, roots[j].eta, line);
+        const double scale = 1 / std::sqrt(squares);
+        new_first[j] = factor<double>().dot(line, top.data(), k) * scale;
+        new_last[j] = factor<double>().dot(line, bottom.data(), k) * scale;
+        for (int64_t i = 0; i < k; ++i) turn[j * k + place[i]] = static_cast<T>(line[i] * scale);
       }
     });
     for (int64_t i = 0; i < k; ++i) {

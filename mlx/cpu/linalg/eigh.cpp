@@ -36,13 +36,8 @@ void turn_back(const PaddedMatrix<T>& z, int64_t n, const std::vector<double>& t
 
 template <class T>
 void decompose(const T* in, int64_t n, T* values, T* vectors) {
-  double largest = 0;
-  bool finite = true;
-  for (int64_t i = 0; i < n * n; ++i) {
-    largest = std::max(largest, std::abs(static_cast<double>(in[i])));
-    finite = finite && std::isfinite(in[i]);
-  }
-  if (!finite) {
+  const double largest = largest_modulus(in, n * n);
+  if (!std::isfinite(largest)) {
     std::fill(values, values + n, std::numeric_limits<T>::quiet_NaN());
     if (vectors) std::fill(vectors, vectors + n * n, std::numeric_limits<T>::quiet_NaN());
     return;
@@ -51,8 +46,7 @@ void decompose(const T* in, int64_t n, T* values, T* vectors) {
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
   const PowerOfTwo scale(-exponent);
   const PaddedMatrix<double> a(symmetric_rows(n), n), v(n, n);
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < n; ++j) a.row(i)[j] = scale(in[i * n + j]);
+  for (int64_t i = 0; i < n; ++i) scale(in + i * n, n, a.row(i));
   std::vector<double> tau(n);
   Tridiagonal t = tridiagonalize(a, n, tau.data(), v);
   const auto put = [&](const std::vector<double>& w) {
