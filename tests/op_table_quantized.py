@@ -122,12 +122,10 @@ OPS: list[Op] = [
         [
             S(f(3, 10), f(10, 4), v([[0, 4], [4, 10], [3, 3]], "uint32")),
             S(f(1, 6), f(6, 1), v([[[0, 6]], [[2, 5]]], "int32")),
+            S(f(2, 5), f(5, 3), v([[1, 4], [0, 3], [2, 5], [4, 2]], "int32")),
         ],
         segmented_mm,
         dtypes=FLOATS,
-        diff=False,
-        smooth=False,
-        batched=False,
         errors=[
             Bad(S(f(3, 4), f(5, 3), v([[0, 1]], "int32")), ValueError, r"segmented_mm"),
             Bad(S(f(3, 4), f(4, 3), v([[0, 5]], "int32")), IndexError, r"segmented_mm.*5"),

@@ -1,4 +1,6 @@
 // block_masked_mm and segmented_mm.
+#include <optional>
+
 #include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/elementwise.h"
@@ -6,6 +8,8 @@
 
 namespace mlx::core {
 namespace {
+
+constexpr int kSegments = 2;  // the operand of segmented_mm
 
 Dtype checked_floats(std::string_view op, const array& a, const array& b) {
   const Dtype dtype = promote_types(a.dtype(), b.dtype());
@@ -90,11 +94,111 @@ array block_masked_mm(array a, array b, int block_size, std::optional<array> mas
   return mask_out ? masked(product, whole(*mask_out, out, block_size, s), block_size, s) : product;
 }
 
+// --- segmented_mm ---
+
+namespace {
+
+// out = f(a, b) is linear in both: each tangent goes through f with the other operand.
+template <class F>
+array product_change(const Arrays& primals, const Arrays& tangents, const Axes& argnums, F&& f, StreamOrDevice s) {
+  std::optional<array> sum;
+  for (size_t i = 0; i < argnums.size(); ++i) {
+    if (argnums[i] == kSegments) continue;
+    Arrays in = primals;
+    in[static_cast<size_t>(argnums[i])] = tangents[i];
+    const array part = f(in);
+    sum = sum ? add(*sum, part, s) : part;
+  }
+  return sum ? *sum : zeros_of(f(primals));
+}
+// One call for every element of the batch.
+template <class F>
+Batched one_by_one(const Arrays& inputs, const Axes& axes, const Shape& empty, F&& f, StreamOrDevice s) {
+  const int size = batch_size(inputs, axes);
+  if (size == 0) {
+    Shape shape = empty;
+    shape.insert(shape.begin(), 0);
+    return {{zeros(shape, inputs[0].dtype(), s)}, {0}};
+  }
+  Arrays rows;
+  for (int i = 0; i < size; ++i) {
+    Arrays in;
+    for (size_t k = 0; k < inputs.size(); ++k)
+      in.push_back(axes[k] < 0 ? inputs[k] : take(inputs[k], i, axes[k], s));
+    rows.push_back(f(in));
+  }
+  return {{stack(rows, 0, s)}, {0}};
+}
+
+array segmented_sum(const array& x, const array& b, const array& segments, StreamOrDevice s) {
+  return make<SegmentedSum>({x.shape(-2), b.shape(0)}, x.dtype(), s, {x, b, segments});
+}
+array flipped(const array& a, StreamOrDevice s) { return swapaxes(a, -1, -2, s); }
+
+}  // namespace
+
+Arrays SegmentedMM::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
+  const StreamOrDevice s = stream();
+  const array &a = primals[0], &b = primals[1], &segments = primals[kSegments], &g = cotangents[0];
+  Arrays out;
+  for (int i : argnums) {
+    if (i == 0) out.push_back(segmented_sum(g, b, segments, s));
+    if (i == 1) out.push_back(flipped(segmented_sum(flipped(g, s), flipped(a, s), segments, s), s));
+    if (i == kSegments) out.push_back(zeros_of(segments));
+  }
+  return out;
+}
+Arrays SegmentedMM::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
+  const auto f = [&](const Arrays& in) { return segmented_mm(in[0], in[1], in[kSegments], stream()); };
+  return {product_change(primals, tangents, argnums, f, stream())};
+}
+Batched SegmentedMM::vmap(const Arrays& inputs, const Axes& axes) {
+  const StreamOrDevice s = stream();
+  if (axes[0] < 0 && axes[1] < 0)
+    return {{segmented_mm(inputs[0], inputs[1], moveaxis(inputs[kSegments], axes[kSegments], 0, s), s)}, {0}};
+  const array &a = inputs[0], &b = inputs[1], &segments = inputs[kSegments];
+  Shape one = segments.shape();
+  if (axes[kSegments] >= 0) one.erase(one.begin() + axes[kSegments]);
+  one.back() = axes[0] == 0 ? a.shape(1) : a.shape(0);
+  one.push_back(axes[1] < 0 || axes[1] == 2 ? b.shape(1) : b.shape(2));
+  return one_by_one(
+      inputs, axes, one, [&](const Arrays& in) { return segmented_mm(in[0], in[1], in[kSegments], s); }, s);
+}
+
 std::vector<Shape> SegmentedMM::output_shapes(const Arrays& in) {
   Shape out(in[2].shape().begin(), in[2].shape().end() - 1);
   out.push_back(in[0].shape(0));
   out.push_back(in[1].shape(1));
   return {out};
+}
+
+Arrays SegmentedSum::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
+  const StreamOrDevice s = stream();
+  const array &x = primals[0], &b = primals[1], &segments = primals[kSegments], &g = cotangents[0];
+  Arrays out;
+  for (int i : argnums) {
+    if (i == 0) out.push_back(segmented_mm(g, b, segments, s));
+    if (i == 1) out.push_back(flipped(segmented_sum(flipped(x, s), flipped(g, s), segments, s), s));
+    if (i == kSegments) out.push_back(zeros_of(segments));
+  }
+  return out;
+}
+Arrays SegmentedSum::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
+  const auto f = [&](const Arrays& in) { return segmented_sum(in[0], in[1], in[kSegments], stream()); };
+  return {product_change(primals, tangents, argnums, f, stream())};
+}
+Batched SegmentedSum::vmap(const Arrays& inputs, const Axes& axes) {
+  const array &x = inputs[0], &b = inputs[1];
+  const auto last_but = [](const array& a, int axis, int from_end) {
+    const int at = static_cast<int>(a.ndim()) - from_end;
+    return axis >= 0 && axis >= at ? a.shape(at - 1) : a.shape(at);
+  };
+  const Shape one{last_but(x, axes[0], 2), axes[1] == 0 ? b.shape(1) : b.shape(0)};
+  const auto f = [&](const Arrays& in) { return segmented_sum(in[0], in[1], in[kSegments], stream()); };
+  return one_by_one(inputs, axes, one, f, stream());
+}
+std::vector<Shape> SegmentedSum::output_shapes(const Arrays& in) {
+  return {{in[0].shape(-2), in[1].shape(0)}};
 }
 
 array segmented_mm(array a, array b, array segments, StreamOrDevice s) {
@@ -119,6 +223,15 @@ namespace {
 const bool kept =
     primitive_table().add<SegmentedMM>("SegmentedMM", 3, [](const SegmentedMM& p, const Arrays& in) {
       return Arrays{segmented_mm(in[0], in[1], in[2], p.stream())};
+    }) &&
+    primitive_table().add<SegmentedSum>("SegmentedSum", 3, [](const SegmentedSum& p, const Arrays& in) {
+      const array &x = in[0], &b = in[1], &segments = in[kSegments];
+      bool fit = x.dtype() == b.dtype() && issubdtype(x.dtype(), floating) && b.ndim() == 2 && x.ndim() >= 2 &&
+                 issubdtype(segments.dtype(), integer) && segments.ndim() + 1 == x.ndim() &&
+                 segments.shape(-1) == 2 && x.shape(-1) == b.shape(1);
+      for (size_t i = 0; fit && i + 2 < x.ndim(); ++i) fit = x.shape()[i] == segments.shape()[i];
+      check_inputs(p, fit, in);
+      return Arrays{segmented_sum(x, b, segments, p.stream())};
     });
 }  // namespace
 
