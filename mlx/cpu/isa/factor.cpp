@@ -33,23 +33,61 @@ struct Factor {
       for (int k = 0; k < kParts; ++k) storeu(to + k * kN, sums[k]);
     }
   }
-  static void solve_column(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
-                           int64_t stride) {
+  // One column of consecutive elements.
+  static void solve_line(const T* a, int64_t row, int64_t n, bool upper, bool unit, T* x) {
     for (int64_t step = 0; step < n; ++step) {
-      const int64_t i = upper ? n - 1 - step : step;
-      T sum = x[i * stride];
-      const int64_t first = upper ? i + 1 : 0, last = upper ? n : i;
-      for (int64_t j = first; j < last; ++j) sum -= a[i * row + j * column] * x[j * stride];
-      x[i * stride] = unit ? sum : sum / a[i * row + i * column];
+      const int64_t i = upper ? n - 1 - step : step, first = upper ? i + 1 : 0;
+      const int64_t count = upper ? n - i - 1 : i;
+      const T *p = a + i * row + first, *known = x + first;
+      T sum = x[i];
+      if (count >= 2 * kN)
+        sum -= dot(p, known, count);
+      else
+        for (int64_t j = 0; j < count; ++j) sum -= p[j] * known[j];
+      x[i] = unit ? sum : sum / a[i * row + i];
     }
   }
+  // In strips that are copied to memory of their own: rows of X a large power of two apart would fall into few
+  // sets of the L1 cache, and the last columns become whole vectors.
   static void substitute(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
                          int64_t stride, int64_t columns) {
+    if (columns == 1 && stride == 1 && column == 1) return solve_line(a, row, n, upper, unit, x);
     int64_t c = 0;
-    for (; c + 4 * kN <= columns; c += 4 * kN)
-      solve_columns<4>(a, row, column, n, upper, unit, x + c, stride);
-    for (; c + kN <= columns; c += kN) solve_columns<1>(a, row, column, n, upper, unit, x + c, stride);
-    for (; c < columns; ++c) solve_column(a, row, column, n, upper, unit, x + c, stride);
+    if (columns <= 2 * kN || stride * int64_t{sizeof(T)} < 1024) {  // not worth copying
+      for (; c + 4 * kN <= columns; c += 4 * kN) solve_columns<4>(a, row, column, n, upper, unit, x + c, stride);
+      for (; c + kN <= columns; c += kN) solve_columns<1>(a, row, column, n, upper, unit, x + c, stride);
+    }
+    if (c < columns) solve_strips(a, row, column, n, upper, unit, x + c, stride, columns - c);
+  }
+  static void solve_strips(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
+                           int64_t stride, int64_t columns) {
+    constexpr int64_t kStrip = 8 * kN;
+    alignas(64) T strip[kSubstitution * kStrip];
+    for (int64_t c = 0; c < columns; c += kStrip) {
+      const int64_t width = columns - c < kStrip ? columns - c : kStrip, parts = (width + kN - 1) / kN;
+      const int64_t padded = (parts > 4 ? 8 : parts > 2 ? 4 : parts) * kN, whole = width / kN * kN;
+      for (int64_t i = 0; i < n; ++i) {
+        const T* from = x + i * stride + c;
+        T* to = strip + i * padded;
+        for (int64_t k = 0; k < whole; k += kN) storeu(to + k, loadu<V>(from + k));
+        for (int64_t k = whole; k < padded; ++k) to[k] = k < width ? from[k] : T{0};
+      }
+      if (padded == 8 * kN) {
+        solve_columns<8>(a, row, column, n, upper, unit, strip, padded);
+      } else if (padded == 4 * kN) {
+        solve_columns<4>(a, row, column, n, upper, unit, strip, padded);
+      } else if (padded == 2 * kN) {
+        solve_columns<2>(a, row, column, n, upper, unit, strip, padded);
+      } else {
+        solve_columns<1>(a, row, column, n, upper, unit, strip, padded);
+      }
+      for (int64_t i = 0; i < n; ++i) {
+        T* to = x + i * stride + c;
+        const T* from = strip + i * padded;
+        for (int64_t k = 0; k < whole; k += kN) storeu(to + k, loadu<V>(from + k));
+        for (int64_t k = whole; k < width; ++k) to[k] = from[k];
+      }
+    }
   }
 
   static int64_t cholesky(T* a, int64_t n, int64_t stride) {

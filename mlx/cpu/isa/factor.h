@@ -7,10 +7,12 @@
 
 namespace mlx::core::cpu {
 
+constexpr int64_t kSubstitution = 64;
+
 template <class T>
 struct FactorKernels {
-  // X <- A^-1 X for a triangular A, whose element (i, j) is at a[i * row + j * column]; rows of X are
-  // contiguous.
+  // X <- A^-1 X for a triangular A of at most kSubstitution rows, whose element (i, j) is at
+  // a[i * row + j * column]; rows of X are contiguous.
   void (*substitute)(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
                      int64_t stride, int64_t columns);
   // U with U^T U = A in the upper triangle of A. Returns the first row whose pivot is not positive, or n.

@@ -11,7 +11,7 @@
 namespace mlx::core::cpu {
 namespace {
 
-constexpr int64_t kBlock = 64;
+constexpr int64_t kBlock = kSubstitution;
 constexpr int64_t kPanel = 16;
 constexpr int64_t kFew = 6;
 constexpr int64_t kColumns = 128;  // of an item
@@ -43,17 +43,32 @@ void multiply_into(T* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<T
   gemm(g);
 }
 
+namespace {
+
+// The half that is solved first, what it does to the other, the other.
+template <class T>
+void solve_halves(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
+                  int64_t columns) {
+  if (n <= kBlock) return substitute(a, lda, 1, n, upper, unit, x, ldx, columns);
+  const int64_t half = (n / 2 + kBlock - 1) / kBlock * kBlock, first = upper ? half : 0, second = upper ? 0 : half;
+  const int64_t known = upper ? n - half : half;
+  solve_halves(a + first * (lda + 1), lda, known, upper, unit, x + first * ldx, ldx, columns);
+  multiply_into<T>(x + second * ldx, ldx, n - known, columns, known, {a + second * lda + first, lda},
+                   {x + first * ldx, ldx}, -1, 1);
+  solve_halves(a + second * (lda + 1), lda, n - known, upper, unit, x + second * ldx, ldx, columns);
+}
+
+}  // namespace
+
 template <class T>
 void solve_triangle(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
                     int64_t columns) {
   if (n <= kBlock) return substitute(a, lda, 1, n, upper, unit, x, ldx, columns);
-  for (int64_t step = 0; step < n; step += kBlock) {
-    const int64_t size = std::min(kBlock, n - step), i = upper ? n - step - size : step;
-    const int64_t known = upper ? i + size : 0;
-    multiply_into<T>(x + i * ldx, ldx, size, columns, step, {a + i * lda + known, lda},
-                     {x + known * ldx, ldx}, -1, 1);
-    substitute(a + i * lda + i, lda, 1, size, upper, unit, x + i * ldx, ldx, columns);
-  }
+  // Columns are independent of each other: threads need not meet.
+  const int64_t grain = std::clamp(columns / 4 / kBlock * kBlock, kColumns, 4 * kColumns);
+  parallel_ranges(columns, grain, [&](int64_t begin, int64_t end) {
+    solve_halves(a, lda, n, upper, unit, x + begin, ldx, end - begin);
+  });
 }
 
 template <class T>
