@@ -220,6 +220,36 @@ struct Factor {
     }
   }
 
+  using Pair __attribute__((vector_size(2 * sizeof(T)))) = T;
+  static Pair load_pair(const T* p) {
+    Pair v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+  }
+  // The rotations of a row wait for each other: some rows at a time.
+  template <int kRows>
+  static void rotate_some(T* x, int64_t stride, const T* turns, int64_t count) {
+    Pair held[kRows];
+    for (int r = 0; r < kRows; ++r) held[r] = load_pair(x + r * stride);
+    for (int64_t k = 0; k < count; ++k) {
+      const T c = turns[3 * k], re = turns[3 * k + 1], im = turns[3 * k + 2];
+      const Pair vc{c, c}, vr{re, re}, vi{-im, im};
+      for (int r = 0; r < kRows; ++r) {
+        T* p = x + r * stride + 2 * k;
+        const Pair a = held[r], b = load_pair(p + 2);
+        const Pair first = vc * a + vr * b + vi * __builtin_shufflevector(b, b, 1, 0);
+        held[r] = vc * b - vr * a + vi * __builtin_shufflevector(a, a, 1, 0);
+        __builtin_memcpy(p, &first, sizeof first);
+      }
+    }
+    for (int r = 0; r < kRows; ++r) __builtin_memcpy(x + r * stride + 2 * count, &held[r], sizeof(Pair));
+  }
+  static void rotate_columns(T* x, int64_t stride, int64_t rows, const T* turns, int64_t count) {
+    int64_t i = 0;
+    for (; i + 8 <= rows; i += 8) rotate_some<8>(x + i * stride, stride, turns, count);
+    for (; i < rows; ++i) rotate_some<1>(x + i * stride, stride, turns, count);
+  }
+
   static T dot(const T* x, const T* y, int64_t n) {
     V a{}, b{};
     int64_t i = 0;
@@ -330,7 +360,7 @@ struct Factor {
   }
 
   static constexpr FactorKernels<T> table{substitute,     cholesky, lu,      rotate,
-                                          rotate_complex, dot, squares,     combine, update};
+                                          rotate_complex, rotate_columns, dot, squares,     combine, update};
 };
 
 }  // namespace
