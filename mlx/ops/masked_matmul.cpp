@@ -100,7 +100,8 @@ namespace {
 
 // out = f(a, b) is linear in both: each tangent goes through f with the other operand.
 template <class F>
-array product_change(const Arrays& primals, const Arrays& tangents, const Axes& argnums, F&& f, StreamOrDevice s) {
+array product_change(const Arrays& primals, const Arrays& tangents, const Axes& argnums, F&& f,
+                     StreamOrDevice s) {
   std::optional<array> sum;
   for (size_t i = 0; i < argnums.size(); ++i) {
     if (argnums[i] == kSegments) continue;
@@ -172,7 +173,8 @@ std::vector<Shape> SegmentedMM::output_shapes(const Arrays& in) {
   return {out};
 }
 
-Arrays SegmentedSum::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
+Arrays SegmentedSum::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+                         const Arrays&) {
   const StreamOrDevice s = stream();
   const array &x = primals[0], &b = primals[1], &segments = primals[kSegments], &g = cotangents[0];
   Arrays out;
@@ -221,13 +223,14 @@ array segmented_mm(array a, array b, array segments, StreamOrDevice s) {
 
 namespace {
 const bool kept =
-    primitive_table().add<SegmentedMM>("SegmentedMM", 3, [](const SegmentedMM& p, const Arrays& in) {
-      return Arrays{segmented_mm(in[0], in[1], in[2], p.stream())};
-    }) &&
+    primitive_table().add<SegmentedMM>("SegmentedMM", 3,
+                                       [](const SegmentedMM& p, const Arrays& in) {
+                                         return Arrays{segmented_mm(in[0], in[1], in[2], p.stream())};
+                                       }) &&
     primitive_table().add<SegmentedSum>("SegmentedSum", 3, [](const SegmentedSum& p, const Arrays& in) {
       const array &x = in[0], &b = in[1], &segments = in[kSegments];
-      bool fit = x.dtype() == b.dtype() && issubdtype(x.dtype(), floating) && b.ndim() == 2 && x.ndim() >= 2 &&
-                 issubdtype(segments.dtype(), integer) && segments.ndim() + 1 == x.ndim() &&
+      bool fit = x.dtype() == b.dtype() && issubdtype(x.dtype(), floating) && b.ndim() == 2 &&
+                 x.ndim() >= 2 && issubdtype(segments.dtype(), integer) && segments.ndim() + 1 == x.ndim() &&
                  segments.shape(-1) == 2 && x.shape(-1) == b.shape(1);
       for (size_t i = 0; fit && i + 2 < x.ndim(); ++i) fit = x.shape()[i] == segments.shape()[i];
       check_inputs(p, fit, in);

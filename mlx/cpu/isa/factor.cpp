@@ -47,14 +47,15 @@ struct Factor {
       x[i] = unit ? sum : sum / a[i * row + i];
     }
   }
-  // In strips that are copied to memory of their own: rows of X a large power of two apart would fall into few
-  // sets of the L1 cache, and the last columns become whole vectors.
+  // In strips that are copied to memory of their own: rows of X a large power of two apart would fall into
+  // few sets of the L1 cache, and the last columns become whole vectors.
   static void substitute(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
                          int64_t stride, int64_t columns) {
     if (columns == 1 && stride == 1 && column == 1) return solve_line(a, row, n, upper, unit, x);
     int64_t c = 0;
     if (columns <= 2 * kN || stride * int64_t{sizeof(T)} < 1024) {  // not worth copying
-      for (; c + 4 * kN <= columns; c += 4 * kN) solve_columns<4>(a, row, column, n, upper, unit, x + c, stride);
+      for (; c + 4 * kN <= columns; c += 4 * kN)
+        solve_columns<4>(a, row, column, n, upper, unit, x + c, stride);
       for (; c + kN <= columns; c += kN) solve_columns<1>(a, row, column, n, upper, unit, x + c, stride);
     }
     if (c < columns) solve_strips(a, row, column, n, upper, unit, x + c, stride, columns - c);
@@ -359,8 +360,8 @@ struct Factor {
       update_rows<false>(a, stride, rows, f, x, g, y, next, n, dots);
   }
 
-  static constexpr FactorKernels<T> table{substitute,     cholesky, lu,      rotate,
-                                          rotate_complex, rotate_columns, dot, squares,     combine, update};
+  static constexpr FactorKernels<T> table{substitute,     cholesky, lu,      rotate,  rotate_complex,
+                                          rotate_columns, dot,      squares, combine, update};
 };
 
 }  // namespace

@@ -25,8 +25,8 @@ struct FactorKernels {
                  int64_t count);
   // Pairs are complex numbers, n elements of x and y: x, y <- c x + s y, c y - conj(s) x
   void (*rotate_complex)(T* x, T* y, int64_t n, T c, T re, T im);
-  // Rotations r = 0 ... count - 1 of complex columns r and r + 1, `rows` rows of pairs that are `stride` reals
-  // apart: x, y <- c x + s y, c y - conj(s) x; turns: c, re(s), im(s) of each.
+  // Rotations r = 0 ... count - 1 of complex columns r and r + 1, `rows` rows of pairs that are `stride`
+  // reals apart: x, y <- c x + s y, c y - conj(s) x; turns: c, re(s), im(s) of each.
   void (*rotate_columns)(T* x, int64_t stride, int64_t rows, const T* turns, int64_t count);
   T (*dot)(const T* x, const T* y, int64_t n);
   double (*squares)(const T* x, int64_t n);  // their sum, in double

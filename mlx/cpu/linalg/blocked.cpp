@@ -50,7 +50,8 @@ template <class T>
 void solve_halves(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
                   int64_t columns) {
   if (n <= kBlock) return substitute(a, lda, 1, n, upper, unit, x, ldx, columns);
-  const int64_t half = (n / 2 + kBlock - 1) / kBlock * kBlock, first = upper ? half : 0, second = upper ? 0 : half;
+  const int64_t half = (n / 2 + kBlock - 1) / kBlock * kBlock, first = upper ? half : 0,
+                second = upper ? 0 : half;
   const int64_t known = upper ? n - half : half;
   solve_halves(a + first * (lda + 1), lda, known, upper, unit, x + first * ldx, ldx, columns);
   multiply_into<T>(x + second * ldx, ldx, n - known, columns, known, {a + second * lda + first, lda},

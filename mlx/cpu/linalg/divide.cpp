@@ -27,7 +27,12 @@ template <class T>
 class Divided {
  public:
   Divided(Tridiagonal t, const PaddedMatrix<T>& z)
-      : d_(std::move(t.d)), e_(std::move(t.e)), z_(z), n_(static_cast<int64_t>(d_.size())), first_(n_), last_(n_),
+      : d_(std::move(t.d)),
+        e_(std::move(t.e)),
+        z_(z),
+        n_(static_cast<int64_t>(d_.size())),
+        first_(n_),
+        last_(n_),
         order_(n_) {}
 
   void run() {
@@ -66,8 +71,8 @@ class Divided {
                      [&](int64_t i, int64_t j) { return d_[i] < d_[j]; });
   }
 
-  // QL steps with implicit shifts (Bowdler, Martin, Reinsch, Wilkinson, "The QR and QL algorithms for symmetric
-  // matrices", 1968).
+  // QL steps with implicit shifts (Bowdler, Martin, Reinsch, Wilkinson, "The QR and QL algorithms for
+  // symmetric matrices", 1968).
   void leaf(int64_t low, int64_t high) {
     const int64_t n = high - low;
     const PaddedMatrix<double> q(n, n);
@@ -122,7 +127,7 @@ class Divided {
     sort(low, high);
   }
 
-  struct Found {  // of a merge, the part whose eigenvalues change
+  struct Found {              // of a merge, the part whose eigenvalues change
     std::vector<int64_t> at;  // rows
     std::vector<double> d, z;
     std::vector<int64_t> settled;
@@ -160,8 +165,8 @@ class Divided {
   }
 
   // Eigenvalues with a vanishing part of z stay, and of two that are nearly equal one does after a rotation.
-  Found deflate(int64_t low, int64_t high, const std::vector<int64_t>& sorted, std::vector<double>& z, double rho,
-                std::vector<char>& kind) {
+  Found deflate(int64_t low, int64_t high, const std::vector<int64_t>& sorted, std::vector<double>& z,
+                double rho, std::vector<char>& kind) {
     double largest = 0, largest_z = 0;
     for (int64_t i : sorted) {
       largest = std::max(largest, std::abs(d_[i]));
@@ -237,14 +242,14 @@ class Divided {
     const double* d = found.d.data();
     const int64_t grain = std::max<int64_t>(1, (1 << 14) / k);
     parallel_ranges(k, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t j = begin; j < end; ++j)
-        roots[j] = secular_root(d, parts.data(), k, j, rho * all);
+      for (int64_t j = begin; j < end; ++j) roots[j] = secular_root(d, parts.data(), k, j, rho * all);
     });
     // The z whose eigenvalues these are.
     parallel_ranges(k, std::max<int64_t>(64, (1 << 16) / k / 8 * 8), [&](int64_t begin, int64_t end) {
       for (int64_t j = 0; j < k; ++j) {
         const auto some = [&](int64_t from, int64_t to, double other) {
-          if (to > from) kernels.ratios(d + from, to - from, roots[j].origin, roots[j].eta, other, &near[from]);
+          if (to > from)
+            kernels.ratios(d + from, to - from, roots[j].origin, roots[j].eta, other, &near[from]);
         };
         some(begin, std::min(end, j), d[j]);
         if (j >= begin && j < end) near[j] *= (d[j] - roots[j].origin) - roots[j].eta;
@@ -274,7 +279,8 @@ class Divided {
     for (int64_t i = 0; i < k; ++i) {
       const T* row = z_.row(found.at[i]);
       if (place[i] < upper_end) std::copy(row + low, row + middle, upper + place[i] * above);
-      if (place[i] >= lower_begin) std::copy(row + middle, row + high, lower + (place[i] - lower_begin) * below);
+      if (place[i] >= lower_begin)
+        std::copy(row + middle, row + high, lower + (place[i] - lower_begin) * below);
     }
     std::vector<double> kept(3 * settled);
     for (int64_t i = 0; i < settled; ++i) {
@@ -283,8 +289,8 @@ class Divided {
       kept[3 * i] = d_[at], kept[3 * i + 1] = first_[at], kept[3 * i + 2] = last_[at];
     }
     multiply_into<T>(z_.row(low) + low, z_.stride, k, above, upper_end, {turn, k}, {upper, above}, 1, 0);
-    multiply_into<T>(z_.row(low) + middle, z_.stride, k, below, rest, {turn + lower_begin, k}, {lower, below}, 1,
-                     0);
+    multiply_into<T>(z_.row(low) + middle, z_.stride, k, below, rest, {turn + lower_begin, k}, {lower, below},
+                     1, 0);
     for (int64_t j = 0; j < k; ++j) {
       d_[low + j] = roots[j].value();
       first_[low + j] = new_first[j];
@@ -307,7 +313,8 @@ class Divided {
 }  // namespace
 
 template <class T>
-std::vector<double> tridiagonal_vectors(Tridiagonal t, const PaddedMatrix<T>& z, std::vector<int64_t>& order) {
+std::vector<double> tridiagonal_vectors(Tridiagonal t, const PaddedMatrix<T>& z,
+                                        std::vector<int64_t>& order) {
   Divided<T> divided(std::move(t), z);
   divided.run();
   std::vector<double> values = divided.values();

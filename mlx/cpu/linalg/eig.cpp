@@ -47,7 +47,8 @@ class Decomposition {
       for (int64_t k = 0; k < n_; ++k) vector(k, &out[k * n_]);
       return out;
     }
-    // Of the triangle first, by substitution, with real and imaginary parts apart; then turned as the matrix was.
+    // Of the triangle first, by substitution, with real and imaginary parts apart; then turned as the matrix
+    // was.
     const PaddedMatrix<double> re(n_, n_), im(n_, n_), y_re(n_, n_), y_im(n_, n_);
     for (int64_t i = 0; i < n_; ++i)
       for (int64_t j = i; j < n_; ++j) {
@@ -59,9 +60,10 @@ class Decomposition {
     });
     std::vector<Z> turned(n_ * n_);
     for (int64_t i = 0; i < n_ * n_; ++i) turned[i] = {-q_[i].im, q_[i].re};
-    multiply_into<double>(&out[0].re, 2 * n_, n_, 2 * n_, n_, {y_re.row(0), y_re.stride}, {&q_[0].re, 2 * n_}, 1, 0);
-    multiply_into<double>(&out[0].re, 2 * n_, n_, 2 * n_, n_, {y_im.row(0), y_im.stride}, {&turned[0].re, 2 * n_}, 1,
-                          1);
+    multiply_into<double>(&out[0].re, 2 * n_, n_, 2 * n_, n_, {y_re.row(0), y_re.stride}, {&q_[0].re, 2 * n_},
+                          1, 0);
+    multiply_into<double>(&out[0].re, 2 * n_, n_, 2 * n_, n_, {y_im.row(0), y_im.stride},
+                          {&turned[0].re, 2 * n_}, 1, 1);
     for (int64_t k = 0; k < n_; ++k) normalize(&out[k * n_]);
     return out;
   }
@@ -74,7 +76,8 @@ class Decomposition {
     for (int64_t i = k - 1; i >= 0; --i) {
       const int64_t at = i + 1, count = k - i;
       const double *a = re.row(i) + at, *b = im.row(i) + at;
-      const Z sum{dot(a, x + at, count) - dot(b, y + at, count), dot(a, y + at, count) + dot(b, x + at, count)};
+      const Z sum{dot(a, x + at, count) - dot(b, y + at, count),
+                  dot(a, y + at, count) + dot(b, x + at, count)};
       const Z found = sum / gap(k, i);
       x[i] = found.re;
       y[i] = found.im;
@@ -125,7 +128,8 @@ class Decomposition {
     if (!vectors_) return;
     const PaddedMatrix<double> q(n_, n_);
     for (int64_t i = 0; i < n_; ++i) q.row(i)[i] = 1;
-    apply_product(q.row(0), q.stride, n_, n_, v.row(0), v.stride, tau.data(), std::max<int64_t>(0, n_ - 2), 1, true);
+    apply_product(q.row(0), q.stride, n_, n_, v.row(0), v.stride, tau.data(), std::max<int64_t>(0, n_ - 2), 1,
+                  true);
     for (int64_t i = 0; i < n_; ++i)
       for (int64_t j = 0; j < n_; ++j) q_[i * n_ + j] = {q.row(i)[j], 0};
   }
@@ -234,7 +238,8 @@ class Decomposition {
     constexpr int64_t kRows = 8;
     const auto all = [&](int64_t i, int64_t rows, int64_t from) {
       if (rows > 0 && from < last)
-        factor<double>().rotate_columns(&h_[i * n_ + from].re, 2 * n_, rows, &rotations_[from].c, last - from);
+        factor<double>().rotate_columns(&h_[i * n_ + from].re, 2 * n_, rows, &rotations_[from].c,
+                                        last - from);
     };
     if (begin < first) all(begin, first - begin, first);
     for (int64_t i = std::max(begin, first); i < last; i += kRows) {
@@ -315,7 +320,8 @@ void run_eig(const linalg::Eig& p, const Arrays& inputs, Arrays& outputs) {
         for (int64_t i = 0; i < n; ++i) kept += v[i].re * v[i].re;
       const double scale = real && kept > 0 ? 1 / std::sqrt(kept) : 1;
       for (int64_t i = 0; i < n; ++i)
-        outputs[1].data<complex64_t>()[(item * n + i) * n + k] = to_complex(real ? Z{scale * v[i].re, 0} : v[i]);
+        outputs[1].data<complex64_t>()[(item * n + i) * n + k] =
+            to_complex(real ? Z{scale * v[i].re, 0} : v[i]);
     }
   });
 }

@@ -15,7 +15,14 @@ namespace {
 class Reduction {
  public:
   Reduction(const PaddedMatrix<double>& a, int64_t n, double* tau, const PaddedMatrix<double>& v)
-      : a_(a), v_(v), n_(n), panel_(n <= 256 ? 16 : 32), tau_(tau), y_(panel_, n), lines_(2, n), t_(panel_ * panel_),
+      : a_(a),
+        v_(v),
+        n_(n),
+        panel_(n <= 256 ? 16 : 32),
+        tau_(tau),
+        y_(panel_, n),
+        lines_(2, n),
+        t_(panel_ * panel_),
         f_(2 * panel_) {}
 
   void run() {
@@ -29,11 +36,12 @@ class Reduction {
 
  private:
   // x <- x - sum_m f_m row_m
-  void subtract(double* x, const double* rows, int64_t stride, int64_t count, const double* f, int64_t from) const {
+  void subtract(double* x, const double* rows, int64_t stride, int64_t count, const double* f,
+                int64_t from) const {
     double* sum = lines_.row(1);
     // What is combined is not changed.
-    factor<double>().combine(const_cast<double*>(rows) + from, stride, count, y_.stride - from, nullptr, nullptr, f,
-                             sum + from);
+    factor<double>().combine(const_cast<double*>(rows) + from, stride, count, y_.stride - from, nullptr,
+                             nullptr, f, sum + from);
     for (int64_t i = from; i < n_; ++i) x[i] -= sum[i];
   }
 
@@ -84,10 +92,11 @@ class Reduction {
     Workspace space(2 * count * right * static_cast<int64_t>(sizeof(double)));
     double *w = space.as<double>(), *turned = w + count * right;
     double* part = a_.row(p + 1) + end;
-    multiply_into<double>(w, right, count, right, below, {v_.row(p) + p + 1, v_.stride}, {part, a_.stride}, 1, 0);
+    multiply_into<double>(w, right, count, right, below, {v_.row(p) + p + 1, v_.stride}, {part, a_.stride}, 1,
+                          0);
     multiply_into<double>(turned, right, count, right, count, {t_.data(), 1, panel_}, {w, right}, 1, 0);
-    multiply_into<double>(part, a_.stride, below, right, count, {v_.row(p) + p + 1, 1, v_.stride}, {turned, right},
-                          -1, 1);
+    multiply_into<double>(part, a_.stride, below, right, count, {v_.row(p) + p + 1, 1, v_.stride},
+                          {turned, right}, -1, 1);
   }
 
   const PaddedMatrix<double>&a_, &v_;

@@ -12,8 +12,8 @@
 
 namespace mlx::core::cpu {
 
-// The largest modulus; inf or nan where an element is not finite. (Without signs, bits are in the order of the
-// numbers, nan last; loops over integers become vectors.)
+// The largest modulus; inf or nan where an element is not finite. (Without signs, bits are in the order of
+// the numbers, nan last; loops over integers become vectors.)
 template <class T>
 T largest_modulus(const T* x, int64_t n) {
   using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;

@@ -16,8 +16,8 @@
 namespace mlx::core::cpu {
 namespace {
 
-constexpr int64_t kFew = 8;            // columns that are reflected one by one
-constexpr int64_t kSmall = 24;         // matrices with fewer columns know no blocks
+constexpr int64_t kFew = 8;     // columns that are reflected one by one
+constexpr int64_t kSmall = 24;  // matrices with fewer columns know no blocks
 constexpr int64_t kTile = 16;
 
 // to[j, i] = from[i, j]
@@ -41,8 +41,7 @@ class Factorization {
         n_(n),
         k_(std::min(m, n)),
         block_(k_ < kSmall ? k_ : kReflections),
-        space_((m * n + k_ + (k_ + block_ - 1) / block_ * block_ * block_) *
-               static_cast<int64_t>(sizeof(T))),
+        space_((m * n + k_ + (k_ + block_ - 1) / block_ * block_ * block_) * static_cast<int64_t>(sizeof(T))),
         a_(space_.as<T>()),
         tau_(a_ + m * n),
         t_(tau_ + k_),
@@ -110,8 +109,8 @@ class Factorization {
     // -T1 (V1^T V2) T2
     T middle[kReflections * kReflections], product[kReflections * kReflections];
     const int64_t from = p + half;
-    multiply_into<T>(middle, rest, half, rest, m_ - from, {column(p) + from, m_}, {column(from) + from, 1, m_},
-                     1, 0);
+    multiply_into<T>(middle, rest, half, rest, m_ - from, {column(p) + from, m_},
+                     {column(from) + from, 1, m_}, 1, 0);
     multiply_into<T>(product, rest, half, rest, half, {t, block_}, {middle, rest}, 1, 0);
     multiply_into<T>(t + half, block_, half, rest, rest, {product, rest}, {corner, block_}, -1, 0);
     for (int64_t i = half; i < count; ++i) std::fill(t + i * block_, t + i * block_ + half, T{0});

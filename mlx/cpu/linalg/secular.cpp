@@ -1,5 +1,5 @@
-// Rational interpolation, the poles beside the root fixed and the slopes on both sides met ("the middle way" of
-// R.-C. Li, "Solving secular equations stably and efficiently", 1993), kept within a bracket.
+// Rational interpolation, the poles beside the root fixed and the slopes on both sides met ("the middle way"
+// of R.-C. Li, "Solving secular equations stably and efficiently", 1993), kept within a bracket.
 #include "mlx/cpu/linalg/secular.h"
 
 #include <algorithm>
@@ -49,8 +49,8 @@ Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, 
   }
   const double pole_left = d[left - 1] - root.origin, pole_right = d[left] - root.origin;
   for (int steps = 0; steps < 100; ++steps) {
-    const double noise = 8 * (1 / rho + std::abs(psi) + std::abs(phi)) +
-                         std::abs(root.eta) * (psi_slope + phi_slope);
+    const double noise =
+        8 * (1 / rho + std::abs(psi) + std::abs(phi)) + std::abs(root.eta) * (psi_slope + phi_slope);
     if (!(std::abs(f) > eps * noise)) break;
     (f < 0 ? low : high) = root.eta;
     const double x = pole_left - root.eta, y = pole_right - root.eta;

@@ -90,8 +90,8 @@ class Reduction {
   void subtract(double* x, const double* rows, int64_t count, const double* f, int64_t from,
                 double* sum) const {
     // What is combined is not changed.
-    factor<double>().combine(const_cast<double*>(rows) + from, rows_.stride, count, rows_.stride - from, nullptr,
-                             nullptr, f, sum + from);
+    factor<double>().combine(const_cast<double*>(rows) + from, rows_.stride, count, rows_.stride - from,
+                             nullptr, nullptr, f, sum + from);
     for (int64_t i = from; i < n_; ++i) x[i] -= sum[i];
   }
 
@@ -99,8 +99,7 @@ class Reduction {
   void multiply(int64_t at, const double* x, double* y) const {
     const int64_t end = round_up(n_), rows = end - at;
     std::fill(y + at, y + rows_.stride, 0.0);
-    if (rows < kManyRows)
-      return eigen_kernels().symmetric_product(a_.row(0), a_.stride, at, end, at, x, y);
+    if (rows < kManyRows) return eigen_kernels().symmetric_product(a_.row(0), a_.stride, at, end, at, x, y);
     parallel_for(kPieces, [&](int64_t piece) {
       // Pieces of equal area.
       const auto border = [&](int64_t i) {

@@ -1,6 +1,6 @@
 // Products of Householder reflections in blocks: H_0 ... H_{k-1} = 1 - V T V^T with an upper triangle T (R.
-// Schreiber, C. Van Loan, "A storage-efficient WY representation", 1989). Vectors are rows here: row i of v is
-// the vector of H_i = 1 - tau_i v_i v_i^T.
+// Schreiber, C. Van Loan, "A storage-efficient WY representation", 1989). Vectors are rows here: row i of v
+// is the vector of H_i = 1 - tau_i v_i v_i^T.
 #pragma once
 
 #include <algorithm>
