@@ -229,10 +229,10 @@ class Divided {
   void join(int64_t low, int64_t middle, int64_t high, double rho, Found& found,
             const std::vector<int64_t>& place, int64_t upper_end, int64_t lower_begin) {
     const auto k = static_cast<int64_t>(found.at.size());
-    const EigenKernels& kernels = eigen_kernels();
+    const GapKernels& kernels = eigen_kernels().plain;
     double all = 0;
     for (double x : found.z) all += x * x;
-    std::vector<double> parts(k), near(k, 1.0), top(k), bottom(k);
+    std::vector<double> parts(k), near(k), top(k), bottom(k);
     for (int64_t i = 0; i < k; ++i) {
       parts[i] = found.z[i] * found.z[i] / all;
       top[i] = first_[found.at[i]];
@@ -242,21 +242,10 @@ class Divided {
     const double* d = found.d.data();
     const int64_t grain = std::max<int64_t>(1, (1 << 14) / k);
     parallel_ranges(k, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t j = begin; j < end; ++j) roots[j] = secular_root(d, parts.data(), k, j, rho * all);
+      for (int64_t j = begin; j < end; ++j) roots[j] = secular_root(d, parts.data(), k, j, rho * all, false);
     });
-    // The z whose eigenvalues these are.
-    parallel_ranges(k, std::max<int64_t>(64, (1 << 16) / k / 8 * 8), [&](int64_t begin, int64_t end) {
-      for (int64_t j = 0; j < k; ++j) {
-        const auto some = [&](int64_t from, int64_t to, double other) {
-          if (to > from)
-            kernels.ratios(d + from, to - from, roots[j].origin, roots[j].eta, other, &near[from]);
-        };
-        some(begin, std::min(end, j), d[j]);
-        if (j >= begin && j < end) near[j] *= (d[j] - roots[j].origin) - roots[j].eta;
-        some(std::max(begin, j + 1), end, d[j]);
-      }
-      for (int64_t i = begin; i < end; ++i) near[i] = std::copysign(std::sqrt(std::abs(near[i])), found.z[i]);
-    });
+    nearby_update(d, k, roots.data(), false, near.data());
+    for (int64_t i = 0; i < k; ++i) near[i] = std::copysign(near[i], found.z[i]);
 
     const int64_t above = middle - low, below = high - middle, rest = k - lower_begin;
     const int64_t settled = static_cast<int64_t>(found.settled.size()), width = high - low;

@@ -7,12 +7,14 @@
 #include <limits>
 
 #include "mlx/cpu/isa/eigen.h"
+#include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
 
-Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, double rho) {
+Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, double rho, bool of_squares) {
   constexpr double eps = std::numeric_limits<double>::epsilon();
-  const EigenKernels& kernels = eigen_kernels();
+  const GapKernels& kernels = of_squares ? eigen_kernels().of_squares : eigen_kernels().plain;
+  const auto difference = [&](double a, double b) { return of_squares ? (a - b) * (a + b) : a - b; };
   if (n == 1) return {d[0], rho * squares[0]};
   const bool last = j + 1 == n;
   // f = 1 / rho + sum_i z_i^2 / (d_i - x), with the poles up to `left` apart from those after.
@@ -24,7 +26,7 @@ Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, 
     kernels.secular(d + left, squares + left, n - left, root.origin, root.eta, &phi, &phi_slope);
     f = 1 / rho + psi + phi;
   };
-  const double width = last ? rho : d[j + 1] - d[j];
+  const double width = last ? rho : difference(d[j + 1], d[j]);
   double low = 0, high = width;
   root.eta = width / 2;
   evaluate();
@@ -47,7 +49,8 @@ Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, 
     if (!(root.eta > low && root.eta < high)) root.eta = low + (high - low) / 2;
     evaluate();
   }
-  const double pole_left = d[left - 1] - root.origin, pole_right = d[left] - root.origin;
+  const double pole_left = difference(d[left - 1], root.origin),
+               pole_right = difference(d[left], root.origin);
   for (int steps = 0; steps < 100; ++steps) {
     const double noise =
         8 * (1 / rho + std::abs(psi) + std::abs(phi)) + std::abs(root.eta) * (psi_slope + phi_slope);
@@ -70,6 +73,24 @@ Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, 
     evaluate();
   }
   return root;
+}
+
+void nearby_update(const double* d, int64_t n, const Root* roots, bool of_squares, double* near) {
+  const GapKernels& kernels = of_squares ? eigen_kernels().of_squares : eigen_kernels().plain;
+  const auto difference = [&](double a, double b) { return of_squares ? (a - b) * (a + b) : a - b; };
+  parallel_ranges(n, std::max<int64_t>(64, (1 << 16) / n / 8 * 8), [&](int64_t begin, int64_t end) {
+    std::fill(near + begin, near + end, 1.0);
+    for (int64_t j = 0; j < n; ++j) {
+      const Root& r = roots[j];
+      const auto some = [&](int64_t from, int64_t to) {
+        if (to > from) kernels.ratios(d + from, to - from, r.origin, r.eta, d[j], near + from);
+      };
+      some(begin, std::min(end, j));
+      if (j >= begin && j < end) near[j] *= difference(d[j], r.origin) - r.eta;
+      some(std::max(begin, j + 1), end);
+    }
+    for (int64_t i = begin; i < end; ++i) near[i] = std::sqrt(std::abs(near[i]));
+  });
 }
 
 }  // namespace mlx::core::cpu
