@@ -254,6 +254,53 @@ def test_eig(n: int) -> None:
             assert np.abs(alone[:, None] - expected).min(0).max() < 1e-6 * norm, name
 
 
+# ---- singular values ----
+
+
+@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (5, 9), (79, 79), (80, 80), (81, 81), (97, 96), (131, 130), (200, 100), (100, 200)]
+)
+def test_svd(dtype: str, shape: tuple[int, int]) -> None:
+    a = sample(shape)
+    k = min(shape)
+    left, _, right = np.linalg.svd(a, full_matrices=False)
+    cases = {
+        "any": a,
+        "few ranks": a[:, : k // 5 + 1] @ sample((k // 5 + 1, shape[1])),
+        "identity": np.eye(*shape),
+        "zero": np.zeros(shape),
+        "ones": np.ones(shape),
+        "zero columns": a * (np.arange(shape[1]) % 2),
+        "bidiagonal": np.eye(*shape) + np.eye(*shape, k=1),
+        "repeated": (left * np.repeat([1.0, 2, 3, 4], (k + 3) // 4)[:k]) @ right,
+        "graded": (left * 10.0 ** (-np.arange(k) * 14 / k)) @ right,
+        "large": 1e30 * a,
+        "small": 1e-30 * a,
+    }
+    for name, x in cases.items():
+        x = x.astype(dtype)
+        u, s, vt = map(exact, mx.linalg.svd(to_mx(x)))
+        expected = np.linalg.svd(x.astype(float), compute_uv=False)
+        limit = 60 * EPS[dtype] * (expected[0] or 1)
+        assert np.abs(s - expected).max() < limit and (np.diff(s) <= 0).all(), name
+        assert np.abs((u[:, :k] * s) @ vt[:k] - x).max() < limit, name
+        check_orthogonal(u, dtype)
+        check_orthogonal(vt.T, dtype)
+        alone = exact(mx.linalg.svd(to_mx(x), compute_uv=False))
+        assert np.abs(alone - expected).max() < limit, name
+
+
+@pytest.mark.parametrize("dtype", REAL)
+def test_pinv(dtype: str) -> None:
+    for shape in [(1, 1), (5, 3), (3, 5), (90, 60), (60, 90), (89, 60), (300, 20), (20, 300), (100, 100)]:
+        for a in (sample(shape), np.ones(shape)):
+            expected = np.linalg.pinv(a)
+            limit = np.linalg.cond(a[:, :1] if (a == 1).all() else a) * 100 * EPS[dtype]
+            got = exact(mx.linalg.pinv(to_mx(a.astype(dtype))))
+            assert np.abs(got - expected).max() < limit * np.abs(expected).max(), shape
+
+
 # ---- input that is not finite, or empty ----
 
 

@@ -65,7 +65,8 @@ void secular(const double* d, const double* z, int64_t n, double origin, double 
   D s{}, t{};
   int64_t i = 0;
   for (; i + kD <= n; i += kD) {
-    const D one = splat<D>(1.0) / (difference<kSquares>(loadu<D>(d + i), o) - e), term = loadu<D>(z + i) * one;
+    const D one = splat<D>(1.0) / (difference<kSquares>(loadu<D>(d + i), o) - e),
+            term = loadu<D>(z + i) * one;
     s += term;
     t = fma(term, one, t);
   }
@@ -87,8 +88,7 @@ void ratios(const double* d, int64_t n, double origin, double eta, double other,
     const D v = loadu<D>(d + i);
     storeu(w + i, loadu<D>(w + i) * ((difference<kSquares>(v, o) - e) / difference<kSquares>(v, x)));
   }
-  for (; i < n; ++i)
-    w[i] *= (difference<kSquares>(d[i], origin) - eta) / difference<kSquares>(d[i], other);
+  for (; i < n; ++i) w[i] *= (difference<kSquares>(d[i], origin) - eta) / difference<kSquares>(d[i], other);
 }
 
 template <bool kSquares>
@@ -112,7 +112,10 @@ double quotients(const double* d, const double* z, int64_t n, double origin, dou
 }  // namespace
 
 const EigenKernels& eigen_kernels_table() {
-  static constexpr EigenKernels table{symmetric_product, dots, {secular<false>, ratios<false>, quotients<false>}, {secular<true>, ratios<true>, quotients<true>}};
+  static constexpr EigenKernels table{symmetric_product,
+                                      dots,
+                                      {secular<false>, ratios<false>, quotients<false>},
+                                      {secular<true>, ratios<true>, quotients<true>}};
   return table;
 }
 

@@ -9,8 +9,8 @@ namespace mlx::core::cpu {
 
 constexpr int64_t kDiagonalBlock = 8;
 
-// Of the eigenvalue origin + eta, or of the singular value whose square is origin^2 + eta: the gaps between it and
-// all d_i are (d_i - origin) - eta, or (d_i - origin) (d_i + origin) - eta.
+// Of the eigenvalue origin + eta, or of the singular value whose square is origin^2 + eta: the gaps between
+// it and all d_i are (d_i - origin) - eta, or (d_i - origin) (d_i + origin) - eta.
 struct GapKernels {
   // sum_i z_i / gap_i and sum_i z_i / gap_i^2
   void (*secular)(const double* d, const double* z, int64_t n, double origin, double eta, double* sum,

@@ -2,6 +2,8 @@
 // products and sums of consecutive elements. Columns are halved until few are left (E. Elmroth, F. Gustavson,
 // "Applying recursion to serial and parallel QR factorization", 2000); what the reflections of a half do to
 // the columns right of it are matrix products.
+#include "mlx/cpu/linalg/qr.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -181,12 +183,20 @@ void qr(const linalg::QR&, const Arrays& inputs, Arrays& outputs) {
   const int64_t m = a.shape(-2), n = a.shape(-1), k = std::min(m, n);
   if (a.size() == 0) return;
   each_matrix(a, 2, [&]<class T>(int64_t i) {
-    const Factorization<T> f(a.data<T>() + i * m * n, m, n, outputs[1].data<T>() + i * k * n);
-    f.q(outputs[0].data<T>() + i * m * k);
+    qr_factors(a.data<T>() + i * m * n, m, n, outputs[0].data<T>() + i * m * k,
+               outputs[1].data<T>() + i * k * n);
   });
 }
 
 const bool registered = kernels(Device::cpu).add<linalg::QR>(qr);
 
 }  // namespace
+template <class T>
+void qr_factors(const T* a, int64_t m, int64_t n, T* q, T* r) {
+  const Factorization<T> f(a, m, n, r);
+  f.q(q);
+}
+template void qr_factors<float>(const float*, int64_t, int64_t, float*, float*);
+template void qr_factors<double>(const double*, int64_t, int64_t, double*, double*);
+
 }  // namespace mlx::core::cpu

@@ -21,8 +21,8 @@ struct Root {
 // and sum up to 1, rho is positive. `of_squares`: D is the square of what d has, and so are the eigenvalues.
 Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, double rho, bool of_squares);
 
-// near[i], i < n, becomes the z with which D + z z^T has these eigenvalues, up to a factor and signs: for them
-// formulas for the vectors are exact (M. Gu, S. Eisenstat, 1995).
+// near[i], i < n, becomes the z with which D + z z^T has these eigenvalues, up to a factor and signs: for
+// them formulas for the vectors are exact (M. Gu, S. Eisenstat, 1995).
 void nearby_update(const double* d, int64_t n, const Root* roots, bool of_squares, double* near);
 
 }  // namespace mlx::core::cpu
