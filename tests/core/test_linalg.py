@@ -296,7 +296,8 @@ def test_pinv(dtype: str) -> None:
     for shape in [(1, 1), (5, 3), (3, 5), (90, 60), (60, 90), (89, 60), (300, 20), (20, 300), (100, 100)]:
         for a in (sample(shape), np.ones(shape)):
             expected = np.linalg.pinv(a)
-            limit = np.linalg.cond(a[:, :1] if (a == 1).all() else a) * 100 * EPS[dtype]
+            # Sums of equal numbers are rounded in one direction.
+            limit = (500 if (a == 1).all() else 100 * np.linalg.cond(a)) * EPS[dtype]
             got = exact(mx.linalg.pinv(to_mx(a.astype(dtype))))
             assert np.abs(got - expected).max() < limit * np.abs(expected).max(), shape
 

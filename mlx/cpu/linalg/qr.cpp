@@ -135,7 +135,6 @@ class Factorization {
       tau_[j] = 0;
     } else {
       const double beta = -std::copysign(all, alpha), gap = alpha - beta;
-      tau_[j] = static_cast<T>((beta - alpha) / beta);
       x[0] = static_cast<T>(beta);
       const T scale = static_cast<T>(1 / gap);
       if (std::isnormal(scale)) {
@@ -143,6 +142,8 @@ class Factorization {
       } else {
         for (int64_t i = 1; i < n; ++i) x[i] = static_cast<T>(static_cast<double>(x[i]) / gap);
       }
+      // (beta - alpha) / beta, but for rounding in the vector.
+      tau_[j] = static_cast<T>(2 / (1 + factor<T>().squares(x + 1, n - 1)));
     }
     keep(j);
     std::fill(column(j), x, T{0});
