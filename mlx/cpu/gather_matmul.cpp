@@ -1,6 +1,8 @@
 // Kernels of products whose operands are chosen by indices.
 #include "mlx/ops/gather_matmul.h"
 
+#include <cstring>
+
 #include "mlx/allocator.h"
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/gemm/gemm.h"
@@ -82,12 +84,24 @@ void gather_qmm(const GatherQMM& p, const Arrays& inputs, Arrays& outputs) {
   }
 }
 
+// Calls f(i, begin, end) for every segment.
+template <class F>
+void each_segment(const array& given, int64_t inner, F&& f) {
+  const array segments = row_contiguous(given);
+  const int64_t count = static_cast<int64_t>(segments.size()) / 2;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = integer_at(segments, 2 * i), end = integer_at(segments, 2 * i + 1);
+    if (begin < 0 || begin > inner || end > inner || end < 0)
+      throw std::out_of_range(text("[segmented_mm] got the segment (", begin, ",", end,
+                                   "), expected a part of [0, ", inner, ")"));
+    f(i, begin, std::max(begin, end));
+  }
+}
+
 void segmented_mm(const SegmentedMM&, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   out.set_data(allocator::malloc(out.nbytes()));
   const array &a = inputs[0], &b = inputs[1];
-  const array segments = row_contiguous(inputs[2]);
-  const int64_t count = static_cast<int64_t>(segments.size()) / 2, inner = a.shape(1);
   GemmCall g;
   g.dtype = out.dtype();
   g.m = a.shape(0), g.n = b.shape(1);
@@ -95,22 +109,45 @@ void segmented_mm(const SegmentedMM&, const Arrays& inputs, Arrays& outputs) {
   g.b_row = b.strides(0), g.b_col = b.strides(1);
   g.ldc = g.n;
   const int64_t item = static_cast<int64_t>(out.itemsize());
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t begin = integer_at(segments, 2 * i), end = integer_at(segments, 2 * i + 1);
-    if (begin < 0 || begin > inner || end > inner || end < 0)
-      throw std::out_of_range(text("[segmented_mm] got the segment (", begin, ",", end,
-                                   "), expected a part of [0, ", inner, ")"));
-    g.k = std::max<int64_t>(0, end - begin);
+  each_segment(inputs[2], a.shape(1), [&](int64_t i, int64_t begin, int64_t end) {
+    g.k = end - begin;
     g.a = a.data<char>() + begin * g.a_col * item;
     g.b = b.data<char>() + begin * g.b_row * item;
     g.c = out.data<char>() + i * g.m * g.n * item;
     gemm(g);
-  }
+  });
+}
+
+// Columns of the output that no segment has are zeros.
+void segmented_sum(const SegmentedSum&, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  out.set_data(allocator::malloc(out.nbytes()));
+  std::memset(out.data<void>(), 0, out.nbytes());
+  const array x = row_contiguous(inputs[0]);
+  const array& b = inputs[1];
+  GemmCall g;
+  g.dtype = out.dtype();
+  g.m = x.shape(-2), g.k = x.shape(-1);
+  g.a_row = g.k, g.a_col = 1;
+  g.b_row = b.strides(1), g.b_col = b.strides(0);
+  g.ldc = g.d_row = out.shape(1), g.d_col = 1;
+  g.beta = 1;
+  const int64_t item = static_cast<int64_t>(out.itemsize());
+  each_segment(inputs[2], b.shape(0), [&](int64_t i, int64_t begin, int64_t end) {
+    g.n = end - begin;
+    if (g.n == 0) return;
+    g.a = x.data<char>() + i * g.m * g.k * item;
+    g.b = b.data<char>() + begin * g.b_col * item;
+    g.c = out.data<char>() + begin * item;
+    g.d = g.c;
+    gemm(g);
+  });
 }
 
 const bool registered = kernels(Device::cpu).add<GatherMM>(gather_mm) &&
                         kernels(Device::cpu).add<GatherQMM>(gather_qmm) &&
-                        kernels(Device::cpu).add<SegmentedMM>(segmented_mm);
+                        kernels(Device::cpu).add<SegmentedMM>(segmented_mm) &&
+                        kernels(Device::cpu).add<SegmentedSum>(segmented_sum);
 
 }  // namespace
 }  // namespace mlx::core::cpu

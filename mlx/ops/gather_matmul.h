@@ -36,10 +36,25 @@ class GatherQMM final : public Quantized {
 class SegmentedMM final : public Primitive {
  public:
   explicit SegmentedMM(Stream s) : Primitive(s) {}
-  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) override;
+  const char* name() const override { return "SegmentedMM"; }
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  const char* name() const override { return "SegmentedMM"; }
+  auto fields() const { return std::tie(); }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override;
+};
+
+// Its gradients: out[:, p] = sum of x[i] b[p, :]^T over the segments i that p is in, for x (..., M, N),
+// b (K, N) and segments (..., 2); out is (M, K).
+class SegmentedSum final : public Primitive {
+ public:
+  explicit SegmentedSum(Stream s) : Primitive(s) {}
+  const char* name() const override { return "SegmentedSum"; }
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& axes) override;
   auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };

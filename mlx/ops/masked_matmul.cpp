@@ -1,12 +1,15 @@
 // block_masked_mm and segmented_mm.
+#include <optional>
+
 #include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/elementwise.h"
 #include "mlx/ops/gather_matmul.h"
-#include "mlx/ops/matmul.h"
 
 namespace mlx::core {
 namespace {
+
+constexpr int kSegments = 2;  // the operand of segmented_mm
 
 Dtype checked_floats(std::string_view op, const array& a, const array& b) {
   const Dtype dtype = promote_types(a.dtype(), b.dtype());
@@ -58,7 +61,6 @@ array whole(const array& mask, const Shape& matrix, int block, StreamOrDevice s)
 
 array block_masked_mm(array a, array b, int block_size, std::optional<array> mask_out,
                       std::optional<array> mask_lhs, std::optional<array> mask_rhs, StreamOrDevice s) {
-  fix_sizes("block_masked_mm", {a, b});
   constexpr std::string_view op = "block_masked_mm";
   if (block_size < 1) throw invalid(op, "got the block size ", block_size, ", expected 1 or more");
   const Dtype dtype = checked_floats(op, a, b);
@@ -92,6 +94,78 @@ array block_masked_mm(array a, array b, int block_size, std::optional<array> mas
   return mask_out ? masked(product, whole(*mask_out, out, block_size, s), block_size, s) : product;
 }
 
+// --- segmented_mm ---
+
+namespace {
+
+// out = f(a, b) is linear in both: each tangent goes through f with the other operand.
+template <class F>
+array product_change(const Arrays& primals, const Arrays& tangents, const Axes& argnums, F&& f,
+                     StreamOrDevice s) {
+  std::optional<array> sum;
+  for (size_t i = 0; i < argnums.size(); ++i) {
+    if (argnums[i] == kSegments) continue;
+    Arrays in = primals;
+    in[static_cast<size_t>(argnums[i])] = tangents[i];
+    const array part = f(in);
+    sum = sum ? add(*sum, part, s) : part;
+  }
+  return sum ? *sum : zeros_of(f(primals));
+}
+// One call for every element of the batch.
+template <class F>
+Batched one_by_one(const Arrays& inputs, const Axes& axes, const Shape& empty, F&& f, StreamOrDevice s) {
+  const int size = batch_size(inputs, axes);
+  if (size == 0) {
+    Shape shape = empty;
+    shape.insert(shape.begin(), 0);
+    return {{zeros(shape, inputs[0].dtype(), s)}, {0}};
+  }
+  Arrays rows;
+  for (int i = 0; i < size; ++i) {
+    Arrays in;
+    for (size_t k = 0; k < inputs.size(); ++k)
+      in.push_back(axes[k] < 0 ? inputs[k] : take(inputs[k], i, axes[k], s));
+    rows.push_back(f(in));
+  }
+  return {{stack(rows, 0, s)}, {0}};
+}
+
+array segmented_sum(const array& x, const array& b, const array& segments, StreamOrDevice s) {
+  return make<SegmentedSum>({x.shape(-2), b.shape(0)}, x.dtype(), s, {x, b, segments});
+}
+array flipped(const array& a, StreamOrDevice s) { return swapaxes(a, -1, -2, s); }
+
+}  // namespace
+
+Arrays SegmentedMM::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
+  const StreamOrDevice s = stream();
+  const array &a = primals[0], &b = primals[1], &segments = primals[kSegments], &g = cotangents[0];
+  Arrays out;
+  for (int i : argnums) {
+    if (i == 0) out.push_back(segmented_sum(g, b, segments, s));
+    if (i == 1) out.push_back(flipped(segmented_sum(flipped(g, s), flipped(a, s), segments, s), s));
+    if (i == kSegments) out.push_back(zeros_of(segments));
+  }
+  return out;
+}
+Arrays SegmentedMM::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
+  const auto f = [&](const Arrays& in) { return segmented_mm(in[0], in[1], in[kSegments], stream()); };
+  return {product_change(primals, tangents, argnums, f, stream())};
+}
+Batched SegmentedMM::vmap(const Arrays& inputs, const Axes& axes) {
+  const StreamOrDevice s = stream();
+  if (axes[0] < 0 && axes[1] < 0)
+    return {{segmented_mm(inputs[0], inputs[1], moveaxis(inputs[kSegments], axes[kSegments], 0, s), s)}, {0}};
+  const array &a = inputs[0], &b = inputs[1], &segments = inputs[kSegments];
+  Shape one = segments.shape();
+  if (axes[kSegments] >= 0) one.erase(one.begin() + axes[kSegments]);
+  one.back() = axes[0] == 0 ? a.shape(1) : a.shape(0);
+  one.push_back(axes[1] < 0 || axes[1] == 2 ? b.shape(1) : b.shape(2));
+  return one_by_one(
+      inputs, axes, one, [&](const Arrays& in) { return segmented_mm(in[0], in[1], in[kSegments], s); }, s);
+}
+
 std::vector<Shape> SegmentedMM::output_shapes(const Arrays& in) {
   Shape out(in[2].shape().begin(), in[2].shape().end() - 1);
   out.push_back(in[0].shape(0));
@@ -99,60 +173,37 @@ std::vector<Shape> SegmentedMM::output_shapes(const Arrays& in) {
   return {out};
 }
 
-namespace {
-// For every segment which of the k inner positions are its: (segments, k), as numbers of x's dtype.
-array members(const array& segments, const array& x, int k, StreamOrDevice s) {
-  const array at = arange(0, k, s), pairs = reshape(segments, {-1, 2}, s);
-  const array begin = slice(pairs, {0, 0}, {pairs.shape(0), 1}, s);
-  const array end = slice(pairs, {0, 1}, {pairs.shape(0), 2}, s);
-  return astype(logical_and(greater_equal(at, begin, s), less(at, end, s), s), x.dtype(), s);
-}
-}  // namespace
-
-// C_s = sum over k in s of a[:, k] b[k, :].
-Arrays SegmentedMM::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) {
-  const Stream s = stream();
-  const array &a = primals[0], &b = primals[1], &segments = primals[2];
-  const int rows = a.shape(0), inner = a.shape(1), columns = b.shape(1);
-  const array g = reshape(cotangents[0], {static_cast<ShapeElem>(segments.size() / 2), rows, columns}, s);
-  const array of = members(segments, a, inner, s);
+Arrays SegmentedSum::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+                         const Arrays&) {
+  const StreamOrDevice s = stream();
+  const array &x = primals[0], &b = primals[1], &segments = primals[kSegments], &g = cotangents[0];
   Arrays out;
-  for (int arg : argnums) {
-    if (arg == 0) {
-      const array each = matmul(g, transposed_matrix(b, s), s);  // (segments, rows, inner)
-      out.push_back(sum(multiply(each, expand_dims(of, 1, s), s), 0, false, s));
-    } else if (arg == 1) {
-      const array each = matmul(transposed_matrix(a, s), g, s);  // (segments, inner, columns)
-      out.push_back(sum(multiply(each, expand_dims(of, 2, s), s), 0, false, s));
-    } else {
-      out.push_back(zeros_of(segments));
-    }
+  for (int i : argnums) {
+    if (i == 0) out.push_back(segmented_mm(g, b, segments, s));
+    if (i == 1) out.push_back(flipped(segmented_sum(flipped(x, s), flipped(g, s), segments, s), s));
+    if (i == kSegments) out.push_back(zeros_of(segments));
   }
   return out;
 }
-Arrays SegmentedMM::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
-  array total = zeros(output_shapes(primals)[0], primals[0].dtype(), stream());
-  for (size_t i = 0; i < argnums.size(); ++i) {
-    if (argnums[i] == 0)
-      total = add(total, segmented_mm(tangents[i], primals[1], primals[2], stream()), stream());
-    if (argnums[i] == 1)
-      total = add(total, segmented_mm(primals[0], tangents[i], primals[2], stream()), stream());
-  }
-  return {total};
+Arrays SegmentedSum::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
+  const auto f = [&](const Arrays& in) { return segmented_sum(in[0], in[1], in[kSegments], stream()); };
+  return {product_change(primals, tangents, argnums, f, stream())};
 }
-Batched SegmentedMM::vmap(const Arrays& inputs, const Axes& axes) {
-  const int batch = batch_size(inputs, axes);
-  Arrays front, rows;
-  for (size_t i = 0; i < inputs.size(); ++i) front.push_back(batch_to_front(inputs[i], axes[i], batch));
-  for (int i = 0; i < batch; ++i) {
-    const auto row = [&](size_t k) { return take(front[k], i, 0, stream()); };
-    rows.push_back(segmented_mm(row(0), row(1), row(2), stream()));
-  }
-  return {{stack(rows, 0, stream())}, {0}};
+Batched SegmentedSum::vmap(const Arrays& inputs, const Axes& axes) {
+  const array &x = inputs[0], &b = inputs[1];
+  const auto last_but = [](const array& a, int axis, int from_end) {
+    const int at = static_cast<int>(a.ndim()) - from_end;
+    return axis >= 0 && axis >= at ? a.shape(at - 1) : a.shape(at);
+  };
+  const Shape one{last_but(x, axes[0], 2), axes[1] == 0 ? b.shape(1) : b.shape(0)};
+  const auto f = [&](const Arrays& in) { return segmented_sum(in[0], in[1], in[kSegments], stream()); };
+  return one_by_one(inputs, axes, one, f, stream());
+}
+std::vector<Shape> SegmentedSum::output_shapes(const Arrays& in) {
+  return {{in[0].shape(-2), in[1].shape(0)}};
 }
 
 array segmented_mm(array a, array b, array segments, StreamOrDevice s) {
-  fix_sizes("segmented_mm", {a, b, segments});
   constexpr std::string_view op = "segmented_mm";
   const Dtype dtype = checked_floats(op, a, b);
   if (a.ndim() != 2 || b.ndim() != 2)
@@ -172,8 +223,18 @@ array segmented_mm(array a, array b, array segments, StreamOrDevice s) {
 
 namespace {
 const bool kept =
-    primitive_table().add<SegmentedMM>("SegmentedMM", 3, [](const SegmentedMM& p, const Arrays& in) {
-      return Arrays{segmented_mm(in[0], in[1], in[2], p.stream())};
+    primitive_table().add<SegmentedMM>("SegmentedMM", 3,
+                                       [](const SegmentedMM& p, const Arrays& in) {
+                                         return Arrays{segmented_mm(in[0], in[1], in[2], p.stream())};
+                                       }) &&
+    primitive_table().add<SegmentedSum>("SegmentedSum", 3, [](const SegmentedSum& p, const Arrays& in) {
+      const array &x = in[0], &b = in[1], &segments = in[kSegments];
+      bool fit = x.dtype() == b.dtype() && issubdtype(x.dtype(), floating) && b.ndim() == 2 &&
+                 x.ndim() >= 2 && issubdtype(segments.dtype(), integer) && segments.ndim() + 1 == x.ndim() &&
+                 segments.shape(-1) == 2 && x.shape(-1) == b.shape(1);
+      for (size_t i = 0; fit && i + 2 < x.ndim(); ++i) fit = x.shape()[i] == segments.shape()[i];
+      check_inputs(p, fit, in);
+      return Arrays{segmented_sum(x, b, segments, p.stream())};
     });
 }  // namespace
 

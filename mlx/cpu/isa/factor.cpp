@@ -33,23 +33,62 @@ struct Factor {
       for (int k = 0; k < kParts; ++k) storeu(to + k * kN, sums[k]);
     }
   }
-  static void solve_column(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
-                           int64_t stride) {
+  // One column of consecutive elements.
+  static void solve_line(const T* a, int64_t row, int64_t n, bool upper, bool unit, T* x) {
     for (int64_t step = 0; step < n; ++step) {
-      const int64_t i = upper ? n - 1 - step : step;
-      T sum = x[i * stride];
-      const int64_t first = upper ? i + 1 : 0, last = upper ? n : i;
-      for (int64_t j = first; j < last; ++j) sum -= a[i * row + j * column] * x[j * stride];
-      x[i * stride] = unit ? sum : sum / a[i * row + i * column];
+      const int64_t i = upper ? n - 1 - step : step, first = upper ? i + 1 : 0;
+      const int64_t count = upper ? n - i - 1 : i;
+      const T *p = a + i * row + first, *known = x + first;
+      T sum = x[i];
+      if (count >= 2 * kN)
+        sum -= dot(p, known, count);
+      else
+        for (int64_t j = 0; j < count; ++j) sum -= p[j] * known[j];
+      x[i] = unit ? sum : sum / a[i * row + i];
     }
   }
+  // In strips that are copied to memory of their own: rows of X a large power of two apart would fall into
+  // few sets of the L1 cache, and the last columns become whole vectors.
   static void substitute(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
                          int64_t stride, int64_t columns) {
+    if (columns == 1 && stride == 1 && column == 1) return solve_line(a, row, n, upper, unit, x);
     int64_t c = 0;
-    for (; c + 4 * kN <= columns; c += 4 * kN)
-      solve_columns<4>(a, row, column, n, upper, unit, x + c, stride);
-    for (; c + kN <= columns; c += kN) solve_columns<1>(a, row, column, n, upper, unit, x + c, stride);
-    for (; c < columns; ++c) solve_column(a, row, column, n, upper, unit, x + c, stride);
+    if (columns <= 2 * kN || stride * int64_t{sizeof(T)} < 1024) {  // not worth copying
+      for (; c + 4 * kN <= columns; c += 4 * kN)
+        solve_columns<4>(a, row, column, n, upper, unit, x + c, stride);
+      for (; c + kN <= columns; c += kN) solve_columns<1>(a, row, column, n, upper, unit, x + c, stride);
+    }
+    if (c < columns) solve_strips(a, row, column, n, upper, unit, x + c, stride, columns - c);
+  }
+  static void solve_strips(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
+                           int64_t stride, int64_t columns) {
+    constexpr int64_t kStrip = 8 * kN;
+    alignas(64) T strip[kSubstitution * kStrip];
+    for (int64_t c = 0; c < columns; c += kStrip) {
+      const int64_t width = columns - c < kStrip ? columns - c : kStrip, parts = (width + kN - 1) / kN;
+      const int64_t padded = (parts > 4 ? 8 : parts > 2 ? 4 : parts) * kN, whole = width / kN * kN;
+      for (int64_t i = 0; i < n; ++i) {
+        const T* from = x + i * stride + c;
+        T* to = strip + i * padded;
+        for (int64_t k = 0; k < whole; k += kN) storeu(to + k, loadu<V>(from + k));
+        for (int64_t k = whole; k < padded; ++k) to[k] = k < width ? from[k] : T{0};
+      }
+      if (padded == 8 * kN) {
+        solve_columns<8>(a, row, column, n, upper, unit, strip, padded);
+      } else if (padded == 4 * kN) {
+        solve_columns<4>(a, row, column, n, upper, unit, strip, padded);
+      } else if (padded == 2 * kN) {
+        solve_columns<2>(a, row, column, n, upper, unit, strip, padded);
+      } else {
+        solve_columns<1>(a, row, column, n, upper, unit, strip, padded);
+      }
+      for (int64_t i = 0; i < n; ++i) {
+        T* to = x + i * stride + c;
+        const T* from = strip + i * padded;
+        for (int64_t k = 0; k < whole; k += kN) storeu(to + k, loadu<V>(from + k));
+        for (int64_t k = whole; k < width; ++k) to[k] = from[k];
+      }
+    }
   }
 
   static int64_t cholesky(T* a, int64_t n, int64_t stride) {
@@ -182,6 +221,36 @@ struct Factor {
     }
   }
 
+  using Pair __attribute__((vector_size(2 * sizeof(T)))) = T;
+  static Pair load_pair(const T* p) {
+    Pair v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+  }
+  // The rotations of a row wait for each other: some rows at a time.
+  template <int kRows>
+  static void rotate_some(T* x, int64_t stride, const T* turns, int64_t count) {
+    Pair held[kRows];
+    for (int r = 0; r < kRows; ++r) held[r] = load_pair(x + r * stride);
+    for (int64_t k = 0; k < count; ++k) {
+      const T c = turns[3 * k], re = turns[3 * k + 1], im = turns[3 * k + 2];
+      const Pair vc{c, c}, vr{re, re}, vi{-im, im};
+      for (int r = 0; r < kRows; ++r) {
+        T* p = x + r * stride + 2 * k;
+        const Pair a = held[r], b = load_pair(p + 2);
+        const Pair first = vc * a + vr * b + vi * __builtin_shufflevector(b, b, 1, 0);
+        held[r] = vc * b - vr * a + vi * __builtin_shufflevector(a, a, 1, 0);
+        __builtin_memcpy(p, &first, sizeof first);
+      }
+    }
+    for (int r = 0; r < kRows; ++r) __builtin_memcpy(x + r * stride + 2 * count, &held[r], sizeof(Pair));
+  }
+  static void rotate_columns(T* x, int64_t stride, int64_t rows, const T* turns, int64_t count) {
+    int64_t i = 0;
+    for (; i + 8 <= rows; i += 8) rotate_some<8>(x + i * stride, stride, turns, count);
+    for (; i < rows; ++i) rotate_some<1>(x + i * stride, stride, turns, count);
+  }
+
   static T dot(const T* x, const T* y, int64_t n) {
     V a{}, b{};
     int64_t i = 0;
@@ -191,6 +260,26 @@ struct Factor {
     }
     T sum = sum_across(a + b);
     for (; i < n; ++i) sum += x[i] * y[i];
+    return sum;
+  }
+  static double squares(const T* x, int64_t n) {
+    D a{}, b{};
+    int64_t i = 0;
+    for (; i + 2 * kLanes<double> <= n; i += 2 * kLanes<double>) {
+      D u, v;
+      if constexpr (sizeof(T) == 4) {
+        const V both = loadu<V>(x + i);
+        u = low_half(both);
+        v = high_half(both);
+      } else {
+        u = loadu<D>(x + i);
+        v = loadu<D>(x + i + kN);
+      }
+      a = fma(u, u, a);
+      b = fma(v, v, b);
+    }
+    double sum = sum_across(a + b);
+    for (; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
     return sum;
   }
   template <int kParts, bool kUpdate>
@@ -271,8 +360,8 @@ struct Factor {
       update_rows<false>(a, stride, rows, f, x, g, y, next, n, dots);
   }
 
-  static constexpr FactorKernels<T> table{substitute,     cholesky, lu,      rotate,
-                                          rotate_complex, dot,      combine, update};
+  static constexpr FactorKernels<T> table{substitute,     cholesky, lu,      rotate,  rotate_complex,
+                                          rotate_columns, dot,      squares, combine, update};
 };
 
 }  // namespace

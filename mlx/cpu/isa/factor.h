@@ -7,10 +7,12 @@
 
 namespace mlx::core::cpu {
 
+constexpr int64_t kSubstitution = 64;
+
 template <class T>
 struct FactorKernels {
-  // X <- A^-1 X for a triangular A, whose element (i, j) is at a[i * row + j * column]; rows of X are
-  // contiguous.
+  // X <- A^-1 X for a triangular A of at most kSubstitution rows, whose element (i, j) is at
+  // a[i * row + j * column]; rows of X are contiguous.
   void (*substitute)(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x,
                      int64_t stride, int64_t columns);
   // U with U^T U = A in the upper triangle of A. Returns the first row whose pivot is not positive, or n.
@@ -23,7 +25,11 @@ struct FactorKernels {
                  int64_t count);
   // Pairs are complex numbers, n elements of x and y: x, y <- c x + s y, c y - conj(s) x
   void (*rotate_complex)(T* x, T* y, int64_t n, T c, T re, T im);
+  // Rotations r = 0 ... count - 1 of complex columns r and r + 1, `rows` rows of pairs that are `stride`
+  // reals apart: x, y <- c x + s y, c y - conj(s) x; turns: c, re(s), im(s) of each.
+  void (*rotate_columns)(T* x, int64_t stride, int64_t rows, const T* turns, int64_t count);
   T (*dot)(const T* x, const T* y, int64_t n);
+  double (*squares)(const T* x, int64_t n);  // their sum, in double
   // a[i][c] <- a[i][c] - z[i] u[c]; w[c] = sum_i v[i] a[i][c], of the new elements. z and u may be null.
   void (*combine)(T* a, int64_t stride, int64_t rows, int64_t columns, const T* z, const T* u, const T* v,
                   T* w);

@@ -1,17 +1,19 @@
 #include "mlx/cpu/linalg/blocked.h"
 
 #include <algorithm>
-#include <vector>
+#include <cmath>
 
 #include "mlx/cpu/gemm/gemm.h"
+#include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/isa/factor.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
 namespace {
 
-constexpr int64_t kBlock = 64;
+constexpr int64_t kBlock = kSubstitution;
 constexpr int64_t kPanel = 16;
+constexpr int64_t kFew = 6;
 constexpr int64_t kColumns = 128;  // of an item
 
 template <class T>
@@ -41,17 +43,33 @@ void multiply_into(T* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<T
   gemm(g);
 }
 
+namespace {
+
+// The half that is solved first, what it does to the other, the other.
+template <class T>
+void solve_halves(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
+                  int64_t columns) {
+  if (n <= kBlock) return substitute(a, lda, 1, n, upper, unit, x, ldx, columns);
+  const int64_t half = (n / 2 + kBlock - 1) / kBlock * kBlock, first = upper ? half : 0,
+                second = upper ? 0 : half;
+  const int64_t known = upper ? n - half : half;
+  solve_halves(a + first * (lda + 1), lda, known, upper, unit, x + first * ldx, ldx, columns);
+  multiply_into<T>(x + second * ldx, ldx, n - known, columns, known, {a + second * lda + first, lda},
+                   {x + first * ldx, ldx}, -1, 1);
+  solve_halves(a + second * (lda + 1), lda, n - known, upper, unit, x + second * ldx, ldx, columns);
+}
+
+}  // namespace
+
 template <class T>
 void solve_triangle(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
                     int64_t columns) {
   if (n <= kBlock) return substitute(a, lda, 1, n, upper, unit, x, ldx, columns);
-  for (int64_t step = 0; step < n; step += kBlock) {
-    const int64_t size = std::min(kBlock, n - step), i = upper ? n - step - size : step;
-    const int64_t known = upper ? i + size : 0;
-    multiply_into<T>(x + i * ldx, ldx, size, columns, step, {a + i * lda + known, lda},
-                     {x + known * ldx, ldx}, -1, 1);
-    substitute(a + i * lda + i, lda, 1, size, upper, unit, x + i * ldx, ldx, columns);
-  }
+  // Columns are independent of each other: threads need not meet.
+  const int64_t grain = std::clamp(columns / 4 / kBlock * kBlock, kColumns, 4 * kColumns);
+  parallel_ranges(columns, grain, [&](int64_t begin, int64_t end) {
+    solve_halves(a, lda, n, upper, unit, x + begin, ldx, end - begin);
+  });
 }
 
 template <class T>
@@ -73,15 +91,43 @@ void exchange_rows(T* a, int64_t lda, int64_t columns, const int64_t* pivots, in
     if (pivots[j] != j) std::swap_ranges(a + j * lda, a + j * lda + columns, a + pivots[j] * lda);
 }
 
+// Row by row, where there are too few elements for vectors.
+template <class T>
+void eliminate(T* a, int64_t lda, int64_t m, int64_t n, int64_t* pivots) {
+  const int64_t k = std::min(m, n);
+  for (int64_t j = 0; j < k; ++j) {
+    T* row = a + j * lda;
+    int64_t p = j;
+    T most = std::abs(row[j]);
+    for (int64_t i = j + 1; i < m; ++i) {
+      const T size = std::abs(a[i * lda + j]);
+      if (size > most) most = size, p = i;
+    }
+    pivots[j] = p;
+    if (p != j) std::swap_ranges(row, row + n, a + p * lda);
+    if (row[j] == 0) continue;
+    const T inverse = 1 / row[j];
+    const bool exact = !std::isfinite(inverse);
+    for (int64_t i = j + 1; i < m; ++i) {
+      T* to = a + i * lda;
+      const T f = exact ? to[j] / row[j] : to[j] * inverse;
+      to[j] = f;
+      for (int64_t c = j + 1; c < n; ++c) to[c] -= f * row[c];
+    }
+  }
+}
+
 // Toledo's recursion: the left half of the columns, what that does to the right half, the right half.
 template <class T>
 void lu(T* a, int64_t lda, int64_t m, int64_t n, int64_t* pivots) {
   const int64_t k = std::min(m, n);
+  if (std::max(m, n) <= kFew) return eliminate(a, lda, m, n, pivots);
   if (k <= kPanel) {
-    std::vector<T> columns(m * k);
+    Workspace space(m * k * static_cast<int64_t>(sizeof(T)));
+    T* columns = space.as<T>();
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < k; ++j) columns[j * m + i] = a[i * lda + j];
-    factor<T>().lu(columns.data(), m, k, m, pivots);
+    factor<T>().lu(columns, m, k, m, pivots);
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < k; ++j) a[i * lda + j] = columns[j * m + i];
     exchange_rows(a + k, lda, n - k, pivots, 0, k);

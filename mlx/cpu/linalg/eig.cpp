@@ -9,6 +9,8 @@
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/isa/factor.h"
 #include "mlx/cpu/linalg/complex.h"
+#include "mlx/cpu/linalg/hessenberg.h"
+#include "mlx/cpu/linalg/wy.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/linalg.h"
@@ -16,53 +18,122 @@
 namespace mlx::core::cpu {
 namespace {
 
+constexpr int64_t kFew = 12;  // rows that blocks gain nothing for
 constexpr double kEps = std::numeric_limits<double>::epsilon();
 
 class Decomposition {
  public:
   // h is n x n, row-major and finite.
-  Decomposition(std::vector<Z> h, int64_t n, bool vectors)
+  Decomposition(std::vector<Z> h, int64_t n, bool vectors, bool real)
       : n_(n), vectors_(vectors), h_(std::move(h)), rotations_(n) {
     if (vectors) {
       q_.resize(n * n);
       for (int64_t i = 0; i < n; ++i) q_[i * n + i].re = 1;
     }
-    for (int64_t k = 0; k + 2 < n; ++k) reflect(k);
+    if (real && n > kFew)
+      reflect_real();
+    else
+      for (int64_t k = 0; k + 2 < n; ++k) reflect(k);
     for (const Z& x : h_) norm_ = std::max(norm_, roughly(x));
     iterate();
   }
   Z value(int64_t k) const { return h_[k * n_ + k]; }
   double norm() const { return norm_; }
 
-  // Of length 1, its largest element positive.
-  std::vector<Z> vector(int64_t k) const {
-    std::vector<Z> y(k + 1), v(n_);
+  // Row k is the vector of eigenvalue k: of length 1, its largest element positive.
+  std::vector<Z> vectors() const {
+    std::vector<Z> out(n_ * n_);
+    if (n_ <= kFew) {
+      for (int64_t k = 0; k < n_; ++k) vector(k, &out[k * n_]);
+      return out;
+    }
+    // Of the triangle first, by substitution, with real and imaginary parts apart; then turned as the matrix
+    // was.
+    const PaddedMatrix<double> re(n_, n_), im(n_, n_), y_re(n_, n_), y_im(n_, n_);
+    for (int64_t i = 0; i < n_; ++i)
+      for (int64_t j = i; j < n_; ++j) {
+        re.row(i)[j] = h_[i * n_ + j].re;
+        im.row(i)[j] = h_[i * n_ + j].im;
+      }
+    parallel_ranges(n_, std::max<int64_t>(1, (1 << 16) / (n_ * n_)), [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) substitute(re, im, k, y_re.row(k), y_im.row(k));
+    });
+    std::vector<Z> turned(n_ * n_);
+    for (int64_t i = 0; i < n_ * n_; ++i) turned[i] = {-q_[i].im, q_[i].re};
+    multiply_into<double>(&out[0].re, 2 * n_, n_, 2 * n_, n_, {y_re.row(0), y_re.stride}, {&q_[0].re, 2 * n_},
+                          1, 0);
+    multiply_into<double>(&out[0].re, 2 * n_, n_, 2 * n_, n_, {y_im.row(0), y_im.stride},
+                          {&turned[0].re, 2 * n_}, 1, 1);
+    for (int64_t k = 0; k < n_; ++k) normalize(&out[k * n_]);
+    return out;
+  }
+
+ private:
+  void substitute(const PaddedMatrix<double>& re, const PaddedMatrix<double>& im, int64_t k, double* x,
+                  double* y) const {
+    const auto dot = factor<double>().dot;
+    x[k] = 1;
+    for (int64_t i = k - 1; i >= 0; --i) {
+      const int64_t at = i + 1, count = k - i;
+      const double *a = re.row(i) + at, *b = im.row(i) + at;
+      const Z sum{dot(a, x + at, count) - dot(b, y + at, count),
+                  dot(a, y + at, count) + dot(b, x + at, count)};
+      const Z found = sum / gap(k, i);
+      x[i] = found.re;
+      y[i] = found.im;
+      if (const double large = roughly(found); large > 1e100)
+        for (int64_t j = i; j <= k; ++j) x[j] /= large, y[j] /= large;
+    }
+  }
+  void vector(int64_t k, Z* v) const {
+    Z y[kFew];
     y[k].re = 1;
     for (int64_t i = k - 1; i >= 0; --i) {
       Z sum;
       for (int64_t j = i + 1; j <= k; ++j) sum = sum + h_[i * n_ + j] * y[j];
-      Z gap = value(k) - value(i);
-      if (roughly(gap) < kEps * norm_) gap = {std::max(kEps * norm_, std::numeric_limits<double>::min()), 0};
-      y[i] = sum / gap;
+      y[i] = sum / gap(k, i);
       if (const double large = roughly(y[i]); large > 1e100)
         for (int64_t j = i; j <= k; ++j) y[j] = (1 / large) * y[j];
     }
     for (int64_t j = 0; j <= k; ++j)
       for (int64_t i = 0; i < n_; ++i) v[i] = v[i] + y[j] * q_[j * n_ + i];
+    normalize(v);
+  }
+  Z gap(int64_t k, int64_t i) const {
+    const Z gap = value(k) - value(i);
+    if (roughly(gap) > kEps * norm_) return gap;
+    return {std::max(kEps * norm_, std::numeric_limits<double>::min()), 0};
+  }
+  void normalize(Z* v) const {
     double squares = 0;
     Z top;
-    for (const Z& x : v) {
-      squares += squared(x);
+    for (int64_t i = 0; i < n_; ++i) {
+      squares += squared(v[i]);
       // Among elements that are equal but for rounding, the first.
-      if (squared(x) > squared(top) * (1 + 1e-10)) top = x;
+      if (squared(v[i]) > squared(top) * (1 + 1e-10)) top = v[i];
     }
     const double length = std::sqrt(squares), modulus = size(top);
     const Z turn = modulus > 0 ? (1 / (modulus * length)) * conj(top) : Z{1, 0};
-    for (Z& x : v) x = turn * x;
-    return v;
+    for (int64_t i = 0; i < n_; ++i) v[i] = turn * v[i];
   }
 
- private:
+  void reflect_real() {
+    const PaddedMatrix<double> a(n_, n_), v(n_, n_);
+    std::vector<double> tau(n_);
+    for (int64_t i = 0; i < n_; ++i)
+      for (int64_t j = 0; j < n_; ++j) a.row(i)[j] = h_[i * n_ + j].re;
+    to_hessenberg(a, n_, tau.data(), v);
+    for (int64_t i = 0; i < n_; ++i)
+      for (int64_t j = 0; j < n_; ++j) h_[i * n_ + j] = {a.row(i)[j], 0};
+    if (!vectors_) return;
+    const PaddedMatrix<double> q(n_, n_);
+    for (int64_t i = 0; i < n_; ++i) q.row(i)[i] = 1;
+    apply_product(q.row(0), q.stride, n_, n_, v.row(0), v.stride, tau.data(), std::max<int64_t>(0, n_ - 2), 1,
+                  true);
+    for (int64_t i = 0; i < n_; ++i)
+      for (int64_t j = 0; j < n_; ++j) q_[i * n_ + j] = {q.row(i)[j], 0};
+  }
+
   // Clears column k below the subdiagonal.
   void reflect(int64_t k) {
     std::vector<Z> v(n_);
@@ -164,18 +235,18 @@ class Decomposition {
   // Rotations first ... last - 1 of columns, of the rows above each. Several rows at a time, as those of one
   // row wait for each other.
   void turn_columns(int64_t begin, int64_t first, int64_t last) {
-    constexpr int64_t kRows = 4;
-    for (int64_t i = begin; i < last; i += kRows) {
-      const int64_t rows = std::min(kRows, last - i), common = std::max(first, i + rows);
+    constexpr int64_t kRows = 8;
+    const auto all = [&](int64_t i, int64_t rows, int64_t from) {
+      if (rows > 0 && from < last)
+        factor<double>().rotate_columns(&h_[i * n_ + from].re, 2 * n_, rows, &rotations_[from].c,
+                                        last - from);
+    };
+    if (begin < first) all(begin, first - begin, first);
+    for (int64_t i = std::max(begin, first); i < last; i += kRows) {
+      const int64_t rows = std::min(kRows, last - i), common = std::min(last, i + rows);
       for (int64_t r = 0; r < rows; ++r)
-        for (int64_t k = std::max(first, i + r + 1); k < std::min(common, last); ++k) turn_pair(i + r, k);
-      if (rows == kRows) {
-        for (int64_t k = common; k < last; ++k)
-          for (int64_t r = 0; r < kRows; ++r) turn_pair(i + r, k);
-      } else {
-        for (int64_t r = 0; r < rows; ++r)
-          for (int64_t k = common; k < last; ++k) turn_pair(i + r, k);
-      }
+        for (int64_t k = i + r + 1; k < common; ++k) turn_pair(i + r, k);
+      all(i, rows, common);
     }
   }
   void turn_pair(int64_t row, int64_t k) {
@@ -197,7 +268,7 @@ class Decomposition {
     }
   }
 
-  struct Rotation {
+  struct Rotation {  // three reals for the kernels
     double c = 1;
     Z s;
   };
@@ -233,7 +304,8 @@ void run_eig(const linalg::Eig& p, const Arrays& inputs, Arrays& outputs) {
     for (const Z& x : h) largest = std::max({largest, std::abs(x.re), std::abs(x.im)});
     const int exponent = largest > 0 ? std::ilogb(largest) : 0;
     for (Z& x : h) x = {std::ldexp(x.re, -exponent), std::ldexp(x.im, -exponent)};
-    const Decomposition result(std::move(h), n, p.vectors);
+    const Decomposition result(std::move(h), n, p.vectors, !is_complex);
+    const std::vector<Z> vectors = p.vectors ? result.vectors() : std::vector<Z>{};
     for (int64_t k = 0; k < n; ++k) {
       Z w = result.value(k);
       // Of a real matrix, what rounding left of an imaginary part.
@@ -242,9 +314,14 @@ void run_eig(const linalg::Eig& p, const Arrays& inputs, Arrays& outputs) {
       outputs[0].data<complex64_t>()[item * n + k] =
           to_complex({std::ldexp(w.re, exponent), std::ldexp(w.im, exponent)});
       if (!p.vectors) continue;
-      const std::vector<Z> v = result.vector(k);
+      const Z* v = &vectors[k * n];
+      double kept = 0;  // of the length, where imaginary parts are dropped
+      if (real)
+        for (int64_t i = 0; i < n; ++i) kept += v[i].re * v[i].re;
+      const double scale = real && kept > 0 ? 1 / std::sqrt(kept) : 1;
       for (int64_t i = 0; i < n; ++i)
-        outputs[1].data<complex64_t>()[(item * n + i) * n + k] = to_complex(real ? Z{v[i].re, 0} : v[i]);
+        outputs[1].data<complex64_t>()[(item * n + i) * n + k] =
+            to_complex(real ? Z{scale * v[i].re, 0} : v[i]);
     }
   });
 }

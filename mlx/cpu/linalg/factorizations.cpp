@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mlx/cpu/copy.h"
+#include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/linalg/blocked.h"
 #include "mlx/cpu/linalg/linalg.h"
 #include "mlx/cpu/parallel.h"
@@ -57,8 +58,8 @@ void run_cholesky(const linalg::Cholesky& p, const Arrays& inputs, Arrays& outpu
     const int64_t n = a.shape(-1);
     const T* from = a.data<T>() + item * n * n;
     T* to = out.data<T>() + item * n * n;
-    std::vector<T> other(p.upper ? 0 : n * n);
-    T* u = p.upper ? to : other.data();
+    const Workspace other(p.upper ? 0 : n * n * static_cast<int64_t>(sizeof(T)));
+    T* u = p.upper ? to : other.as<T>();
     if (p.upper) {
       for (int64_t i = 0; i < n; ++i) {
         std::fill(to + i * n, to + i * n + i, T{0});
@@ -86,9 +87,10 @@ void run_lu(const linalg::LU&, const Arrays& inputs, Arrays& outputs) {
     return;
   }
   each_matrix(outputs[0], 1, [&]<class T>(int64_t item) {
-    std::vector<int64_t> pivots(k), order(m);
-    lu(outputs[0].data<T>() + item * m * n, n, m, n, pivots.data());
-    std::iota(order.begin(), order.end(), 0);
+    const Workspace space((k + m) * static_cast<int64_t>(sizeof(int64_t)));
+    int64_t *pivots = space.as<int64_t>(), *order = pivots + k;
+    lu(outputs[0].data<T>() + item * m * n, n, m, n, pivots);
+    std::iota(order, order + m, 0);
     for (int64_t j = 0; j < k; ++j) std::swap(order[j], order[pivots[j]]);
     for (int64_t j = 0; j < k; ++j)
       outputs[1].data<uint32_t>()[item * k + j] = static_cast<uint32_t>(pivots[j]);
@@ -103,13 +105,31 @@ void check_diagonal(const char* op, const T* a, int64_t n) {
     if (a[i * n + i] == T{0}) throw invalid(op, "the matrix is singular: pivot ", i, " of ", n, " is 0");
 }
 
+// x <- U^-1 L^-1 x, row by row, where there are too few elements for blocks.
+constexpr int64_t kFewRows = 6, kFewColumns = 8;
+template <class T>
+void substitute_few(const T* a, int64_t n, T* x, int64_t columns) {
+  const auto subtract = [&](int64_t i, int64_t j) {
+    const T f = a[i * n + j];
+    for (int64_t c = 0; c < columns; ++c) x[i * columns + c] -= f * x[j * columns + c];
+  };
+  for (int64_t i = 1; i < n; ++i)
+    for (int64_t j = 0; j < i; ++j) subtract(i, j);
+  for (int64_t i = n - 1; i >= 0; --i) {
+    for (int64_t j = i + 1; j < n; ++j) subtract(i, j);
+    for (int64_t c = 0; c < columns; ++c) x[i * columns + c] /= a[i * n + i];
+  }
+}
+
 // x <- a^-1 x; a is used up.
 template <class T>
 void solve_in_place(const char* op, T* a, int64_t n, T* x, int64_t columns) {
-  std::vector<int64_t> pivots(n);
-  lu(a, n, n, n, pivots.data());
+  const Workspace space(n * static_cast<int64_t>(sizeof(int64_t)));
+  int64_t* pivots = space.as<int64_t>();
+  lu(a, n, n, n, pivots);
   check_diagonal(op, a, n);
-  exchange_rows(x, columns, columns, pivots.data(), 0, n);
+  exchange_rows(x, columns, columns, pivots, 0, n);
+  if (n <= kFewRows && columns <= kFewColumns) return substitute_few(a, n, x, columns);
   solve_triangle(a, n, n, false, true, x, columns, columns);
   solve_triangle(a, n, n, true, false, x, columns, columns);
 }
@@ -154,8 +174,10 @@ void run_solve(const linalg::Solve&, const Arrays& inputs, Arrays& outputs) {
     });
   each_matrix(a, 1, [&]<class T>(int64_t item) {
     const T* from = a.data<T>() + item * n * n;
-    std::vector<T> used(from, from + n * n);
-    solve_in_place("linalg.solve", used.data(), n, out.data<T>() + item * n * columns, columns);
+    const Workspace space(n * n * static_cast<int64_t>(sizeof(T)));
+    T* used = space.as<T>();
+    std::copy(from, from + n * n, used);
+    solve_in_place("linalg.solve", used, n, out.data<T>() + item * n * columns, columns);
   });
 }
 
@@ -168,10 +190,12 @@ void run_inverse(const linalg::Inverse&, const Arrays& inputs, Arrays& outputs) 
   each_matrix(a, 1, [&]<class T>(int64_t item) {
     const T* from = a.data<T>() + item * n * n;
     T* to = out.data<T>() + item * n * n;
-    std::vector<T> used(from, from + n * n);
+    const Workspace space(n * n * static_cast<int64_t>(sizeof(T)));
+    T* used = space.as<T>();
+    std::copy(from, from + n * n, used);
     std::fill(to, to + n * n, T{0});
     for (int64_t i = 0; i < n; ++i) to[i * n + i] = 1;
-    solve_in_place("linalg.inv", used.data(), n, to, n);
+    solve_in_place("linalg.inv", used, n, to, n);
   });
 }
 

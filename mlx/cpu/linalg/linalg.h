@@ -2,12 +2,26 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 
 #include "mlx/array.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
+
+// The largest modulus; inf or nan where an element is not finite. (Without signs, bits are in the order of
+// the numbers, nan last; loops over integers become vectors.)
+template <class T>
+T largest_modulus(const T* x, int64_t n) {
+  using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  constexpr Bits sign = std::numeric_limits<Bits>::max();
+  Bits most = 0;
+  for (int64_t i = 0; i < n; ++i) most = std::max<Bits>(most, std::bit_cast<Bits>(x[i]) & sign);
+  return std::bit_cast<T>(most);
+}
 
 // f.operator()<T>(i) for each matrix of a batch that is not empty, T being float or double: small ones
 // several to an item; a single one outside of any item, so that it may use all threads. `weight`: how much

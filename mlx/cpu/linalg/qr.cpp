@@ -1,11 +1,16 @@
 // QR by Householder reflections. The matrix is worked on column by column, so that a reflection is dot
-// products and sums of consecutive elements. A panel of reflections is found first; then groups of the
-// columns right of it take the whole panel's, one after the other, while they lie in the cache.
+// products and sums of consecutive elements. Columns are halved until few are left (E. Elmroth, F. Gustavson,
+// "Applying recursion to serial and parallel QR factorization", 2000); what the reflections of a half do to
+// the columns right of it are matrix products.
+#include "mlx/cpu/linalg/qr.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/isa/householder.h"
+#include "mlx/cpu/linalg/linalg.h"
+#include "mlx/cpu/linalg/wy.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/linalg.h"
@@ -13,89 +18,164 @@
 namespace mlx::core::cpu {
 namespace {
 
-constexpr int64_t kPanel = 32;
-constexpr int64_t kGroup = 8;  // columns
+constexpr int64_t kFew = 8;     // columns that are reflected one by one
+constexpr int64_t kSmall = 24;  // matrices with fewer columns know no blocks
+constexpr int64_t kTile = 16;
+
+// to[j, i] = from[i, j]
+template <class T>
+void transpose(const T* from, int64_t rows, int64_t columns, T* to) {
+  parallel_ranges(rows, std::max<int64_t>(kTile, (1 << 16) / columns / kTile * kTile),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t first = begin; first < end; first += kTile)
+                      for (int64_t j = 0; j < columns; ++j)
+                        for (int64_t i = first; i < std::min(end, first + kTile); ++i)
+                          to[j * rows + i] = from[i * columns + j];
+                  });
+}
 
 template <class T>
 class Factorization {
  public:
-  // `in` is row-major, m x n.
-  Factorization(const T* in, int64_t m, int64_t n)
-      : m_(m), n_(n), k_(std::min(m, n)), a_(m * n), tau_(k_), diagonal_(k_) {
-    for (int64_t i = 0; i < m; ++i)
-      for (int64_t j = 0; j < n; ++j) a_[j * m + i] = in[i * n + j];
-    for (int64_t p = 0; p < k_; p += kPanel) {
-      const int64_t end = std::min(p + kPanel, k_);
-      for (int64_t j = p; j < end; ++j) {
-        find(j);
-        apply(j, &a_[(j + 1) * m], end - j - 1);
+  // `in` is row-major, m x n. R goes to `r`, k x n.
+  Factorization(const T* in, int64_t m, int64_t n, T* r)
+      : m_(m),
+        n_(n),
+        k_(std::min(m, n)),
+        block_(k_ < kSmall ? k_ : kReflections),
+        space_((m * n + k_ + (k_ + block_ - 1) / block_ * block_ * block_) * static_cast<int64_t>(sizeof(T))),
+        a_(space_.as<T>()),
+        tau_(a_ + m * n),
+        t_(tau_ + k_),
+        r_(r) {
+    transpose(in, m, n, a_);
+    if (k_ < kSmall) {
+      small();
+    } else {
+      for (int64_t p = 0; p < k_; p += block_) {
+        const int64_t count = std::min(block_, k_ - p);
+        panel(p, count, triangle(p));
+        reflect_rows(column(p + count) + p, m_, n_ - p - count, m_ - p, column(p) + p, m_, count, triangle(p),
+                     block_, true);
       }
-      groups(n - end, [&](int64_t first, int64_t count) {
-        for (int64_t j = p; j < end; ++j) apply(j, &a_[(end + first) * m], count);
-      });
     }
+    for (int64_t j = k_; j < n_; ++j) keep(j);
   }
 
   // The first k columns of the product of the reflections, row-major.
   void q(T* out) const {
-    std::vector<T> q(m_ * k_);
-    groups(k_, [&](int64_t first, int64_t count) {
-      for (int64_t j = first; j < first + count; ++j) q[j * m_ + j] = 1;
-      // Reflections further down leave these unit vectors alone.
-      for (int64_t j = first + count - 1; j >= 0; --j) apply(j, &q[first * m_], count);
-    });
-    for (int64_t i = 0; i < m_; ++i)
-      for (int64_t j = 0; j < k_; ++j) out[i * k_ + j] = q[j * m_ + i];
-  }
-
-  void r(T* out) const {
-    for (int64_t i = 0; i < k_; ++i)
-      for (int64_t j = 0; j < n_; ++j)
-        out[i * n_ + j] = j < i ? T{0} : j == i ? diagonal_[i] : a_[j * m_ + i];
+    Workspace space(m_ * k_ * static_cast<int64_t>(sizeof(T)));
+    T* q = space.as<T>();
+    std::fill(q, q + m_ * k_, T{0});
+    for (int64_t j = 0; j < k_; ++j) q[j * m_ + j] = 1;
+    if (k_ < kSmall) {
+      // Reflections further down leave unit vectors alone.
+      for (int64_t j = k_ - 1; j >= 0; --j) apply(j, q + j * m_, k_ - j);
+    } else {
+      for (int64_t p = (k_ - 1) / block_ * block_; p >= 0; p -= block_)
+        reflect_rows(q + p * m_ + p, m_, k_ - p, m_ - p, column(p) + p, m_, std::min(block_, k_ - p),
+                     triangle(p), block_, false);
+    }
+    transpose(q, k_, m_, out);
   }
 
  private:
+  T* column(int64_t j) const { return a_ + j * m_; }
+  T* triangle(int64_t p) const { return t_ + p * block_; }
+
+  void small() {
+    for (int64_t j = 0; j < k_; ++j) {
+      find(j);
+      apply(j, column(j + 1), n_ - j - 1);
+    }
+  }
+
+  // Columns [p, p + count), whose elements from row p on are what reflections before have left, and the
+  // triangle T of their reflections.
+  void panel(int64_t p, int64_t count, T* t) {
+    if (count <= kFew) {
+      for (int64_t j = p; j < p + count; ++j) {
+        find(j);
+        apply(j, column(j + 1), p + count - j - 1);
+      }
+      T own[kFew * kFew];
+      block_triangle(column(p) + p, m_, count, m_ - p, tau_ + p, own);
+      for (int64_t i = 0; i < count; ++i) std::copy(own + i * count, own + (i + 1) * count, t + i * block_);
+      return;
+    }
+    const int64_t half = count / 2, rest = count - half;
+    panel(p, half, t);
+    reflect_rows(column(p + half) + p, m_, rest, m_ - p, column(p) + p, m_, half, t, block_, true);
+    T* corner = t + half * block_ + half;
+    panel(p + half, rest, corner);
+    // -T1 (V1^T V2) T2
+    T middle[kReflections * kReflections], product[kReflections * kReflections];
+    const int64_t from = p + half;
+    multiply_into<T>(middle, rest, half, rest, m_ - from, {column(p) + from, m_},
+                     {column(from) + from, 1, m_}, 1, 0);
+    multiply_into<T>(product, rest, half, rest, half, {t, block_}, {middle, rest}, 1, 0);
+    multiply_into<T>(t + half, block_, half, rest, rest, {product, rest}, {corner, block_}, -1, 0);
+    for (int64_t i = half; i < count; ++i) std::fill(t + i * block_, t + i * block_ + half, T{0});
+  }
+
+  // What column j has of R.
+  void keep(int64_t j) const {
+    const int64_t end = std::min(j + 1, k_);
+    for (int64_t i = 0; i < end; ++i) r_[i * n_ + j] = column(j)[i];
+    for (int64_t i = end; i < k_; ++i) r_[i * n_ + j] = 0;
+  }
+
   // The reflection that maps what column j has from row j on to a multiple of the first unit vector. Its
-  // vector takes that part's place, scaled so that it starts with 1; the multiple goes to the diagonal.
+  // vector, zero before row j and 1 there, takes the column's place when R has what belongs to it.
   void find(int64_t j) {
-    T* x = &a_[j * m_ + j];
+    T* x = column(j) + j;
     const int64_t n = m_ - j;
-    T largest = 0;
-    for (int64_t i = 1; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
-    double squares = 0;
-    for (int64_t i = 1; i < n; ++i) {
-      const double ratio = static_cast<double>(x[i]) / static_cast<double>(largest);
-      if (x[i] != 0) squares += ratio * ratio;
-    }
-    const double alpha = x[0], below = std::sqrt(squares) * static_cast<double>(largest);
-    if (below == 0) {
+    const double alpha = x[0], all = length(x, n);
+    if (!below(x, n)) {
       tau_[j] = 0;
-      diagonal_[j] = x[0];
     } else {
-      const double beta = -std::copysign(std::hypot(alpha, below), alpha);
-      tau_[j] = static_cast<T>((beta - alpha) / beta);
-      diagonal_[j] = static_cast<T>(beta);
-      for (int64_t i = 1; i < n; ++i) x[i] = static_cast<T>(static_cast<double>(x[i]) / (alpha - beta));
+      const double beta = -std::copysign(all, alpha), gap = alpha - beta;
+      x[0] = static_cast<T>(beta);
+      const T scale = static_cast<T>(1 / gap);
+      if (std::isnormal(scale)) {
+        for (int64_t i = 1; i < n; ++i) x[i] *= scale;
+      } else {
+        for (int64_t i = 1; i < n; ++i) x[i] = static_cast<T>(static_cast<double>(x[i]) / gap);
+      }
+      // (beta - alpha) / beta, but for rounding in the vector.
+      tau_[j] = static_cast<T>(2 / (1 + factor<T>().squares(x + 1, n - 1)));
     }
+    keep(j);
+    std::fill(column(j), x, T{0});
     x[0] = 1;
+  }
+  static bool below(const T* x, int64_t n) {
+    for (int64_t i = 1; i < n; ++i)
+      if (x[i] != 0) return true;
+    return false;
+  }
+  static double length(const T* x, int64_t n) {
+    const double squares = factor<T>().squares(x, n);
+    constexpr double least = sizeof(T) == 4 ? 0 : 1e-280, most = 1e280;
+    if (squares > least && squares < most) return std::sqrt(squares);
+    if (squares != squares) return squares;
+    double largest = 0, sum = 0;
+    for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(static_cast<double>(x[i])));
+    for (int64_t i = 0; i < n; ++i) {
+      const double ratio = static_cast<double>(x[i]) / largest;
+      if (x[i] != 0) sum += ratio * ratio;
+    }
+    return std::sqrt(sum) * largest;
   }
 
   // Reflection j of columns with m elements.
   void apply(int64_t j, T* columns, int64_t count) const {
-    if (tau_[j] != 0 && count > 0) reflect(&a_[j * m_ + j], m_ - j, tau_[j], columns + j, m_, count);
+    if (tau_[j] != 0 && count > 0) reflect(column(j) + j, m_ - j, tau_[j], columns + j, m_, count);
   }
 
-  template <class F>
-  void groups(int64_t columns, F&& f) const {
-    // At least 20 us of work for an item.
-    const int64_t grain = std::max<int64_t>(1, (1 << 14) / (m_ * kGroup)) * kGroup;
-    parallel_ranges(columns, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t j = begin; j < end; j += kGroup) f(j, std::min(kGroup, end - j));
-    });
-  }
-
-  int64_t m_, n_, k_;
-  std::vector<T> a_, tau_, diagonal_;
+  int64_t m_, n_, k_, block_;
+  Workspace space_;
+  T *a_, *tau_, *t_, *r_;
 };
 
 void qr(const linalg::QR&, const Arrays& inputs, Arrays& outputs) {
@@ -103,17 +183,21 @@ void qr(const linalg::QR&, const Arrays& inputs, Arrays& outputs) {
   const array a = row_contiguous(inputs[0]);
   const int64_t m = a.shape(-2), n = a.shape(-1), k = std::min(m, n);
   if (a.size() == 0) return;
-  parallel_for(static_cast<int64_t>(a.size()) / (m * n), [&](int64_t i) {
-    const auto one = [&]<class T>(T) {
-      const Factorization<T> f(a.data<T>() + i * m * n, m, n);
-      f.q(outputs[0].data<T>() + i * m * k);
-      f.r(outputs[1].data<T>() + i * k * n);
-    };
-    a.dtype() == float64 ? one(double{}) : one(float{});
+  each_matrix(a, 2, [&]<class T>(int64_t i) {
+    qr_factors(a.data<T>() + i * m * n, m, n, outputs[0].data<T>() + i * m * k,
+               outputs[1].data<T>() + i * k * n);
   });
 }
 
 const bool registered = kernels(Device::cpu).add<linalg::QR>(qr);
 
 }  // namespace
+template <class T>
+void qr_factors(const T* a, int64_t m, int64_t n, T* q, T* r) {
+  const Factorization<T> f(a, m, n, r);
+  f.q(q);
+}
+template void qr_factors<float>(const float*, int64_t, int64_t, float*, float*);
+template void qr_factors<double>(const double*, int64_t, int64_t, double*, double*);
+
 }  // namespace mlx::core::cpu

@@ -164,6 +164,13 @@ class PowerOfTwo {
   double operator()(double x) const {
     return std::abs(exponent_) < 1000 ? x * factor_ : std::ldexp(x, exponent_);
   }
+  template <class T>
+  void operator()(const T* x, int64_t n, double* to) const {
+    if (std::abs(exponent_) < 1000)
+      for (int64_t i = 0; i < n; ++i) to[i] = static_cast<double>(x[i]) * factor_;
+    else
+      for (int64_t i = 0; i < n; ++i) to[i] = std::ldexp(static_cast<double>(x[i]), exponent_);
+  }
 
  private:
   int exponent_;

@@ -9,17 +9,20 @@
 #include <stdexcept>
 
 #include "mlx/cpu/copy.h"
+#include "mlx/cpu/linalg/bidiagonal.h"
 #include "mlx/cpu/linalg/blocked.h"
 #include "mlx/cpu/linalg/complex.h"
 #include "mlx/cpu/linalg/linalg.h"
+#include "mlx/cpu/linalg/qr.h"
 #include "mlx/cpu/linalg/rotations.h"
+#include "mlx/cpu/linalg/wy.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/linalg.h"
 
 namespace mlx::core::cpu {
 namespace {
 
-constexpr double kEps = std::numeric_limits<double>::epsilon();
+constexpr int64_t kDivided = 80;  // columns from which on dividing is faster
 
 // Vectors are worked on in T.
 template <class T>
@@ -29,6 +32,10 @@ class Decomposition {
   Decomposition(const PaddedMatrix<double>& a, int64_t m, int64_t n, bool vectors)
       : m_(m), n_(n), d_(n), e_(n), tau_left_(n), tau_right_(n), left_(n, m), right_(n, n) {
     bidiagonalize(a);
+    if (vectors && n >= kDivided) {
+      divide();
+      return;
+    }
     if (vectors) {
       u_.emplace(m, m);
       v_.emplace(n, n);
@@ -91,34 +98,31 @@ class Decomposition {
     }
   }
 
+  void divide() {
+    u_.emplace(m_, m_);
+    v_.emplace(n_ + 1, n_ + 1);
+    d_ = bidiagonal_vectors(d_, e_, *u_, *v_);
+    for (int64_t i = n_; i < m_; ++i) u_->row(i)[i] = 1;
+    turn_back(*u_, m_, n_, 0, tau_left_, left_);
+    turn_back(*v_, n_, n_ - 1, 1, tau_right_, right_);
+    normalize(*u_, m_);
+    normalize(*v_, n_);
+  }
+  static void turn_back(const PaddedMatrix<T>& z, int64_t n, int64_t k, int64_t offset,
+                        const std::vector<double>& tau, const PaddedMatrix<double>& vectors) {
+    const PaddedMatrix<T> v(k, n);
+    std::vector<T> factors(tau.begin(), tau.end());
+    for (int64_t i = 0; i < k; ++i) std::copy(vectors.row(i), vectors.row(i) + n, v.row(i));
+    apply_product(z.row(0), z.stride, n, n, v.row(0), v.stride, factors.data(), k, offset, false);
+  }
+
   void iterate(bool vectors) {
     Rotations<T> left(vectors ? &*u_ : nullptr, n_), right(vectors ? &*v_ : nullptr, n_);
-    double norm = 0;
-    for (int64_t i = 0; i < n_; ++i)
-      norm = std::max({norm, std::abs(d_[i]), i + 1 < n_ ? std::abs(e_[i]) : 0.0});
-    int64_t last = n_ - 1, steps = 0;
-    const auto advance = [&] {
-      int64_t first = last;
-      bool singular = std::abs(d_[last]) <= kEps * norm;
-      for (; first > 0; --first) {
-        const double size = std::abs(d_[first - 1]) + std::abs(d_[first]);
-        if (std::abs(e_[first - 1]) <= kEps * (size > kEps * norm ? size : norm)) {
-          e_[first - 1] = 0;
-          break;
-        }
-        singular = singular || std::abs(d_[first - 1]) <= kEps * norm;
-      }
-      if (first == last) {
-        --last;
-        return;
-      }
-      if (++steps > 60 * n_) throw std::runtime_error("[linalg.svd] the iteration did not converge");
-      step(first, last, singular, left, right);
-    };
+    BidiagonalSteps steps(d_.data(), e_.data(), n_);
     apply_while<T>(
         [&] {
-          while (last > 0) {
-            advance();
+          while (!steps.done()) {
+            steps.advance(left, right);
             if (right.full()) return true;
           }
           return false;
@@ -134,38 +138,6 @@ class Decomposition {
         if (vectors)
           for (int64_t j = 0; j < v_->stride; ++j) v_->row(i)[j] = -v_->row(i)[j];
       }
-  }
-
-  // The shift is an eigenvalue of the last two columns' product; 0 for a singular block, which splits off its
-  // 0.
-  void step(int64_t first, int64_t last, bool singular, Rotations<T>& left, Rotations<T>& right) {
-    double y = d_[first], z = e_[first];
-    if (!singular) {
-      const double before = last - 1 > first ? e_[last - 2] : 0;
-      const double a = d_[last - 1] * d_[last - 1] + before * before, b = d_[last - 1] * e_[last - 1];
-      const double c = d_[last] * d_[last] + e_[last - 1] * e_[last - 1], delta = (a - c) / 2;
-      const double shift = c - b * b / (delta + std::copysign(std::sqrt(delta * delta + b * b), delta));
-      y = (d_[first] - shift / d_[first]);
-    }
-    for (int64_t k = first; k < last; ++k) {
-      double r = std::sqrt(y * y + z * z), c = r > 0 ? y / r : 1, s = r > 0 ? z / r : 0;
-      if (k > first) e_[k - 1] = r;
-      y = c * d_[k] + s * e_[k];
-      e_[k] = c * e_[k] - s * d_[k];
-      z = s * d_[k + 1];
-      d_[k + 1] = c * d_[k + 1];
-      right.add(k, c, -s);
-      r = std::sqrt(y * y + z * z), c = r > 0 ? y / r : 1, s = r > 0 ? z / r : 0;
-      d_[k] = r;
-      y = c * e_[k] + s * d_[k + 1];
-      d_[k + 1] = c * d_[k + 1] - s * e_[k];
-      if (k + 1 < last) {
-        z = s * e_[k + 1];
-        e_[k + 1] = c * e_[k + 1];
-      }
-      left.add(k, c, -s);
-    }
-    e_[last - 1] = y;
   }
 
   int64_t m_, n_;
@@ -309,19 +281,43 @@ void run_svd(const linalg::SVD& p, const Arrays& inputs, Arrays& outputs) {
   });
 }
 
+// n x m of a matrix of m x n. Of a long one A = Q R, that of R times Q^T: the vectors beside are not needed.
+template <class T>
+void pseudoinverse(const T* a, int64_t m, int64_t n, T* out) {
+  const int64_t k = std::min(m, n), rows = std::max(m, n);
+  const bool wide = m < n, thin = 2 * rows >= 3 * k;
+  const int64_t p = thin ? k : m, q = thin ? k : n;  // of the matrix that is decomposed
+  Workspace space((rows * k * 2 + p * p + q * q + p * q + k) * static_cast<int64_t>(sizeof(T)));
+  T *across = space.as<T>(), *orthogonal = across + rows * k, *u = orthogonal + rows * k, *vt = u + p * p,
+    *r = vt + q * q, *s = r + p * q;
+  if (!std::isfinite(largest_modulus(a, m * n)))
+    throw invalid("linalg.pinv", "the matrix has an element that is not finite");
+  if (thin) {
+    if (wide)  // of A^T
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < n; ++j) across[j * m + i] = a[i * n + j];
+    qr_factors(wide ? across : a, rows, k, orthogonal, r);
+  }
+  singular_values("linalg.pinv", thin ? r : a, p, q, u, s, vt);
+  const T least = 10 * static_cast<T>(rows) * std::numeric_limits<T>::epsilon() * s[0];
+  for (int64_t i = 0; i < k; ++i)
+    for (int64_t j = 0; j < q; ++j) vt[i * q + j] = s[i] > least ? vt[i * q + j] / s[i] : T{0};
+  if (!thin) return multiply_into<T>(out, m, n, m, k, {vt, 1, n}, {u, 1, m}, 1, 0);
+  multiply_into<T>(r, k, k, k, k, {vt, 1, k}, {u, 1, k}, 1, 0);
+  if (wide)
+    multiply_into<T>(out, m, n, m, k, {orthogonal, k}, {r, 1, k}, 1, 0);
+  else
+    multiply_into<T>(out, m, n, m, k, {r, k}, {orthogonal, 1, k}, 1, 0);
+}
+
 void run_pseudoinverse(const linalg::PseudoInverse&, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   out.set_data(allocator::malloc(out.nbytes()));
   if (out.size() == 0) return;
   const array a = row_contiguous(inputs[0]);
-  const int64_t m = a.shape(-2), n = a.shape(-1), k = std::min(m, n);
-  each_matrix(a, 16, [&]<class T>(int64_t item) {
-    std::vector<T> u(m * m), s(k), vt(n * n);
-    singular_values("linalg.pinv", a.data<T>() + item * m * n, m, n, u.data(), s.data(), vt.data());
-    const T least = 10 * static_cast<T>(std::max(m, n)) * std::numeric_limits<T>::epsilon() * s[0];
-    for (int64_t i = 0; i < k; ++i)
-      for (int64_t j = 0; j < n; ++j) vt[i * n + j] = s[i] > least ? vt[i * n + j] / s[i] : T{0};
-    multiply_into<T>(out.data<T>() + item * n * m, m, n, m, k, {vt.data(), 1, n}, {u.data(), 1, m}, 1, 0);
+  const int64_t m = a.shape(-2), n = a.shape(-1);
+  each_matrix(a, 16, [&]<class T>(int64_t i) {
+    pseudoinverse(a.data<T>() + i * m * n, m, n, out.data<T>() + i * n * m);
   });
 }
 
