@@ -112,25 +112,6 @@ array product_change(const Arrays& primals, const Arrays& tangents, const Axes& 
   }
   return sum ? *sum : zeros_of(f(primals));
 }
-// One call for every element of the batch.
-template <class F>
-Batched one_by_one(const Arrays& inputs, const Axes& axes, const Shape& empty, F&& f, StreamOrDevice s) {
-  const int size = batch_size(inputs, axes);
-  if (size == 0) {
-    Shape shape = empty;
-    shape.insert(shape.begin(), 0);
-    return {{zeros(shape, inputs[0].dtype(), s)}, {0}};
-  }
-  Arrays rows;
-  for (int i = 0; i < size; ++i) {
-    Arrays in;
-    for (size_t k = 0; k < inputs.size(); ++k)
-      in.push_back(axes[k] < 0 ? inputs[k] : take(inputs[k], i, axes[k], s));
-    rows.push_back(f(in));
-  }
-  return {{stack(rows, 0, s)}, {0}};
-}
-
 array segmented_sum(const array& x, const array& b, const array& segments, StreamOrDevice s) {
   return make<SegmentedSum>({x.shape(-2), b.shape(0)}, x.dtype(), s, {x, b, segments});
 }
@@ -157,13 +138,8 @@ Batched SegmentedMM::vmap(const Arrays& inputs, const Axes& axes) {
   const StreamOrDevice s = stream();
   if (axes[0] < 0 && axes[1] < 0)
     return {{segmented_mm(inputs[0], inputs[1], moveaxis(inputs[kSegments], axes[kSegments], 0, s), s)}, {0}};
-  const array &a = inputs[0], &b = inputs[1], &segments = inputs[kSegments];
-  Shape one = segments.shape();
-  if (axes[kSegments] >= 0) one.erase(one.begin() + axes[kSegments]);
-  one.back() = axes[0] == 0 ? a.shape(1) : a.shape(0);
-  one.push_back(axes[1] < 0 || axes[1] == 2 ? b.shape(1) : b.shape(2));
-  return one_by_one(
-      inputs, axes, one, [&](const Arrays& in) { return segmented_mm(in[0], in[1], in[kSegments], s); }, s);
+  return one_by_one(inputs, axes, s,
+                    [&](const Arrays& in) { return Arrays{segmented_mm(in[0], in[1], in[kSegments], s)}; });
 }
 
 std::vector<Shape> SegmentedMM::output_shapes(const Arrays& in) {
@@ -190,14 +166,9 @@ Arrays SegmentedSum::jvp(const Arrays& primals, const Arrays& tangents, const Ax
   return {product_change(primals, tangents, argnums, f, stream())};
 }
 Batched SegmentedSum::vmap(const Arrays& inputs, const Axes& axes) {
-  const array &x = inputs[0], &b = inputs[1];
-  const auto last_but = [](const array& a, int axis, int from_end) {
-    const int at = static_cast<int>(a.ndim()) - from_end;
-    return axis >= 0 && axis >= at ? a.shape(at - 1) : a.shape(at);
-  };
-  const Shape one{last_but(x, axes[0], 2), axes[1] == 0 ? b.shape(1) : b.shape(0)};
-  const auto f = [&](const Arrays& in) { return segmented_sum(in[0], in[1], in[kSegments], stream()); };
-  return one_by_one(inputs, axes, one, f, stream());
+  return one_by_one(inputs, axes, stream(), [&](const Arrays& in) {
+    return Arrays{segmented_sum(in[0], in[1], in[kSegments], stream())};
+  });
 }
 std::vector<Shape> SegmentedSum::output_shapes(const Arrays& in) {
   return {{in[0].shape(-2), in[1].shape(0)}};

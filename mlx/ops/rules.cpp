@@ -72,12 +72,18 @@ array batch_to_front(const array& a, int axis, int size) {
 
 Batched one_by_one(const Arrays& inputs, const Axes& axes, StreamOrDevice s,
                    const std::function<Arrays(const Arrays&)>& call) {
-  std::vector<Arrays> results;
   const int batch = batch_size(inputs, axes);
-  for (int i = 0; i < batch; ++i) {
+  const auto element = [&](size_t j, int i) {
+    if (axes[j] < 0) return inputs[j];
+    if (batch > 0) return take(inputs[j], i, axes[j], s);
+    Shape shape = inputs[j].shape();
+    shape.erase(shape.begin() + axes[j]);
+    return zeros(shape, inputs[j].dtype(), s);
+  };
+  std::vector<Arrays> results;
+  for (int i = 0; i < std::max(batch, 1); ++i) {
     Arrays in;
-    for (size_t j = 0; j < inputs.size(); ++j)
-      in.push_back(axes[j] < 0 ? inputs[j] : take(inputs[j], i, axes[j], s));
+    for (size_t j = 0; j < inputs.size(); ++j) in.push_back(element(j, i));
     results.push_back(call(in));
   }
   Arrays out;
@@ -85,6 +91,10 @@ Batched one_by_one(const Arrays& inputs, const Axes& axes, StreamOrDevice s,
     Arrays parts;
     for (const Arrays& r : results) parts.push_back(r[j]);
     out.push_back(stack(parts, 0, s));
+    if (batch > 0) continue;
+    Shape none = out[j].shape();  // of an empty batch the shapes are known, by an element that there is not
+    none[0] = 0;
+    out[j] = zeros(none, out[j].dtype(), s);
   }
   return {out, Axes(out.size(), 0)};
 }
