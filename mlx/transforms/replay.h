@@ -51,6 +51,7 @@ class Trace {
     Source source;
     Shape shape;
     bool ones_only;
+    int axis;
   };
   const std::vector<Fixed>& fixed() const { return fixed_; }
 
