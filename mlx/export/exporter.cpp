@@ -73,6 +73,11 @@ Traced trace_function(const FunctionExporter::Function& fun, const Args& args, c
           kName,
           "the function uses arrays of a transform that it is exported in, expected it to use its own "
           "arguments and arrays with values");
+  // A file holds no such conditions.
+  for (const detail::Trace::Fixed& fixed : trace.fixed())
+    if (!fixed.ones_only)
+      throw invalid(kName, "the function is exported without shapes, but ", fixed.op,
+                    " depends on the sizes of ", fixed.shape, "; export it with shapeless=False");
   Graph f;
   f.shapeless = shapeless;
   for (const array& a : args) f.positional.push_back(spec_of(a));

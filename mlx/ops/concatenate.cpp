@@ -128,7 +128,7 @@ array tile(const array& arr, std::vector<int> reps, StreamOrDevice s) {
 namespace {
 array roll_axis(const array& a, int64_t shift, int axis, const StreamOrDevice& s) {
   const int size = a.shape(axis);
-  fix_sizes("roll", a);
+  fix_size("roll", a, axis);
   if (size == 0) return a;
   const int last = static_cast<int>((shift % size + size) % size);  // elements that move to the front
   if (last == 0) return a;
@@ -165,6 +165,7 @@ array roll(const array& a, const Shape& shift, int axis, StreamOrDevice s) {
 }
 array roll(const array& a, const Shape& shift, StreamOrDevice s) {
   if (a.ndim() == 0) return a;
+  fix_sizes("roll", a);
   return reshape(roll_axis(flatten(a, s), total(shift), 0, s), a.shape(), s);
 }
 array roll(const array& a, int shift, StreamOrDevice s) { return roll(a, Shape{shift}, s); }

@@ -60,7 +60,7 @@ namespace {
 // Cut, or zeros after the end.
 array fitted(array a, int axis, int n, StreamOrDevice s) {
   if (a.shape(axis) > n) {
-    Shape start(a.ndim(), 0), stop = a.shape();
+    Shape start(a.ndim(), 0), stop(a.ndim(), kToEnd);
     stop[axis] = n;
     return slice(a, std::move(start), std::move(stop), s);
   }
@@ -76,7 +76,7 @@ array transform_axes(const char* op, const array& a, std::optional<Shape> n, con
   for (int axis : given) axes.push_back(checked_axis(op, axis, a.shape()));
   checked_axes(op, axes, a.shape());
   if (axes.empty()) return a;
-  fix_sizes(op, a);
+  for (int axis : axes) fix_size(op, a, axis);
   Shape lengths;
   for (size_t i = 0; i < axes.size(); ++i) {
     const bool half = kind == Kind::half_to_real && i + 1 == axes.size();

@@ -41,7 +41,7 @@ array hadamard_transform(const array& a, std::optional<float> scale, StreamOrDev
   if (Hadamard::m(n) == 0)
     throw invalid("hadamard_transform", "the last axis has size ", n,
                   ", expected m * 2^k with m = 1, 12, 20 or 28");
-  if (!scale) fix_sizes("hadamard_transform", a);
+  if (!scale) fix_size("hadamard_transform", a, static_cast<int>(a.ndim()) - 1);
   const array x = astype(a, dtype, s);
   return transform(x, scale ? static_cast<double>(*scale) : 1 / std::sqrt(static_cast<double>(n)), false, s);
 }

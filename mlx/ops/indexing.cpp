@@ -118,7 +118,8 @@ array gather(const array& a, const std::vector<array>& indices, const std::vecto
     throw invalid("gather", "got the slice sizes ", slice_sizes, " for an array of shape ", a.shape(),
                   ", expected sizes from 0 to those");
   for (const array& index : indices) check_index("gather", index);
-  if (axes.size() < a.ndim()) fix_sizes("gather", a);
+  for (int i = 0; i < static_cast<int>(a.ndim()); ++i)
+    if (std::find(on.begin(), on.end(), i) == on.end()) fix_size("gather", a, i);
   Arrays inputs = broadcast_arrays(indices, s);
   inputs.insert(inputs.begin(), a);
   Shape shape = Gather(Stream(0, Device::cpu), on, slice_sizes).output_shapes(inputs)[0];

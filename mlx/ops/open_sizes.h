@@ -22,6 +22,7 @@ class OpenSizes {
     std::string op;
     array a;
     bool ones_only;  // what matters is which sizes are 0 and 1: these broadcast
+    int axis;        // or the size of one axis; -1: of all
   };
   OpenSizes() : outer_(current()) { current() = this; }
   ~OpenSizes() { current() = outer_; }
@@ -33,6 +34,7 @@ class OpenSizes {
 
  private:
   friend void fix_sizes(std::string_view op, const array& a, bool ones_only);
+  friend void fix_size(std::string_view op, const array& a, int axis);
   static OpenSizes*& current() {
     thread_local OpenSizes* now = nullptr;
     return now;
@@ -42,7 +44,11 @@ class OpenSizes {
 
 // The graph from here on holds for the sizes of `a` only. Costs nothing outside such a trace.
 inline void fix_sizes(std::string_view op, const array& a, bool ones_only = false) {
-  if (OpenSizes::of(a)) OpenSizes::current()->uses.push_back({std::string(op), a, ones_only});
+  if (OpenSizes::of(a)) OpenSizes::current()->uses.push_back({std::string(op), a, ones_only, -1});
+}
+// Of one axis, counted from the front.
+inline void fix_size(std::string_view op, const array& a, int axis) {
+  if (OpenSizes::of(a)) OpenSizes::current()->uses.push_back({std::string(op), a, false, axis});
 }
 inline void fix_sizes(std::string_view op, const std::vector<array>& arrays, bool ones_only = false) {
   for (const array& a : arrays) fix_sizes(op, a, ones_only);

@@ -29,7 +29,7 @@ int64_t source_of(const std::string& mode, int64_t p, int64_t n) {
 
 array continued(const array& a, int axis, int low, int high, const std::string& mode,
                 const StreamOrDevice& s) {
-  fix_sizes("pad", a);
+  fix_size("pad", a, axis);
   const int n = a.shape(axis);
   if (n == 0)
     throw invalid("pad", "axis ", axis, " of shape ", a.shape(), " is empty, mode ", mode, " needs elements");

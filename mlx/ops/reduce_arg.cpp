@@ -110,11 +110,11 @@ array median(const array& a, const Axes& given, bool keepdims, StreamOrDevice s)
   for (int axis : axes)
     if (a.shape(axis) == 0)
       throw invalid("median", "got an array of shape ", a.shape(), " whose axis ", axis, " is empty");
-  fix_sizes("median", x);
+  for (int axis : axes) fix_size("median", x, axis);
   const array sorted = sort(axes_last(x, axes, s), -1, s);
   const int n = sorted.shape(-1);
   const auto place = [&](int i) {
-    Shape start(sorted.ndim(), 0), stop = sorted.shape();
+    Shape start(sorted.ndim(), 0), stop(sorted.ndim(), kToEnd);
     start.back() = i, stop.back() = i + 1;
     return squeeze(slice(sorted, start, stop, s), -1, s);
   };

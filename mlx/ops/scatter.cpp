@@ -40,7 +40,8 @@ array scatter_with(ScatterReduce reduce, const array& a, const Arrays& indices, 
     throw invalid(op, "got updates of shape ", updates.shape(), " for indices of shape ", lead,
                   " into an array of shape ", a.shape(),
                   ", expected the indices' shape followed by at most the array's");
-  if (axes.size() < a.ndim()) fix_sizes(op, a);
+  for (int i = 0; i < static_cast<int>(a.ndim()); ++i)
+    if (std::find(on.begin(), on.end(), i) == on.end()) fix_size(op, a, i);
   if (updates.size() == 0) return a;
   inputs.insert(inputs.begin(), a);
   inputs.push_back(updates.dtype() == a.dtype() ? updates : astype(updates, a.dtype(), s));

@@ -229,7 +229,7 @@ std::vector<array> split(const array& a, const Shape& indices, int axis, StreamO
   if (indices.empty()) return {a};
   Shape ends = indices;
   if (std::any_of(ends.begin(), ends.end(), [&](int end) { return end < 0 || end > a.shape(ax); }))
-    fix_sizes("split", a);
+    fix_size("split", a, ax);
   for (ShapeElem& end : ends) end = std::clamp(end < 0 ? end + a.shape(ax) : end, 0, a.shape(ax));
   Split split(to_stream(s), ax, ends);
   std::vector<Shape> shapes = split.output_shapes({a});
@@ -251,7 +251,7 @@ std::vector<array> split(const array& a, int num_splits, int axis, StreamOrDevic
   const int ax = checked_axis("split", axis, a.shape());
   if (num_splits <= 0) throw invalid("split", "got ", num_splits, " pieces, expected at least 1");
   const int size = a.shape(ax);
-  if (num_splits > 1) fix_sizes("split", a);
+  if (num_splits > 1) fix_size("split", a, ax);
   if (size % num_splits != 0)
     throw invalid("split", "no ", num_splits, " equal pieces along axis ", axis, " of an array of shape ",
                   a.shape());

@@ -104,7 +104,7 @@ array topk(const array& a, int k, int axis, StreamOrDevice s) {
                   " of an array of shape ", a.shape());
   Shape start(a.ndim(), 0), stop(a.ndim(), kToEnd);
   start[at] = k == 0 ? kToEnd : -k;
-  fix_sizes("topk", a);
+  fix_size("topk", a, at);
   if (k == 0 || k == n) return k == n ? a : slice(a, start, stop, s);
   return slice(sorted(a, at, n - k, s), start, stop, s);
 }

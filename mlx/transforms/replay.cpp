@@ -33,7 +33,9 @@ Arrays called(const TracedNode& node, const Arrays& in) {
 void check(const Trace::Fixed& f, const Shape& shape) {
   bool same = shape.size() == f.shape.size();
   for (size_t i = 0; same && i < shape.size(); ++i)
-    same = f.ones_only ? std::min(shape[i], 2) == std::min(f.shape[i], 2) : shape[i] == f.shape[i];
+    same = f.axis >= 0 && static_cast<size_t>(f.axis) != i ? true
+           : f.ones_only                                   ? std::min(shape[i], 2) == std::min(f.shape[i], 2)
+                                                           : shape[i] == f.shape[i];
   if (!same)
     throw invalid("compile", "a trace without shapes was made where ", f.op, " got the shape ", f.shape,
                   " and depends on ", f.ones_only ? "which of its sizes are 0 or 1" : "its sizes",
@@ -112,7 +114,7 @@ void Trace::record(const Arrays& placeholders, const Arrays& outputs, const Open
   if (sizes)
     for (const OpenSizes::Use& use : sizes->uses)
       if (const Source* known = sources_.find(use.a.id()); known && known->kind != Source::constant)
-        fixed_.push_back({use.op, *known, use.a.shape(), use.ones_only});
+        fixed_.push_back({use.op, *known, use.a.shape(), use.ones_only, use.axis});
   const auto when = [](const Fixed& f) { return f.source.kind == Source::input ? 0 : f.source.index + 1; };
   std::stable_sort(fixed_.begin(), fixed_.end(),
                    [&](const Fixed& x, const Fixed& y) { return when(x) < when(y); });

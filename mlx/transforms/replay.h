@@ -54,6 +54,7 @@ class Trace {
     Source source;
     Shape shape;
     bool ones_only;
+    int axis;
   };
   const std::vector<Fixed>& fixed() const { return fixed_; }
 
