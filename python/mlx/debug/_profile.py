@@ -80,6 +80,7 @@ class profile:
         self._profiler: Any = None
 
     def __enter__(self) -> profile:
+        self._data = None
         self._recording = Recording()
         self._recording.start()
         self._profiler = mx._Profiler()
