@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <functional>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 
@@ -42,7 +44,7 @@ class Profiler::Impl : public detail::Observer {
   uint32_t kind_of(const Unit& unit, const std::vector<array>& inputs, KindKey& key) {
     key.words.clear();
     const auto add = [&](const array::ArrayDesc& node) {
-      key.add(typeid(*node.primitive).hash_code() + static_cast<uint64_t>(node.primitive->opcode()));
+      key.add(std::hash<std::string_view>()(node.primitive->name()));
       key.add(node.origin);
     };
     if (unit.group.empty()) add(unit.root);

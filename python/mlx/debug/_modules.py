@@ -63,6 +63,11 @@ def roots() -> list[Any]:
     return [m for m in modules if id(m) not in inner]
 
 
+def at_path(path: str) -> Any | None:
+    """The module that has been called under a path, while a tool is on."""
+    return next((module for module, name, _ in list(_known.values()) if name == path), None)
+
+
 def _below(module: Any) -> list[tuple[str, Any]]:
     try:
         return module.named_modules()
@@ -99,10 +104,11 @@ def _path_id(module: Any, stack: list[Any]) -> int:
     known = _known.get(id(module))
     if known is None:
         name = type(module).__name__
-        if stack:  # a module that its parent's tree does not show
-            name = f"{_known[id(stack[-1])][1]}.{name}"
+        parent = _known.get(id(stack[-1])) if stack else None
+        if parent:  # a module that its parent's tree does not show
+            name = f"{parent[1]}.{name}"
         _note(module, name)
-        known = _known[id(module)]
+        return mx._path_id(_known[id(module)][1])
     return known[2]
 
 

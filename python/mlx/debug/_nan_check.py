@@ -12,6 +12,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from . import _modules
 from ._origins import Origin, Recording, origin_of_id
 
 _FOLDER = os.path.dirname(__file__)
@@ -104,7 +105,10 @@ def make_error(found: Any) -> NotFiniteError:
         inputs, outputs = found.inputs, found.outputs
         output = next((o for o in outputs if _bad(o)), outputs[0])
         bad_input = found.bad_input if found.bad_input >= 0 else None
-        name = "" if bad_input is None else name_of(inputs[bad_input], sys._getframe())
+        name = ""
+        if bad_input is not None:
+            bad = inputs[bad_input]
+            name = name_of(bad, sys._getframe()) or _parameter_like(bad, origin.path)
         error = NotFiniteError(_message(found, origin, inputs, output, bad_input, name))
     error.op, error.group = found.operation, found.group
     error.path, error.line, error.origin = origin.path, origin.line, origin
@@ -183,6 +187,18 @@ def name_of(a: mx.array, frame: FrameType | None) -> str:
                     return found
         frame = frame.f_back
     return ""
+
+
+def _parameter_like(a: mx.array, path: str) -> str:
+    """The module's parameter that has the shape of ``a``, where there is just one.
+
+    When the loss is evaluated after ``optimizer.update``, the model has its new parameters already,
+    and the program has no name for the old ones.
+    """
+    module = _modules.at_path(path)
+    own = [(k, p) for k, p in (module or {}).items() if isinstance(p, mx.array) and p.dtype == a.dtype]
+    alike = [k for k, p in own if p.shape in (a.shape, a.shape[::-1])]
+    return f"{path}.{alike[0]}" if len(alike) == 1 else ""
 
 
 def _identity(a: mx.array) -> set[int]:

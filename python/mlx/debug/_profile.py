@@ -80,6 +80,7 @@ class profile:
         self._profiler: Any = None
 
     def __enter__(self) -> profile:
+        self._data = None
         self._recording = Recording()
         self._recording.start()
         self._profiler = mx._Profiler()
@@ -126,7 +127,8 @@ class profile:
         """
         if by not in ("op", "line", "module"):
             raise ValueError(f"[profile] by is {by!r}, expected 'op', 'line' or 'module'")
-        data, rows, limits = self._result(), {}, machine()
+        data, limits = self._result(), machine()
+        rows: dict[str, Row] = {}
         for kind, _, begin, end, read, written, shares in data["events"]:
             of: _Kind = data["kinds"][kind]
             event = Row("", 1, end - begin, of.traffic(read, written, shares), of.flops)
@@ -227,7 +229,8 @@ class profile:
         A track per thread that evaluated; each operation has its shapes, bytes, FLOPs, line and
         module as arguments. ``"(evaluation)"`` encloses the operations of one evaluation.
         """
-        data, events = self._result(), []
+        data = self._result()
+        events: list[dict[str, Any]] = []
 
         def add(name: str, thread: int, begin: int, end: int, args: dict[str, Any]) -> None:
             span = {"name": name, "ph": "X", "pid": 1, "tid": thread, "cat": "mlx"}
