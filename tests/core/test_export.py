@@ -543,6 +543,8 @@ def rare_programs():
     yield lambda x: (mx.from_fp8(mx.to_fp8(x)), mx.hadamard_transform(x)), (a,)
     yield lambda x: mx.gather_mm(x[None], x[None], mx.array([0, 0]), mx.array([0, 0])), (a,)
     yield lambda x, s: mx.segmented_mm(x, x, s), (a, mx.array([[0, 2], [1, 4]], mx.uint32))
+    grad = mx.grad(lambda x, s: mx.segmented_mm(x, x, s).sum())
+    yield grad, (a, mx.array([[0, 2], [1, 4]], mx.uint32))
     yield lambda x: (mx.partition(x, 1, axis=1), mx.argpartition(x, 1, axis=1)), (a,)
     yield lambda x, k: (mx.searchsorted(mx.sort(x[0]), x[1]), mx.unflatten(x, 0, (2, 2)), x[k]), (a, i)
     yield lambda x: mx.linalg.eig(x), (a,)

@@ -40,7 +40,7 @@ struct ComplexReflection {
 inline ComplexReflection find_reflection(Z* x, int64_t n) {
   double rest = 0;
   for (int64_t i = 1; i < n; ++i) rest += squared(x[i]);
-  if (rest == 0) return {0, x[0]};
+  if (rest < 1e-280) return {0, x[0]};
   const double first = size(x[0]), length = std::sqrt(squared(x[0]) + rest);
   const Z direction = first > 0 ? (1 / first) * x[0] : Z{1, 0};
   x[0] = x[0] + length * direction;

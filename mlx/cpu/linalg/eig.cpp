@@ -142,7 +142,7 @@ class Decomposition {
       v[i] = h_[i * n_ + k];
       squares += squared(v[i]);
     }
-    if (squares - squared(v[k + 1]) == 0) return;
+    if (squares - squared(v[k + 1]) < 1e-280) return;
     const double length = std::sqrt(squares), first = size(v[k + 1]);
     const Z direction = first > 0 ? (1 / first) * v[k + 1] : Z{1, 0};
     v[k + 1] = v[k + 1] + length * direction;

@@ -94,6 +94,7 @@ void decompose(const complex64_t* in, int64_t n, float* values, complex64_t* vec
       v[i] = a[i * n + k];
       if (i > k + 1) rest += squared(v[i]);
     }
+    if (rest < 1e-280) rest = 0;
     const double first = size(v[k + 1]), length = std::sqrt(squared(v[k + 1]) + rest);
     const Z direction = first > 0 ? (1 / first) * v[k + 1] : Z{1, 0};
     e[k] = rest == 0 ? first : length;

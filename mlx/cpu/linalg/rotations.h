@@ -110,14 +110,14 @@ void apply_while(F&& produce, std::initializer_list<Rotations<T>*> all) {
 }
 
 // 1 - tau v v^T that maps x, of n elements, on beta times the first unit vector. v, with v[0] = 1, takes x's
-// place.
+// place. Of matrices of about 1: elements whose squares have lost digits are as good as 0.
 struct Reflection {
   double tau = 0, beta = 0;
 };
 inline Reflection find_reflection(double* x, int64_t n) {
   const double squares = n > 1 ? factor<double>().dot(x + 1, x + 1, n - 1) : 0, alpha = x[0];
   x[0] = 1;
-  if (squares == 0) return {0, alpha};
+  if (squares < 1e-280) return {0, alpha};
   const double beta = -std::copysign(std::sqrt(alpha * alpha + squares), alpha);
   const double scale = 1 / (alpha - beta);
   for (int64_t i = 1; i < n; ++i) x[i] *= scale;

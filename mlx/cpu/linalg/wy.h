@@ -46,8 +46,7 @@ void reflect_rows(T* z, int64_t ldz, int64_t rows, int64_t length, const T* v, i
 }
 
 // Rows of z become the product of reflections 0 ... k - 1 times them; vector i is zero before element
-// i + offset. `known`: row j of z is the unit vector j for j < known, so that what reflections do to it can
-// be left out where it is nothing.
+// i + offset. `unit`: row j of z is the unit vector j; reflections that leave it alone are left out.
 template <class T>
 void apply_product(T* z, int64_t ldz, int64_t rows, int64_t length, const T* v, int64_t ldv, const T* tau,
                    int64_t k, int64_t offset, bool unit) {
