@@ -21,6 +21,7 @@ ProgramKernel program_kernels[2] = {nullptr, nullptr};
 void set_program_kernel(Device::DeviceType device, ProgramKernel kernel) {
   program_kernels[static_cast<int>(device)] = kernel;
 }
+ProgramKernel run_program_of(Device::DeviceType device) { return program_kernels[static_cast<int>(device)]; }
 
 namespace detail {
 
