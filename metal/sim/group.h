@@ -34,6 +34,8 @@ class Group {
   // Called by kernels.
   void barrier(bool simd, int flags, const Place& place);
   metal_simulator::Exchange* meet(int operation, const void* value, unsigned size, const Place& place);
+  // One product of 8 by 8 matrices: two elements of a, b, c from each lane, two of a b + c for it.
+  void multiply(const float* operands, float* result, const Place& place);
   uint32_t lane() const { return current_ % simd_width; }
   uint32_t thread() const { return current_; }
   const metal_simulator::Thread& position() const { return threads_[current_].values; }

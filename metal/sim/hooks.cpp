@@ -9,6 +9,11 @@ using namespace mlx::core::metal::sim;
 
 namespace {
 inline uintptr_t code_of(void* returns_to) { return reinterpret_cast<uintptr_t>(returns_to) - 1; }
+// Of functions of metal_stdlib, which know their place in the source.
+inline uintptr_t at(const char* file, int line) {
+  executor().memory.hint = {0, file, line};
+  return 0;
+}
 inline uintptr_t address_of(const volatile void* p) { return reinterpret_cast<uintptr_t>(p); }
 }  // namespace
 
@@ -85,6 +90,20 @@ MLX_SIM_HOOK metal_simulator::Exchange* metal_simulator_meet(int operation, cons
   return executor().group.meet(operation, value, size, {0, file, line});
 }
 MLX_SIM_HOOK unsigned metal_simulator_lane() { return executor().group.lane(); }
-MLX_SIM_HOOK void metal_simulator_atomic(const volatile void* address, unsigned size, int access) {
-  executor().memory.access(address_of(address), size, access & metal_simulator::AccessWrite, MLX_SIM_CODE);
+MLX_SIM_HOOK void metal_simulator_atomic(const volatile void* address, unsigned size, int access,
+                                         const char* file, int line) {
+  executor().memory.access(address_of(address), size, access & metal_simulator::AccessWrite, at(file, line));
+}
+MLX_SIM_HOOK void metal_simulator_access(const volatile void* address, unsigned size, int access,
+                                         const char* file, int line) {
+  executor().memory.access(address_of(address), size, access & metal_simulator::AccessWrite, at(file, line));
+}
+MLX_SIM_HOOK void metal_simulator_check_lane(const metal_simulator::Exchange* e, unsigned lane,
+                                             const char* file, int line) {
+  if (lane > 31 || !(e->active >> lane & 1))
+    fault("value of lane " + std::to_string(lane) + ", which takes no part", {0, file, line});
+}
+MLX_SIM_HOOK void metal_simulator_matrix_multiply(const float* operands, float* result, const char* file,
+                                                  int line) {
+  executor().group.multiply(operands, result, {0, file, line});
 }

@@ -57,12 +57,11 @@ void Memory::outside(uintptr_t address, size_t size, bool write, uintptr_t code)
   } else {
     text += ": no memory of this kernel is near";
   }
-  fault(std::move(text), {code, nullptr, 0});
+  fault(std::move(text), place(code));
 }
 
 void Memory::constant_written(const Segment& s, uintptr_t address, uintptr_t code) {
-  fault("write to constant memory: byte " + std::to_string(address - s.low) + " of " + name(s),
-        {code, nullptr, 0});
+  fault("write to constant memory: byte " + std::to_string(address - s.low) + " of " + name(s), place(code));
 }
 
 }  // namespace mlx::core::metal::sim

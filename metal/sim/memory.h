@@ -34,7 +34,11 @@ class Memory {
     if (write && s->kind == Segment::Constant) constant_written(*s, address, code);
   }
 
+  // The place of an access whose code is 0.
+  Place hint;
+
  private:
+  Place place(uintptr_t code) const { return code ? Place{code, nullptr, 0} : hint; }
   Segment* find(uintptr_t address, size_t size, bool write, uintptr_t code);
   [[noreturn]] void outside(uintptr_t address, size_t size, bool write, uintptr_t code);
   [[noreturn]] void constant_written(const Segment& s, uintptr_t address, uintptr_t code);

@@ -1,6 +1,7 @@
 // half and bfloat: stored in 16 bits, computed as float and rounded once, to nearest even. (A float has more
 // than twice the digits and two more, so +, -, *, / and sqrt are as if they had been computed exactly.)
 #pragma once
+#include <metal_macros>
 
 typedef unsigned char uchar;
 typedef unsigned short ushort;
@@ -64,7 +65,14 @@ template <>
 struct is_integer<unsigned long long> : is_integer<bool> {};
 
 struct HalfFormat {
+  typedef short Shorts __attribute__((vector_size(16)));
+  typedef float Floats __attribute__((vector_size(16)));
   METAL_FUNC static constexpr float widen(unsigned short h) {
+#if defined(__F16C__)
+    if (!__builtin_is_constant_evaluated()) return __builtin_ia32_vcvtph2ps(Shorts{static_cast<short>(h)})[0];
+#elif defined(__aarch64__)
+    if (!__builtin_is_constant_evaluated()) return __builtin_bit_cast(__fp16, h);
+#endif
     const unsigned sign = (h & 0x8000u) << 16, exponent = (h >> 10) & 31, fraction = h & 0x3ffu;
     if (exponent == 31) return __builtin_bit_cast(float, sign | 0x7f800000u | fraction << 13);
     if (exponent) return __builtin_bit_cast(float, sign | (exponent + 112) << 23 | fraction << 13);
@@ -72,6 +80,12 @@ struct HalfFormat {
     return sign ? -tiny : tiny;
   }
   METAL_FUNC static constexpr unsigned short narrow(float x) {
+#if defined(__F16C__)
+    if (!__builtin_is_constant_evaluated())
+      return static_cast<unsigned short>(__builtin_ia32_vcvtps2ph(Floats{x, 0, 0, 0}, 0)[0]);
+#elif defined(__aarch64__)
+    if (!__builtin_is_constant_evaluated()) return __builtin_bit_cast(unsigned short, static_cast<__fp16>(x));
+#endif
     const unsigned bits = __builtin_bit_cast(unsigned, x), sign = (bits >> 16) & 0x8000u,
                    a = bits & 0x7fffffffu;
     if (a > 0x7f800000u) return static_cast<unsigned short>(sign | 0x7e00u | ((a >> 13) & 0x1ffu));

@@ -116,7 +116,12 @@ metal_simulator::Exchange* metal_simulator_meet(int operation, const void* value
 // Reading lane `lane` of an exchange, which must be there.
 void metal_simulator_check_lane(const metal_simulator::Exchange* exchange, unsigned lane, const char* file,
                                 int line);
-// Checks an atomic access; what it does with the memory is up to the caller.
-void metal_simulator_atomic(const volatile void* address, unsigned size, int access);
+// Checks an access; what is done with the memory is up to the caller.
+void metal_simulator_access(const volatile void* address, unsigned size, int access, const char* file,
+                            int line);
+void metal_simulator_atomic(const volatile void* address, unsigned size, int access, const char* file,
+                            int line);
+// Each lane brings two elements of a, b and c and gets two of a b + c.
+void metal_simulator_matrix_multiply(const float* operands, float* result, const char* file, int line);
 unsigned metal_simulator_lane();
 }

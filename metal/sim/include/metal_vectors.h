@@ -1,6 +1,7 @@
 // Vectors of 2, 3 and 4 components with their operators and swizzles.
 #pragma once
 #include <metal_scalars.h>
+#include <metal_simulator_kernel.h>
 
 namespace metal {
 template <class T, int N>
@@ -119,10 +120,10 @@ struct Components3 {
 #define METAL_SIMULATOR_E3(p, i, j) \
   METAL_SIMULATOR_S3(p##x, i, j, 0) \
   METAL_SIMULATOR_S3(p##y, i, j, 1) METAL_SIMULATOR_S3(p##z, i, j, 2) METAL_SIMULATOR_S3(p##w, i, j, 3)
-#define METAL_SIMULATOR_E4(p, i, j, k)                                      \
-  METAL_SIMULATOR_S4(p##x, i, j, k, 0)                                      \
-  METAL_SIMULATOR_S4(p##y, i, j, k, 1) METAL_SIMULATOR_S4(p##z, i, j, k, 2) \
-      METAL_SIMULATOR_S4(p##w, i, j, k, 3)
+#define METAL_SIMULATOR_E4(p, i, j, k) \
+  METAL_SIMULATOR_S4(p##x, i, j, k, 0) \
+  METAL_SIMULATOR_S4(p##y, i, j, k, 1) \
+  METAL_SIMULATOR_S4(p##z, i, j, k, 2) METAL_SIMULATOR_S4(p##w, i, j, k, 3)
 template <class T>
 struct Components4 {
   static constexpr int stored = 4;
