@@ -173,9 +173,9 @@ Kernel step_kernel(const Program::Step& step) {
     body += "  }\n  return " + std::string(type_name(to)) + "(0);\n";
     std::vector<Dtype> inputs(static_cast<size_t>(arity), from);
     if (selects) inputs[0] = bool_;
-    return source_text({{"step", inputs, to, body}}, ops, true);
+    return source_text({{"one_step", inputs, to, body}}, ops, true);
   };
-  return {key, "step", {{kOp, static_cast<int32_t>(step.op)}}, source};
+  return {key, "one_step", {{kOp, static_cast<int32_t>(step.op)}}, source};
 }
 
 Kernel program_kernel(const Program& program, const std::vector<Dtype>& inputs) {

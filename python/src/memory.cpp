@@ -80,7 +80,12 @@ Returns:
             "Ends a recording. Raises RuntimeError where there is no GPU.");
   metal.def(
       "_hand_overs",
-      [] { return core::metal::is_available() ? core::metal::hand_overs() : std::map<std::string, uint64_t>{}; },
+      [] {
+        nb::dict out;
+        if (core::metal::is_available())
+          for (const auto& [name, count] : core::metal::hand_overs()) out[name.c_str()] = count;
+        return out;
+      },
       nb::sig("def _hand_overs() -> dict[str, int]"),
       "How often the CPU ran a primitive for the GPU, by name; for tests.");
   nb::module_ cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
