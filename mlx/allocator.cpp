@@ -120,7 +120,8 @@ class CachingAllocator final : public Allocator {
     active_.fetch_sub(header.requested, std::memory_order_relaxed);
     const size_t cached = cached_.load(std::memory_order_relaxed);
     const size_t capacity = header.capacity;
-    if (cached + capacity > cache_limit_.load(std::memory_order_relaxed)) return to_system(ptr);
+    const bool of_system = !header.handle && source.load(std::memory_order_relaxed);
+    if (of_system || cached + capacity > cache_limit_.load(std::memory_order_relaxed)) return to_system(ptr);
     detail::forbid_access(ptr, capacity);
     std::lock_guard lock(mutex_);
     free_[class_of(capacity)].push_back(ptr);

@@ -291,7 +291,7 @@ void run_program(const Program& program, const std::vector<const array*>& inputs
       }
     return run_program_of(core::Device::cpu)(program, inputs, out, donor);
   }
-  if (donor >= 0) {
+  if (donor >= 0 && on_device(*inputs[static_cast<size_t>(donor)])) {
     out.copy_shared_buffer(*inputs[static_cast<size_t>(donor)]);
   } else {
     allocate(out);

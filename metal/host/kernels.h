@@ -38,6 +38,10 @@ void count_hand_over(const std::string& name);
 const char* type_name(Dtype dtype);
 
 void allocate(array& out);
+// Whether the device can write into the array's buffer.
+bool on_device(const array& a);
+// Gives `out` the buffer of an input that dies, where it is row-contiguous and as large, else memory of its own.
+void take_or_allocate(array& out, const Arrays& inputs);
 // `a` itself where it is row-contiguous, else a row-major copy made by the GPU.
 array row_contiguous(const array& a, const Stream& s);
 // All elements of `in`, whatever its strides, into `out` in row-major order, cast to its dtype.

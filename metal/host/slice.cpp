@@ -44,7 +44,7 @@ void slice_update(const SliceUpdate& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   const Window w = window_of(p.name(), src.shape(), p.start, p.stop, p.strides);
   const Shape once(w.start.size(), 1);
-  if (src.is_donatable() && src.flags().contiguous) {
+  if (src.is_donatable() && src.flags().contiguous && on_device(src)) {
     out.copy_shared_buffer(src);
   } else {
     allocate(out);
