@@ -60,16 +60,18 @@ struct Work {
 
   void run() {
     try {
+      executor().barrier();
       for (Command& c : commands) std::visit([&](auto& command) { step(command); }, c);
     } catch (...) {
       error = std::current_exception();
     }
   }
   void step(Dispatch& d) { executor().execute(d); }
-  void step(Barrier&) {}
+  void step(Barrier&) { executor().barrier(); }
   void step(WaitFor& w) {
     while (!w.event->wait(w.value, 1000)) {
     }
+    executor().barrier();
   }
   void step(Signal& s) { s.event->signal(s.value); }
 
