@@ -143,6 +143,7 @@ std::vector<std::string> flags(bool fast_math) {
                              "-fsigned-char",
                              "-fno-strict-aliasing",
                              "-fwrapv",
+                             "-fstack-clash-protection",
                              "-ffp-contract=off",
                              "-fno-math-errno",
                              "-fsanitize=thread,integer-divide-by-zero",
