@@ -23,8 +23,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Grows with every change of what an object holds that no other part of its key shows.
-constexpr int object_version = 1;
 
 std::string hash(const std::string& text) {
   // FNV-1a over 128 bits, as two lanes with different seeds.
@@ -133,6 +131,16 @@ std::string this_library() {
   return info.dli_fname;
 }
 
+// Of what rewrites sources: changes whenever this library was built anew.
+const std::string& simulator_version() {
+  static const std::string version = [] {
+    struct stat s {};
+    stat(this_library().c_str(), &s);
+    return std::to_string(s.st_size) + "." + std::to_string(s.st_mtim.tv_sec) + "." + std::to_string(s.st_mtim.tv_nsec);
+  }();
+  return version;
+}
+
 std::vector<std::string> flags(bool fast_math) {
   // Loads and stores stay as they were written, one for each: no vectorisation.
   std::vector<std::string> f{"-std=c++17",
@@ -142,7 +150,8 @@ std::vector<std::string> flags(bool fast_math) {
                              "-fno-exceptions",
                              "-fsigned-char",
                              "-fno-strict-aliasing",
-                             "-fwrapv",
+                             "-fwrapv", "-fno-finite-loops",
+                             "-fstack-clash-protection",
                              "-ffp-contract=off",
                              "-fno-math-errno",
                              "-fsanitize=thread,integer-divide-by-zero",
@@ -212,7 +221,7 @@ const Compiler& compiler() {
 
 std::filesystem::path build_object(const std::string& source, const std::string& name, bool fast_math) {
   std::string key =
-      std::to_string(object_version) + compiler().version + headers_key() + name + '\n' + source;
+      simulator_version() + compiler().version + headers_key() + name + '\n' + source;
   for (const std::string& word : compiler().command) key += word + ' ';
   for (const std::string& flag : flags(fast_math)) key += flag + ' ';
   const fs::path object = cache_folder() / (hash(key) + ".so");

@@ -7,6 +7,7 @@
 #include "metal/sim/buffer.h"
 #include "metal/sim/library.h"
 #include "metal/sim/lines.h"
+#include "metal/sim/signals.h"
 
 namespace mlx::core::metal::sim {
 
@@ -72,7 +73,20 @@ void Executor::throw_fault() {
   throw DeviceError(text);
 }
 
-void Executor::timed_out(const Place& place) { raise("the command buffer ran out of time", place, {}); }
+namespace {
+std::string out_of_time() {
+  char text[64];
+  std::snprintf(text, sizeof(text), "the command buffer ran out of time (%g s)", time_limit());
+  return text;
+}
+}  // namespace
+
+bool Executor::in_kernel(uintptr_t code) const {
+  const Object& o = running_->pipeline->object();
+  return code - o.low() < o.size();
+}
+
+void Executor::timed_out(const Place& place) { raise(out_of_time(), place, {}); }
 
 std::string Executor::line(const Place& place) const {
   if (place.file) return std::string(place.file) + ":" + std::to_string(place.line);
@@ -185,6 +199,8 @@ void Executor::execute(const Dispatch& d) {
       e.memory.clear();
     }
   } ended{*this};
+  if (Watchdog::expired()) throw DeviceError("[" + d.operation + "] " + out_of_time());
+  const CatchSignals signals;
   running_ = &d;
   ++stamp_;
   fault_ = {};

@@ -41,6 +41,8 @@ class Executor {
   // Held while nothing is executed: loading an object runs code of it.
   std::unique_lock<std::mutex> exclusive() { return std::unique_lock(mutex_); }
   bool running() const { return running_ != nullptr; }
+  // Whether a code address belongs to the kernel that runs.
+  bool in_kernel(uintptr_t code) const;
 
   void thread_changed() { memory.clock.set_thread(group.thread()); }
   void synchronised(int simd, int flags) { memory.clock.synchronised(simd, flags); }

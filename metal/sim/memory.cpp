@@ -80,7 +80,7 @@ inline void Memory::check_read(Segment& s, Cell& c, size_t size, uint32_t at) {
   const Id floor = group_memory ? clock.group_base : clock.barrier_base;
   const Id w = c.write & id_bits, r = c.read & id_bits;
   if (w >= floor) {
-    if (!clock.ordered(w, space)) race(s, "read", "wrote", w, at, c.write_at);
+    if (!clock.ordered(w, space) || (c.write & Cell::others)) race(s, "read", "wrote", w, at, c.write_at);
   } else if (group_memory) {
     fault("read of uninitialised threadgroup memory: " + bytes(access_.size) + " at byte " + std::to_string(access_.address - s.low) + " of " + s.name + ", where nobody wrote yet",
           place_of(at));

@@ -32,6 +32,11 @@ enum class AccessKind { Read, Write, AtomicRead, AtomicWrite };
 class Memory {
  public:
   void clear();
+  // From a handler of signals: the next access ends the dispatch.
+  void stop_soon() {
+    stop = true;
+    for (Segment*& s : recent_) s = nullptr;
+  }
   void add(Segment segment) { segments_.push_back(std::move(segment)); }
 
   void access(uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {

@@ -69,11 +69,11 @@ void races() {
   faulty("device race between groups", "out[i] = i;\nthreadgroup_barrier(mem_flags::mem_device);\nin[i] = out[63 - i];", {"race: write of 4 bytes", "a thread of threadgroup (0, 0, 0) read at test.metal:12", "test.metal:10"}, {64}, {32});
   faulty("writes of two groups", "out[t] = i;", {"race: write of 4 bytes", "threadgroup (0, 0, 0) wrote"}, {64}, {32});
   clean("reads of two groups", "out[i] = in[t];", {64}, {32});
-  faulty("a write where another group read", "float x = in[0];\nif (i == 32) in[0] = x;", {"race: write", "read at test.metal:10", "test.metal:11"}, {64}, {32});
+  faulty("a write where another group read", "out[i] = in[0];\nif (i == 32) in[0] = 2;", {"race: write", "read at test.metal:10", "test.metal:11"}, {64}, {32});
   clean("SIMD-groups order their own lanes", "threadgroup float held[64];\nheld[t] = i;\nsimdgroup_barrier(mem_flags::mem_threadgroup);\nout[i] = held[t ^ 1];");
-  faulty("SIMD-groups do not order others", "threadgroup float held[64];\nheld[t] = i;\nsimdgroup_barrier(mem_flags::mem_threadgroup);\nout[i] = held[63 - t];", {"race: read", "test.metal:13"});
+  faulty("SIMD-groups do not order others", "threadgroup float held[64];\nheld[t] = i;\nsimdgroup_barrier(mem_flags::mem_threadgroup);\nout[i] = t == 63 ? held[0] : 0;", {"race: read", "test.metal:13"});
   clean("atomics", "atomic_fetch_add_explicit((device atomic_uint*)out, 1, memory_order_relaxed);", {64}, {32});
-  faulty("atomics and plain reads", "atomic_fetch_add_explicit((device atomic_uint*)out, 1, memory_order_relaxed);\nif (i == 40) in[i] = out[0];", {"race: read", "wrote at test.metal:10", "test.metal:11"}, {64}, {32});
+  faulty("atomics and plain reads", "atomic_fetch_add_explicit((device atomic_uint*)out, 1, memory_order_relaxed);\nif (i == 63) in[i] = out[0];", {"race: read", "wrote at test.metal:10", "test.metal:11"}, {64}, {32});
   faulty("atomics and plain writes", "if (i == 40) out[0] = 0;\natomic_fetch_add_explicit((device atomic_uint*)out, 1, memory_order_relaxed);", {"race: write"}, {64}, {32});
 }
 
@@ -96,9 +96,17 @@ void limits() {
   faulty("more threads than the kernel says", "", {"threadgroups of 64 threads", "allows 1 to 32"}, {64}, {64}, "#undef BODY\n#define BODY device float* out\n[[max_total_threads_per_threadgroup(32)]]");
   faulty("stack overflow", "float big[100000]; for (int k = 0; k < 100000; ++k) big[k] = in[k % 64];\nout[i] = big[int(in[i])];", {"stack overflow"});
   faulty("recursion", "out[i] = deep(int(i) + 1000000, in);", {"stack overflow"}, {64}, {64}, "float deep(int n, device float* p) { return n == 0 ? *p : deep(n - 1, p) * 0.5 + p[0]; }");
+  faulty("division that overflows", "int low = -2147483647 - int(in[i]);\nout[i] = low / -int(in[i]);", {"integer division that overflows", "test.metal:11"});
   faulty("division by zero", "int zero = in[i] - 1;\nout[i] = 7 / zero;", {"integer division by zero", "test.metal:11"});
   faulty("remainder of division by zero", "uint zero = in[i] - 1;\nout[i] = i % zero;", {"integer division by zero", "test.metal:11"});
   clean("division", "int two = in[i] + 1;\nout[i] = 7 / two + 1 / 0.0;");
+}
+
+void endless() {
+  faulty("an endless loop", "\nwhile (i < 1) i *= 2;\nout[i] = 1;", {"ran out of time (0.5 s)", "test.metal:11"});
+  faulty("an endless loop that reads", "\nwhile (in[0] == 1) out[0] += 1;", {"ran out of time (0.5 s)", "test.metal:11"}, {1}, {1});
+  faulty("an endless loop in a library", "float x = 1;\nwhile (x < 2) x = sin(x) * in[0];\nout[i] = x;", {"ran out of time (0.5 s)"}, {1}, {1});
+  faulty("endless barriers", "while (in[0] == 1)\nthreadgroup_barrier(mem_flags::mem_none);", {"ran out of time (0.5 s)"});
 }
 
 void arguments() {
@@ -176,11 +184,13 @@ void hazards() {
 }  // namespace
 
 int main() {
+  setenv("MLX_METAL_SIMULATOR_TIMEOUT", "0.5", 1);
   bounds();
   initialisation();
   races();
   divergence();
   limits();
+  endless();
   arguments();
   hazards();
   return report();
