@@ -126,18 +126,6 @@ const std::string& headers_key() {
   return key;
 }
 
-const fs::path& include_folder() {
-  static const fs::path folder = [] {
-    const fs::path place = cache_folder() / ("include-" + headers_key());
-    if (!own_folder(place)) throw std::runtime_error("[metal simulator] cannot write " + place.string());
-    for (const auto& [name, text] : headers())
-      if (std::error_code error; fs::file_size(place / name, error) != text.size())
-        write_file(place / name, text);
-    return place;
-  }();
-  return folder;
-}
-
 std::string this_library() {
   Dl_info info{};
   if (!dladdr(reinterpret_cast<void*>(&this_library), &info) || !info.dli_fname)
@@ -149,13 +137,13 @@ std::vector<std::string> flags(bool fast_math) {
   // Loads and stores stay as they were written, one for each: no vectorisation.
   std::vector<std::string> f{"-std=c++17",
                              "-O2",
-                             "-g1",
-                             "-w",
+                             "-g1", "-gdwarf-4", "-w",
                              "-fPIC",
                              "-fno-exceptions",
                              "-fsigned-char",
                              "-fno-strict-aliasing",
                              "-fwrapv",
+                             "-fstack-clash-protection",
                              "-ffp-contract=off",
                              "-fno-math-errno",
                              "-fsanitize=thread,integer-divide-by-zero",
@@ -206,6 +194,18 @@ std::string without_metal_includes(const std::string& source) {
 
 }  // namespace
 
+const fs::path& include_folder() {
+  static const fs::path folder = [] {
+    const fs::path place = cache_folder() / ("include-" + headers_key());
+    if (!own_folder(place)) throw std::runtime_error("[metal simulator] cannot write " + place.string());
+    for (const auto& [name, text] : headers())
+      if (std::error_code error; fs::file_size(place / name, error) != text.size())
+        write_file(place / name, text);
+    return place;
+  }();
+  return folder;
+}
+
 const Compiler& compiler() {
   static const Compiler c = find_compiler();
   return c;
@@ -227,6 +227,8 @@ std::filesystem::path build_object(const std::string& source, const std::string&
   write_file(stem + ".cpp", "#include <metal_stdlib>\n" + text);
   std::vector<std::string> command = compiler().command;
   for (std::string& flag : flags(fast_math)) command.push_back(std::move(flag));
+  // Names of sources stay as #line gives them.
+  command.push_back("-fdebug-prefix-map=" + fs::current_path(error).string() + "=.");
   command.insert(command.end(), {"-I", include_folder().string(), "-shared", "-nodefaultlibs",
                                  "-Wl,-Bsymbolic", stem + ".cpp", this_library(), "-o", stem + ".so"});
   const Finished done = run_process(command);

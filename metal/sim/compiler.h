@@ -17,6 +17,9 @@ struct Compiler {
 // where there is none.
 const Compiler& compiler();
 
+// Where the headers lie that kernels include.
+const std::filesystem::path& include_folder();
+
 // The shared object of a Metal source; compiled where no earlier call or process did. Throws
 // std::invalid_argument with the compiler's log.
 std::filesystem::path build_object(const std::string& source, const std::string& name, bool fast_math);

@@ -8,6 +8,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "metal/sim/buffer.h"
 #include "metal/sim/library.h"
 
 namespace mlx::core::metal::sim {
@@ -20,10 +21,10 @@ size_t page() {
 }
 
 // A page that nobody may touch lies on both sides.
-class OwnBuffer final : public Buffer {
+class OwnBuffer final : public SimulatedBuffer {
  public:
   OwnBuffer(std::byte* mapping, size_t mapped, size_t length, std::shared_ptr<std::atomic<size_t>> allocated)
-      : Buffer(mapping + page(), length),
+      : SimulatedBuffer(mapping + page(), length),
         mapping_(mapping),
         mapped_(mapped),
         allocated_(std::move(allocated)) {}
@@ -86,7 +87,7 @@ std::shared_ptr<Buffer> SimulatedDevice::allocate(size_t length) {
 
 std::shared_ptr<Buffer> SimulatedDevice::wrap(void* memory, size_t length) {
   if (reinterpret_cast<uintptr_t>(memory) % page() || length % page()) return nullptr;
-  return std::make_shared<Buffer>(memory, length);
+  return std::make_shared<SimulatedBuffer>(memory, length);
 }
 
 std::shared_ptr<Library> SimulatedDevice::compile(const std::string& source, const std::string& name,

@@ -2,13 +2,20 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+
+#include "metal/sim/buffer.h"
 #include "metal/sim/library.h"
+#include "metal/sim/lines.h"
+#include "metal/sim/signals.h"
 
 namespace mlx::core::metal::sim {
 
 namespace {
 
 constexpr size_t threadgroup_limit = 32768;
+// Beyond it, what earlier dispatches did is forgotten.
+constexpr size_t shadow_limit = size_t{1} << 30;
 
 // Threadgroup memory of the group that runs: the variables first, then what the host asked for.
 std::byte* arena() {
@@ -21,6 +28,15 @@ std::byte* arena() {
   return p;
 }
 
+Shadow& arena_shadow() {
+  static Shadow shadow(2 * threadgroup_limit);
+  return shadow;
+}
+
+Segment threadgroup_segment(const std::byte* at, size_t size, std::string name) {
+  return {reinterpret_cast<uintptr_t>(at), size, Segment::Threadgroup, std::move(name), &arena_shadow(), reinterpret_cast<uintptr_t>(arena())};
+}
+
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 }  // namespace
@@ -30,15 +46,74 @@ Executor& executor() {
   return e;
 }
 
-void fault(std::string what, const Place& place) { executor().raise(std::move(what), place); }
+void fault(std::string what, const Place& place, const Place& other) {
+  executor().raise(std::move(what), place, other);
+}
 
-void Executor::raise(std::string what, const Place& place) {
-  const auto& p = group.position().values[metal_simulator::ThreadPositionInGrid];
-  fault_ = "[" + running_->operation + "] " + what + "; kernel " + running_->pipeline->kernel()->name +
-           ", thread (" + std::to_string(p[0]) + ", " + std::to_string(p[1]) + ", " + std::to_string(p[2]) +
-           ") of the grid";
-  if (place.file) fault_ += ", " + std::string(place.file) + ":" + std::to_string(place.line);
+void Executor::raise(std::string what, const Place& place, const Place& other) {
+  fault_ = {std::move(what), place, other, group.thread()};
   group.abandon();
+}
+
+// On a stack of its own again: asks for lines of source.
+void Executor::throw_fault() {
+  std::string text = "[" + running_->operation + "] " + fault_.what;
+  if (const size_t at = text.find("{}"); at != std::string::npos) {
+    const std::string where = line(fault_.other);
+    text.replace(at, 2, where.empty() ? "" : " at " + where);
+  }
+  const auto triple = [&](int kind) {
+    const auto& p = group.position(fault_.thread).values[kind];
+    return "(" + std::to_string(p[0]) + ", " + std::to_string(p[1]) + ", " + std::to_string(p[2]) + ")";
+  };
+  text += "; kernel " + std::string(running_->pipeline->kernel()->name) + ", thread " + triple(metal_simulator::ThreadPositionInGrid) +
+          " of the grid, " + triple(metal_simulator::ThreadPositionInThreadgroup) + " of threadgroup " +
+          triple(metal_simulator::ThreadgroupPositionInGrid);
+  if (const std::string where = line(fault_.place); !where.empty()) text += ", " + where;
+  throw DeviceError(text);
+}
+
+namespace {
+std::string out_of_time() {
+  char text[64];
+  std::snprintf(text, sizeof(text), "the command buffer ran out of time (%g s)", time_limit());
+  return text;
+}
+}  // namespace
+
+bool Executor::in_kernel(uintptr_t code) const {
+  const Object& o = running_->pipeline->object();
+  return code - o.low() < o.size();
+}
+
+void Executor::timed_out(const Place& place) { raise(out_of_time(), place, {}); }
+
+std::string Executor::line(const Place& place) const {
+  if (place.file) return std::string(place.file) + ":" + std::to_string(place.line);
+  if (!place.code) return "";
+  const Object& o = running_->pipeline->object();
+  return line_of(o.file(), o.low(), place.code);
+}
+
+void Executor::barrier() {
+  const std::lock_guard lock(mutex_);
+  memory.clock.start_barrier();
+  dispatches_.clear();
+}
+
+std::string Executor::describe(Id id) const {
+  const Clock& c = memory.clock;
+  if (id < c.dispatch_base) {
+    auto after = std::upper_bound(dispatches_.begin(), dispatches_.end(), id, [](Id x, const auto& d) { return x < d.first; });
+    return after == dispatches_.begin() ? "an earlier dispatch" : "dispatch " + std::prev(after)->second;
+  }
+  const auto g = static_cast<uint32_t>(std::upper_bound(c.groups.begin(), c.groups.end(), id) - c.groups.begin() - 1);
+  if (id >= c.group_base) {
+    const auto& p = group.position(c.thread_of(id)).values[metal_simulator::ThreadPositionInGrid];
+    return "thread (" + std::to_string(p[0]) + ", " + std::to_string(p[1]) + ", " + std::to_string(p[2]) + ")";
+  }
+  const Size& n = running_->groups;
+  return "a thread of threadgroup (" + std::to_string(g % n.x) + ", " + std::to_string(g / n.x % n.y) + ", " + std::to_string(g / n.x / n.y) + ")";
 }
 
 void* Executor::threadgroup_variable(metal_simulator::Site* site) {
@@ -51,20 +126,17 @@ void* Executor::threadgroup_variable(metal_simulator::Site* site) {
     site->stamp = stamp_;
     site->offset = static_cast<unsigned>(at);
     threadgroup_used_ = at + site->size;
-    Segment s;
-    s.low = reinterpret_cast<uintptr_t>(arena() + at);
-    s.size = site->size;
-    s.kind = Segment::Threadgroup;
-    memory.add(s);
+    memory.add(threadgroup_segment(arena() + at, site->size, std::string("threadgroup variable ") + site->name));
   }
   return arena() + site->offset;
 }
 
 std::vector<void*> Executor::bind(const Dispatch& d) {
   memory.clear();
-  memory.segments().reserve(256);
-  memory.add({group.stacks().low(), group.stacks().bytes(), Segment::Private, -1, 0, 0});
-  memory.add({d.pipeline->object().low(), d.pipeline->object().size(), Segment::Private, -1, 0, 0});
+  arena_shadow().coarsen();
+  memory.code_low = d.pipeline->object().low();
+  memory.add({group.stacks().low(), group.stacks().bytes(), Segment::Private, "private memory", nullptr, 0});
+  memory.add({d.pipeline->object().low(), d.pipeline->object().size(), Segment::Private, "private memory", nullptr, 0});
   std::vector<void*> arguments;
   const metal_simulator::Kernel& k = *d.pipeline->kernel();
   threadgroup_used_ = 0;
@@ -88,8 +160,16 @@ std::vector<void*> Executor::bind(const Dispatch& d) {
         throw DeviceError("[" + d.operation + "] kernel " + k.name + ": argument " + p.name + " (buffer " +
                           std::to_string(p.index) + ") has " + std::to_string(length) + " bytes, its type " +
                           std::to_string(p.size));
-      memory.add({reinterpret_cast<uintptr_t>(at), length, p.constant ? Segment::Constant : Segment::Device,
-                  p.index, 0, 0});
+      if (length && reinterpret_cast<uintptr_t>(at) % p.align)
+        throw DeviceError("[" + d.operation + "] kernel " + k.name + ": argument " + p.name + " (buffer " + std::to_string(p.index) +
+                          ") is misaligned: its offset " + std::to_string(b.offset) + " is no multiple of " + std::to_string(p.align));
+      Segment s{reinterpret_cast<uintptr_t>(at), length, p.constant ? Segment::Constant : Segment::Device,
+                "buffer " + std::to_string(p.index) + " (" + p.name + ")", nullptr, 0};
+      if (b.buffer) {
+        s.shadow = &static_cast<SimulatedBuffer&>(*b.buffer).shadow;
+        s.shadow_low = reinterpret_cast<uintptr_t>(b.buffer->contents());
+      }
+      memory.add(std::move(s));
     } else if (p.kind == metal_simulator::KindThreadgroup) {
       const size_t index = static_cast<size_t>(p.index);
       if (index >= d.threadgroup.size() || !d.threadgroup[index].threadgroup)
@@ -100,7 +180,7 @@ std::vector<void*> Executor::bind(const Dispatch& d) {
         throw DeviceError("[" + d.operation + "] kernel " + k.name + ": too much threadgroup memory");
       at = arena() + offset;
       threadgroup_used_ = offset + size;
-      memory.add({reinterpret_cast<uintptr_t>(at), size, Segment::Threadgroup, p.index, 0, 0});
+      memory.add(threadgroup_segment(arena() + offset, size, "threadgroup memory " + std::to_string(p.index) + " (" + p.name + ")"));
     }
     arguments.push_back(at);
   }
@@ -119,9 +199,14 @@ void Executor::execute(const Dispatch& d) {
       e.memory.clear();
     }
   } ended{*this};
+  if (Watchdog::expired()) throw DeviceError("[" + d.operation + "] " + out_of_time());
+  const CatchSignals signals;
   running_ = &d;
   ++stamp_;
-  fault_.clear();
+  fault_ = {};
+  if (Shadow::total_bytes() > shadow_limit) Shadow::clear_all();
+  memory.clock.start_dispatch();
+  dispatches_.emplace_back(memory.clock.dispatch_base, d.operation + " (kernel " + d.pipeline->kernel()->name + ")");
   Group::Layout layout{};
   const uint32_t full[3] = {d.group_size.x, d.group_size.y, d.group_size.z};
   const uint32_t groups[3] = {d.groups.x, d.groups.y, d.groups.z},
@@ -133,8 +218,9 @@ void Executor::execute(const Dispatch& d) {
     for (at[1] = 0; at[1] < groups[1]; ++at[1])
       for (at[0] = 0; at[0] < groups[0]; ++at[0]) {
         for (int i = 0; i < 3; ++i) layout.size[i] = std::min(full[i], threads[i] - at[i] * full[i]);
+        memory.clock.start_group(layout.size[0] * layout.size[1] * layout.size[2]);
         group.run(d.pipeline->kernel(), arguments.data(), layout);
-        if (!fault_.empty()) throw DeviceError(fault_);
+        if (!fault_.what.empty()) throw_fault();
       }
 }
 

@@ -35,26 +35,41 @@ class Executor {
  public:
   // Throws DeviceError.
   void execute(const Dispatch& dispatch);
+  // What is executed later comes after what was executed before.
+  void barrier();
 
   // Held while nothing is executed: loading an object runs code of it.
   std::unique_lock<std::mutex> exclusive() { return std::unique_lock(mutex_); }
   bool running() const { return running_ != nullptr; }
+  // Whether a code address belongs to the kernel that runs.
+  bool in_kernel(uintptr_t code) const;
 
-  void thread_changed() {}
-  void synchronised(int, int) {}
+  void thread_changed() { memory.clock.set_thread(group.thread()); }
+  void synchronised(int simd, int flags) { memory.clock.synchronised(simd, flags); }
+  // Who had a number: "thread (3, 0, 0) of the grid", or a dispatch before this one.
+  std::string describe(Id id) const;
+  // "file:line", or "" where the place is not known.
+  std::string line(const Place& place) const;
+  [[noreturn]] void timed_out(const Place& place);
   void* threadgroup_variable(metal_simulator::Site* site);
-  [[noreturn]] void raise(std::string what, const Place& place);
+  [[noreturn]] void raise(std::string what, const Place& place, const Place& other);
 
   Group group;
   Memory memory;
 
  private:
+  [[noreturn]] void throw_fault();
   std::vector<void*> bind(const Dispatch& d);
 
   std::mutex mutex_;
   const Dispatch* running_ = nullptr;
+  std::vector<std::pair<Id, std::string>> dispatches_;  // since the last barrier: first number, name
   uint64_t stamp_ = 0;
-  std::string fault_;
+  struct Fault {
+    std::string what;
+    Place place, other;
+    uint32_t thread = 0;
+  } fault_;
   size_t threadgroup_used_ = 0, threadgroup_limit_ = 0;
 };
 

@@ -14,6 +14,7 @@ struct Place {
 };
 
 // Ends the dispatch that runs: called by a thread of a kernel, does not return.
-[[noreturn]] void fault(std::string what, const Place& place);
+// "{}" in the text stands for " at file:line" of `other`.
+[[noreturn]] void fault(std::string what, const Place& place, const Place& other = {});
 
 }  // namespace mlx::core::metal::sim

@@ -39,6 +39,7 @@ class Group {
   uint32_t lane() const { return current_ % simd_width; }
   uint32_t thread() const { return current_; }
   const metal_simulator::Thread& position() const { return threads_[current_].values; }
+  const metal_simulator::Thread& position(uint32_t thread) const { return threads_[thread].values; }
   // Leaves the group as it is and returns from run().
   [[noreturn]] void abandon();
 

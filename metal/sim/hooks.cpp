@@ -18,17 +18,17 @@ inline uintptr_t address_of(const volatile void* p) { return reinterpret_cast<ui
 }  // namespace
 
 #define MLX_SIM_CODE code_of(__builtin_return_address(0))
-#define MLX_SIM_ACCESS(name, size, write) \
-  MLX_SIM_HOOK void name(void* p) { executor().memory.access(address_of(p), size, write, MLX_SIM_CODE); }
-#define MLX_SIM_ACCESSES(size)                                      \
-  MLX_SIM_ACCESS(__tsan_read##size, size, false)                    \
-  MLX_SIM_ACCESS(__tsan_write##size, size, true)                    \
-  MLX_SIM_ACCESS(__tsan_unaligned_read##size, size, false)          \
-  MLX_SIM_ACCESS(__tsan_unaligned_write##size, size, true)          \
-  MLX_SIM_ACCESS(__tsan_volatile_read##size, size, false)           \
-  MLX_SIM_ACCESS(__tsan_volatile_write##size, size, true)           \
-  MLX_SIM_ACCESS(__tsan_unaligned_volatile_read##size, size, false) \
-  MLX_SIM_ACCESS(__tsan_unaligned_volatile_write##size, size, true)
+#define MLX_SIM_ACCESS(name, how, size, kind) \
+  MLX_SIM_HOOK void name(void* p) { executor().memory.how(address_of(p), size, AccessKind::kind, MLX_SIM_CODE); }
+#define MLX_SIM_ACCESSES(size)                                                       \
+  MLX_SIM_ACCESS(__tsan_read##size, aligned_access, size, Read)                      \
+  MLX_SIM_ACCESS(__tsan_write##size, aligned_access, size, Write)                    \
+  MLX_SIM_ACCESS(__tsan_unaligned_read##size, access, size, Read)                    \
+  MLX_SIM_ACCESS(__tsan_unaligned_write##size, access, size, Write)                  \
+  MLX_SIM_ACCESS(__tsan_volatile_read##size, aligned_access, size, Read)             \
+  MLX_SIM_ACCESS(__tsan_volatile_write##size, aligned_access, size, Write)           \
+  MLX_SIM_ACCESS(__tsan_unaligned_volatile_read##size, access, size, Read)           \
+  MLX_SIM_ACCESS(__tsan_unaligned_volatile_write##size, access, size, Write)
 MLX_SIM_ACCESSES(1)
 MLX_SIM_ACCESSES(2)
 MLX_SIM_ACCESSES(4)
@@ -36,27 +36,27 @@ MLX_SIM_ACCESSES(8)
 MLX_SIM_ACCESSES(16)
 
 MLX_SIM_HOOK void __tsan_read_range(void* p, unsigned long size) {
-  if (size) executor().memory.access(address_of(p), size, false, MLX_SIM_CODE);
+  if (size) executor().memory.access(address_of(p), size, AccessKind::Read, MLX_SIM_CODE);
 }
 MLX_SIM_HOOK void __tsan_write_range(void* p, unsigned long size) {
-  if (size) executor().memory.access(address_of(p), size, true, MLX_SIM_CODE);
+  if (size) executor().memory.access(address_of(p), size, AccessKind::Write, MLX_SIM_CODE);
 }
 MLX_SIM_HOOK void* __tsan_memcpy(void* to, const void* from, unsigned long size) {
   if (size) {
-    executor().memory.access(address_of(from), size, false, MLX_SIM_CODE);
-    executor().memory.access(address_of(to), size, true, MLX_SIM_CODE);
+    executor().memory.access(address_of(from), size, AccessKind::Read, MLX_SIM_CODE);
+    executor().memory.access(address_of(to), size, AccessKind::Write, MLX_SIM_CODE);
   }
   return std::memcpy(to, from, size);
 }
 MLX_SIM_HOOK void* __tsan_memmove(void* to, const void* from, unsigned long size) {
   if (size) {
-    executor().memory.access(address_of(from), size, false, MLX_SIM_CODE);
-    executor().memory.access(address_of(to), size, true, MLX_SIM_CODE);
+    executor().memory.access(address_of(from), size, AccessKind::Read, MLX_SIM_CODE);
+    executor().memory.access(address_of(to), size, AccessKind::Write, MLX_SIM_CODE);
   }
   return std::memmove(to, from, size);
 }
 MLX_SIM_HOOK void* __tsan_memset(void* to, int value, unsigned long size) {
-  if (size) executor().memory.access(address_of(to), size, true, MLX_SIM_CODE);
+  if (size) executor().memory.access(address_of(to), size, AccessKind::Write, MLX_SIM_CODE);
   return std::memset(to, value, size);
 }
 MLX_SIM_HOOK void __tsan_vptr_update(void**, void*) {}
@@ -90,13 +90,13 @@ MLX_SIM_HOOK metal_simulator::Exchange* metal_simulator_meet(int operation, cons
   return executor().group.meet(operation, value, size, {0, file, line});
 }
 MLX_SIM_HOOK unsigned metal_simulator_lane() { return executor().group.lane(); }
-MLX_SIM_HOOK void metal_simulator_atomic(const volatile void* address, unsigned size, int access,
-                                         const char* file, int line) {
-  executor().memory.access(address_of(address), size, access & metal_simulator::AccessWrite, at(file, line));
+MLX_SIM_HOOK void metal_simulator_atomic(const volatile void* address, unsigned size, int access, const char* file, int line) {
+  const bool write = access & metal_simulator::AccessWrite;
+  executor().memory.aligned_access(address_of(address), size, write ? AccessKind::AtomicWrite : AccessKind::AtomicRead, at(file, line));
 }
-MLX_SIM_HOOK void metal_simulator_access(const volatile void* address, unsigned size, int access,
-                                         const char* file, int line) {
-  executor().memory.access(address_of(address), size, access & metal_simulator::AccessWrite, at(file, line));
+MLX_SIM_HOOK void metal_simulator_access(const volatile void* address, unsigned size, int access, const char* file, int line) {
+  const bool write = access & metal_simulator::AccessWrite;
+  executor().memory.access(address_of(address), size, write ? AccessKind::Write : AccessKind::Read, at(file, line));
 }
 MLX_SIM_HOOK void metal_simulator_check_lane(const metal_simulator::Exchange* e, unsigned lane,
                                              const char* file, int line) {

@@ -7,42 +7,73 @@
 #include <vector>
 
 #include "metal/sim/fault.h"
+#include "metal/sim/shadow.h"
 
 namespace mlx::core::metal::sim {
 
+// How many bytes: all of them, and each byte once.
+struct Traffic {
+  uint64_t read = 0, written = 0, unique_read = 0, unique_written = 0;
+};
+
+// What an argument or a variable gives a kernel.
 struct Segment {
   enum Kind { Private, Device, Constant, Threadgroup };
   uintptr_t low = 0;
   size_t size = 0;
   Kind kind = Private;
-  int index = -1;                  // of the argument
-  uint64_t read = 0, written = 0;  // bytes
+  std::string name;
+  Shadow* shadow = nullptr;  // null: not written by kernels
+  uintptr_t shadow_low = 0;  // the address of the shadow's first cell
 };
+
+enum class AccessKind { Read, Write, AtomicRead, AtomicWrite };
 
 class Memory {
  public:
   void clear();
-  void add(const Segment& segment) { segments_.push_back(segment); }
-  std::vector<Segment>& segments() { return segments_; }
+  // From a handler of signals: the next access ends the dispatch.
+  void stop_soon() {
+    stop = true;
+    for (Segment*& s : recent_) s = nullptr;
+  }
+  void add(Segment segment) { segments_.push_back(std::move(segment)); }
 
-  void access(uintptr_t address, size_t size, bool write, uintptr_t code) {
-    Segment* s = recent_[address >> 12 & 63];
-    if (!s || address - s->low >= s->size || s->size - (address - s->low) < size)
-      s = find(address, size, write, code);
-    if (s->kind == Segment::Private) return;
-    (write ? s->written : s->read) += size;
-    if (write && s->kind == Segment::Constant) constant_written(*s, address, code);
+  void access(uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
+    Segment* s = recent_[address >> Page::bits & 63];
+    if (!s || address - s->low >= s->size || s->size - (address - s->low) < size) s = find(address, size, kind, code);
+    if (s->kind != Segment::Private) shared(*s, address, size, kind, code);
+  }
+  // Of a type of this alignment.
+  void aligned_access(uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
+    if (address & (size - 1)) misaligned(address, size, kind, code);
+    access(address, size, kind, code);
   }
 
-  // The place of an access whose code is 0.
-  Place hint;
+  Clock clock;
+  Traffic device;             // of device and constant memory, in this dispatch
+  uintptr_t code_low = 0;     // of the object that runs
+  Place hint;                 // the place of an access whose code is 0
+  bool stop = false;          // the next access that is looked up ends the dispatch
 
  private:
-  Place place(uintptr_t code) const { return code ? Place{code, nullptr, 0} : hint; }
-  Segment* find(uintptr_t address, size_t size, bool write, uintptr_t code);
-  [[noreturn]] void outside(uintptr_t address, size_t size, bool write, uintptr_t code);
-  [[noreturn]] void constant_written(const Segment& s, uintptr_t address, uintptr_t code);
+  void shared(Segment& s, uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
+  void track(Segment& s, uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
+  void check_read(Segment& s, Cell& c, size_t size, uint32_t at);
+  void check_write(Segment& s, Cell& c, size_t size, uint32_t at, bool atomic);
 
+  Segment* find(uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
+  Place place(uintptr_t code) const { return code ? Place{code, nullptr, 0} : hint; }
+  Place place_of(uint32_t at) const;
+  [[noreturn]] void outside(uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
+  void misaligned(uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
+  [[noreturn]] void race(const Segment& s, const char* what, const char* before, Id other,
+                         uint32_t at, uint32_t other_at);
+
+  struct {
+    uintptr_t address = 0;
+    size_t size = 0;
+  } access_;  // that is being checked
   std::vector<Segment> segments_;
   Segment* recent_[64] = {};
 };

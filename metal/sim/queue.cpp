@@ -9,6 +9,7 @@
 #include "metal/sim/device.h"
 #include "metal/sim/executor.h"
 #include "metal/sim/library.h"
+#include "metal/sim/signals.h"
 
 namespace mlx::core::metal::sim {
 
@@ -60,16 +61,21 @@ struct Work {
 
   void run() {
     try {
+      const Watchdog watchdog(time_limit());
+      executor().barrier();
       for (Command& c : commands) std::visit([&](auto& command) { step(command); }, c);
     } catch (...) {
       error = std::current_exception();
     }
   }
   void step(Dispatch& d) { executor().execute(d); }
-  void step(Barrier&) {}
+  void step(Barrier&) { executor().barrier(); }
   void step(WaitFor& w) {
-    while (!w.event->wait(w.value, 1000)) {
-    }
+    // Slices are counted, not the clock: a process may be stopped for a while.
+    for (double left = time_limit(); !w.event->wait(w.value, 100); left -= 0.1)
+      if (left < 0)
+        throw DeviceError("[wait_for] the command buffer ran out of time: an event did not reach " + std::to_string(w.value));
+    executor().barrier();
   }
   void step(Signal& s) { s.event->signal(s.value); }
 
@@ -106,6 +112,7 @@ class Worker {
 
  private:
   void loop() {
+    prepare_thread_for_signals();
     std::unique_lock lock(mutex_);
     for (;;) {
       changed_.wait(lock, [&] { return stop_ || !work_.empty(); });
@@ -212,8 +219,8 @@ class SimulatedCommandBuffer final : public CommandBuffer {
     const uint64_t n = per_group.count();
     const uint32_t most = state_.pipeline->max_threads_per_threadgroup();
     if (n == 0 || n > most)
-      misuse("dispatch: " + operation + " asks for threadgroups of " + std::to_string(n) +
-             " threads; kernel " + state_.pipeline->kernel()->name + " allows 1 to " + std::to_string(most));
+throw std::invalid_argument("[" + operation + "] threadgroups of " + std::to_string(n) + " threads; kernel " +
+                                  state_.pipeline->kernel()->name + " allows 1 to " + std::to_string(most));
     Dispatch d = state_;
     d.threads = threads;
     d.groups = groups;

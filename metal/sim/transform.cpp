@@ -171,15 +171,27 @@ class Transform {
                 " = ::metal_simulator::Variable<metal_simulator_tag" + n + ", metal_simulator_type" + n +
                 ">::get(\"" + name + "\", \"" + at.file + "\", " + std::to_string(at.line) + ");";
       }
-      erase(i, stop + 1, text);
+      erase(i, stop, text);
       i = stop;
     }
+  }
+
+  // Whether what stands at `i` declares an object, and no pointer or reference to one.
+  bool names_variable(size_t i, size_t end) const {
+    for (; i < end; ++i) {
+      const Token& t = t_[i];
+      if (t.is("*") || t.is("&") || t.is(")") || t.is(">") || t.is("(")) return false;
+      if (t.is(";") || t.is("=") || (t.is("[") && !t_[i + 1].is("["))) return true;
+      if (t.is("<")) i = closing(t_, i);
+    }
+    return false;
   }
 
   void address_spaces(size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       Token& t = t_[i];
       if (t.kind != Token::Identifier) continue;
+      if (t.is("threadgroup") && names_variable(i, end)) fail(t, "a threadgroup variable must be declared in a kernel's body");
       if (t.is("device") || t.is("thread") || t.is("threadgroup") || t.is("ray_data") || t.is("object_data"))
         t.text.clear();
       else if (t.is("constant"))
