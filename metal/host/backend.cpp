@@ -137,6 +137,13 @@ const char* type_name(Dtype dtype) {
   }
 }
 
+std::shared_ptr<Pipeline> typed_pipeline(const std::string& file, Dtype dtype, const std::string& kernel,
+                                         const std::vector<FunctionConstant>& constants) {
+  const std::string type = type_name(dtype);
+  return pipeline_for(file, dtype_name(dtype), "#include \"metal/kernels/types.h\"\ntypedef " + type + " T;\n", kernel,
+                      constants);
+}
+
 void allocate(array& out) { out.set_data(allocator::malloc(out.nbytes())); }
 bool on_device(const array& a) {
   return a.data_shared_ptr()->is_owned() && place_of(a.buffer(), a.data<char>()).buffer;

@@ -170,7 +170,7 @@ Kernel step_kernel(const Program::Step& step) {
       body += "    case " + std::to_string(op) + ": return " +
               expression(op, from, to, operand_names(static_cast<size_t>(arity))) + ";\n";
     }
-    body += "  }\n  return " + std::string(type_name(to)) + "(0);\n";
+    body += "  }\n  return cast_to<" + std::string(type_name(to)) + ">(0);\n";
     std::vector<Dtype> inputs(static_cast<size_t>(arity), from);
     if (selects) inputs[0] = bool_;
     return source_text({{"one_step", inputs, to, body}}, ops, true);
@@ -324,7 +324,12 @@ void copy_into(const array& in, const array& out, const Stream& s) {
   const array from = with_dtype(in, uint64), to = with_dtype(out, uint64);
   run(cast_kernel(uint64, uint64), {&from}, to, s);
 }
-void copy_to(const array& in, const array& out, const Stream& s) { copy_into(in, out, s); }
+void copy_to(const array& in, const array& out, const Stream& s) {
+  if (in.shape() == out.shape()) return copy_into(in, out, s);
+  array to(in.shape(), out.dtype(), nullptr, {});  // the same places under the input's shape
+  to.copy_shared_buffer(out, row_major_strides(in.shape()), {true, true, in.ndim() <= 1}, out.size());
+  copy_into(in, to, s);
+}
 void fill(const array& value, const array& out, const Stream& s) { copy_into(value, out, s); }
 
 array row_contiguous(const array& a, const Stream& s) {

@@ -37,6 +37,10 @@ void count_hand_over(const std::string& name);
 // How the language calls a dtype: "float", "bfloat", "int64_t".
 const char* type_name(Dtype dtype);
 
+// A kernel of metal/kernels/<file>.metal, which is written for a type T: "float32".
+std::shared_ptr<Pipeline> typed_pipeline(const std::string& file, Dtype dtype, const std::string& kernel,
+                                         const std::vector<FunctionConstant>& constants = {});
+
 void allocate(array& out);
 // Whether the device can write into the array's buffer.
 bool on_device(const array& a);

@@ -15,6 +15,11 @@ namespace mlx::core::metal {
 std::shared_ptr<Pipeline> pipeline(const std::string& file, const std::string& kernel,
                                    const std::vector<FunctionConstant>& constants = {});
 
+// The same with something defined in front of it, such as a type; `variant` names that.
+std::shared_ptr<Pipeline> pipeline_for(const std::string& file, const std::string& variant,
+                                       const std::string& definitions, const std::string& kernel,
+                                       const std::vector<FunctionConstant>& constants = {});
+
 // A kernel of a source that is made at run time; its #include lines may name files of metal/kernels. `key` stands
 // for the source: the same key is the same source, which is made by `source` only where it is new.
 std::shared_ptr<Pipeline> pipeline_of(const std::string& key, const std::string& kernel,

@@ -16,6 +16,10 @@ void view_or_copy(const P& p, const Arrays& inputs, Arrays& outputs) {
   copy_to(inputs[0], out, p.stream());
 }
 
+// The bytes stay as they are: a copy has the operand's dtype.
+void view(const View& p, const Arrays& inputs, Arrays& outputs) {
+  if (!p.view(inputs[0], outputs[0])) p.view(row_contiguous(inputs[0], p.stream()), outputs[0]);
+}
 void as_strided(const AsStrided& p, const Arrays& inputs, Arrays& outputs) {
   p.view(row_contiguous(inputs[0], p.stream()), outputs[0]);
 }
@@ -34,8 +38,8 @@ bool add_views() {
   return (add_kernel<P>(view_or_copy<P>, anything) && ...);
 }
 const bool registered =
-    add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, View, Slice>() &&
-    add_kernel<AsStrided>(as_strided, anything) && add_kernel<Depends>(depends, anything) &&
+    add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, Slice>() &&
+    add_kernel<View>(view, anything) && add_kernel<AsStrided>(as_strided, anything) && add_kernel<Depends>(depends, anything) &&
     add_kernel<Split>(split, anything) && add_kernel<NumberOfElements>(number_of_elements, anything);
 
 }  // namespace
