@@ -41,7 +41,8 @@ class Memory {
 
   void access(uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
     Segment* s = recent_[address >> Page::bits & 63];
-    if (!s || address - s->low >= s->size || s->size - (address - s->low) < size) s = find(address, size, kind, code);
+    if (!s || address - s->low >= s->size || s->size - (address - s->low) < size)
+      s = find(address, size, kind, code);
     if (s->kind != Segment::Private) shared(*s, address, size, kind, code);
   }
   // Of a type of this alignment.
@@ -51,10 +52,10 @@ class Memory {
   }
 
   Clock clock;
-  Traffic device;             // of device and constant memory, in this dispatch
-  uintptr_t code_low = 0;     // of the object that runs
-  Place hint;                 // the place of an access whose code is 0
-  bool stop = false;          // the next access that is looked up ends the dispatch
+  Traffic device;          // of device and constant memory, in this dispatch
+  uintptr_t code_low = 0;  // of the object that runs
+  Place hint;              // the place of an access whose code is 0
+  bool stop = false;       // the next access that is looked up ends the dispatch
 
  private:
   void shared(Segment& s, uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
@@ -67,8 +68,8 @@ class Memory {
   Place place_of(uint32_t at) const;
   [[noreturn]] void outside(uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
   void misaligned(uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
-  [[noreturn]] void race(const Segment& s, const char* what, const char* before, Id other,
-                         uint32_t at, uint32_t other_at);
+  [[noreturn]] void race(const Segment& s, const char* what, const char* before, Id other, uint32_t at,
+                         uint32_t other_at);
 
   struct {
     uintptr_t address = 0;
