@@ -43,10 +43,7 @@ size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 }  // namespace
 
-Executor& executor() {
-  static Executor e;
-  return e;
-}
+Executor the_executor;
 
 void fault(std::string what, const Place& place, const Place& other) {
   executor().raise(std::move(what), place, other);

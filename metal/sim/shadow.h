@@ -98,6 +98,9 @@ class Clock {
   uint32_t thread_of(Id earlier) const { return (earlier - group_base) & ((Id{1} << thread_bits_) - 1); }
 
   Id id = 1;
+  // Of this group: where its tick begins, and where what its last barrier did not order begins.
+  Id tick_base = 1;
+  std::array<Id, 2> since_base{1, 1};
   Id group_base = 1, dispatch_base = 1, barrier_base = 1;
   bool tracking = true;  // off where numbers ran out in the middle of a group
 
