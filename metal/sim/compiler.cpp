@@ -23,9 +23,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Grows with every change of what an object holds that no other part of its key shows.
-constexpr int object_version = 1;
-
 std::string hash(const std::string& text) {
   // FNV-1a over 128 bits, as two lanes with different seeds.
   uint64_t a = 1469598103934665603ull, b = 0x9e3779b97f4a7c15ull;
@@ -133,16 +130,30 @@ std::string this_library() {
   return info.dli_fname;
 }
 
+// Of what rewrites sources: changes whenever this library was built anew.
+const std::string& simulator_version() {
+  static const std::string version = [] {
+    struct stat s{};
+    stat(this_library().c_str(), &s);
+    return std::to_string(s.st_size) + "." + std::to_string(s.st_mtim.tv_sec) + "." +
+           std::to_string(s.st_mtim.tv_nsec);
+  }();
+  return version;
+}
+
 std::vector<std::string> flags(bool fast_math) {
   // Loads and stores stay as they were written, one for each: no vectorisation.
   std::vector<std::string> f{"-std=c++17",
                              "-O2",
-                             "-g1", "-gdwarf-4", "-w",
+                             "-g1",
+                             "-gdwarf-4",
+                             "-w",
                              "-fPIC",
                              "-fno-exceptions",
                              "-fsigned-char",
                              "-fno-strict-aliasing",
                              "-fwrapv",
+                             "-fno-finite-loops",
                              "-fstack-clash-protection",
                              "-ffp-contract=off",
                              "-fno-math-errno",
@@ -212,8 +223,7 @@ const Compiler& compiler() {
 }
 
 std::filesystem::path build_object(const std::string& source, const std::string& name, bool fast_math) {
-  std::string key =
-      std::to_string(object_version) + compiler().version + headers_key() + name + '\n' + source;
+  std::string key = simulator_version() + compiler().version + headers_key() + name + '\n' + source;
   for (const std::string& word : compiler().command) key += word + ' ';
   for (const std::string& flag : flags(fast_math)) key += flag + ' ';
   const fs::path object = cache_folder() / (hash(key) + ".so");

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "metal/sim/buffer.h"
+#include "metal/sim/counters.h"
 #include "metal/sim/library.h"
 
 namespace mlx::core::metal::sim {
@@ -67,6 +68,7 @@ std::shared_ptr<Buffer> SimulatedDevice::allocate(size_t length) {
     throw std::invalid_argument("[metal simulator] a buffer of " + std::to_string(length) +
                                 " bytes is beyond max_buffer_length (" +
                                 std::to_string(info_.max_buffer_length) + ")");
+  if (injected(Injection::NoMemory)) throw std::bad_alloc();
   if ((*allocated_ += length) > info_.memory_size) {
     *allocated_ -= length;
     throw std::bad_alloc();
@@ -113,6 +115,7 @@ void SimulatedDevice::stop_capture() {}
 extern "C" __attribute__((visibility("default"))) Device* mlx_metal_simulator_device() {
   // Never destroyed: threads of queues may outlive static objects.
   static auto* const device = new SimulatedDevice;
+  allocated_bytes = [] { return device->allocated(); };
   return device;
 }
 

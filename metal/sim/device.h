@@ -10,6 +10,7 @@ namespace mlx::core::metal::sim {
 class SimulatedDevice final : public Device {
  public:
   SimulatedDevice();
+  size_t allocated() const { return *allocated_; }
   const DeviceInfo& info() const override { return info_; }
   std::shared_ptr<Buffer> allocate(size_t length) override;
   std::shared_ptr<Buffer> wrap(void* memory, size_t length) override;

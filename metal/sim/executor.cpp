@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "metal/sim/buffer.h"
+#include "metal/sim/counters.h"
 #include "metal/sim/library.h"
 #include "metal/sim/lines.h"
 #include "metal/sim/signals.h"
@@ -34,17 +35,15 @@ Shadow& arena_shadow() {
 }
 
 Segment threadgroup_segment(const std::byte* at, size_t size, std::string name) {
-  return {reinterpret_cast<uintptr_t>(at), size, Segment::Threadgroup, std::move(name), &arena_shadow(), reinterpret_cast<uintptr_t>(arena())};
+  return {reinterpret_cast<uintptr_t>(at),     size, Segment::Threadgroup, std::move(name), &arena_shadow(),
+          reinterpret_cast<uintptr_t>(arena())};
 }
 
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 }  // namespace
 
-Executor& executor() {
-  static Executor e;
-  return e;
-}
+Executor the_executor;
 
 void fault(std::string what, const Place& place, const Place& other) {
   executor().raise(std::move(what), place, other);
@@ -66,8 +65,9 @@ void Executor::throw_fault() {
     const auto& p = group.position(fault_.thread).values[kind];
     return "(" + std::to_string(p[0]) + ", " + std::to_string(p[1]) + ", " + std::to_string(p[2]) + ")";
   };
-  text += "; kernel " + std::string(running_->pipeline->kernel()->name) + ", thread " + triple(metal_simulator::ThreadPositionInGrid) +
-          " of the grid, " + triple(metal_simulator::ThreadPositionInThreadgroup) + " of threadgroup " +
+  text += "; kernel " + std::string(running_->pipeline->kernel()->name) + ", thread " +
+          triple(metal_simulator::ThreadPositionInGrid) + " of the grid, " +
+          triple(metal_simulator::ThreadPositionInThreadgroup) + " of threadgroup " +
           triple(metal_simulator::ThreadgroupPositionInGrid);
   if (const std::string where = line(fault_.place); !where.empty()) text += ", " + where;
   throw DeviceError(text);
@@ -104,16 +104,20 @@ void Executor::barrier() {
 std::string Executor::describe(Id id) const {
   const Clock& c = memory.clock;
   if (id < c.dispatch_base) {
-    auto after = std::upper_bound(dispatches_.begin(), dispatches_.end(), id, [](Id x, const auto& d) { return x < d.first; });
+    auto after = std::upper_bound(dispatches_.begin(), dispatches_.end(), id,
+                                  [](Id x, const auto& d) { return x < d.first; });
     return after == dispatches_.begin() ? "an earlier dispatch" : "dispatch " + std::prev(after)->second;
   }
-  const auto g = static_cast<uint32_t>(std::upper_bound(c.groups.begin(), c.groups.end(), id) - c.groups.begin() - 1);
+  const auto g =
+      static_cast<uint32_t>(std::upper_bound(c.groups.begin(), c.groups.end(), id) - c.groups.begin() - 1);
   if (id >= c.group_base) {
     const auto& p = group.position(c.thread_of(id)).values[metal_simulator::ThreadPositionInGrid];
-    return "thread (" + std::to_string(p[0]) + ", " + std::to_string(p[1]) + ", " + std::to_string(p[2]) + ")";
+    return "thread (" + std::to_string(p[0]) + ", " + std::to_string(p[1]) + ", " + std::to_string(p[2]) +
+           ")";
   }
   const Size& n = running_->groups;
-  return "a thread of threadgroup (" + std::to_string(g % n.x) + ", " + std::to_string(g / n.x % n.y) + ", " + std::to_string(g / n.x / n.y) + ")";
+  return "a thread of threadgroup (" + std::to_string(g % n.x) + ", " + std::to_string(g / n.x % n.y) + ", " +
+         std::to_string(g / n.x / n.y) + ")";
 }
 
 void* Executor::threadgroup_variable(metal_simulator::Site* site) {
@@ -126,7 +130,8 @@ void* Executor::threadgroup_variable(metal_simulator::Site* site) {
     site->stamp = stamp_;
     site->offset = static_cast<unsigned>(at);
     threadgroup_used_ = at + site->size;
-    memory.add(threadgroup_segment(arena() + at, site->size, std::string("threadgroup variable ") + site->name));
+    memory.add(
+        threadgroup_segment(arena() + at, site->size, std::string("threadgroup variable ") + site->name));
   }
   return arena() + site->offset;
 }
@@ -136,7 +141,8 @@ std::vector<void*> Executor::bind(const Dispatch& d) {
   arena_shadow().coarsen();
   memory.code_low = d.pipeline->object().low();
   memory.add({group.stacks().low(), group.stacks().bytes(), Segment::Private, "private memory", nullptr, 0});
-  memory.add({d.pipeline->object().low(), d.pipeline->object().size(), Segment::Private, "private memory", nullptr, 0});
+  memory.add({d.pipeline->object().low(), d.pipeline->object().size(), Segment::Private, "private memory",
+              nullptr, 0});
   std::vector<void*> arguments;
   const metal_simulator::Kernel& k = *d.pipeline->kernel();
   threadgroup_used_ = 0;
@@ -161,10 +167,15 @@ std::vector<void*> Executor::bind(const Dispatch& d) {
                           std::to_string(p.index) + ") has " + std::to_string(length) + " bytes, its type " +
                           std::to_string(p.size));
       if (length && reinterpret_cast<uintptr_t>(at) % p.align)
-        throw DeviceError("[" + d.operation + "] kernel " + k.name + ": argument " + p.name + " (buffer " + std::to_string(p.index) +
-                          ") is misaligned: its offset " + std::to_string(b.offset) + " is no multiple of " + std::to_string(p.align));
-      Segment s{reinterpret_cast<uintptr_t>(at), length, p.constant ? Segment::Constant : Segment::Device,
-                "buffer " + std::to_string(p.index) + " (" + p.name + ")", nullptr, 0};
+        throw DeviceError("[" + d.operation + "] kernel " + k.name + ": argument " + p.name + " (buffer " +
+                          std::to_string(p.index) + ") is misaligned: its offset " +
+                          std::to_string(b.offset) + " is no multiple of " + std::to_string(p.align));
+      Segment s{reinterpret_cast<uintptr_t>(at),
+                length,
+                p.constant ? Segment::Constant : Segment::Device,
+                "buffer " + std::to_string(p.index) + " (" + p.name + ")",
+                nullptr,
+                0};
       if (b.buffer) {
         s.shadow = &static_cast<SimulatedBuffer&>(*b.buffer).shadow;
         s.shadow_low = reinterpret_cast<uintptr_t>(b.buffer->contents());
@@ -180,7 +191,8 @@ std::vector<void*> Executor::bind(const Dispatch& d) {
         throw DeviceError("[" + d.operation + "] kernel " + k.name + ": too much threadgroup memory");
       at = arena() + offset;
       threadgroup_used_ = offset + size;
-      memory.add(threadgroup_segment(arena() + offset, size, "threadgroup memory " + std::to_string(p.index) + " (" + p.name + ")"));
+      memory.add(threadgroup_segment(arena() + offset, size,
+                                     "threadgroup memory " + std::to_string(p.index) + " (" + p.name + ")"));
     }
     arguments.push_back(at);
   }
@@ -206,7 +218,14 @@ void Executor::execute(const Dispatch& d) {
   fault_ = {};
   if (Shadow::total_bytes() > shadow_limit) Shadow::clear_all();
   memory.clock.start_dispatch();
-  dispatches_.emplace_back(memory.clock.dispatch_base, d.operation + " (kernel " + d.pipeline->kernel()->name + ")");
+  dispatches_.emplace_back(memory.clock.dispatch_base,
+                           d.operation + " (kernel " + d.pipeline->kernel()->name + ")");
+  KernelCounters counters;
+  counters.kernel = d.pipeline->kernel()->name;
+  counters.dispatches = 1;
+  counters.threads = d.threads.count();
+  counters.threadgroups = d.groups.count();
+  group.barriers = group.meetings = 0;
   Group::Layout layout{};
   const uint32_t full[3] = {d.group_size.x, d.group_size.y, d.group_size.z};
   const uint32_t groups[3] = {d.groups.x, d.groups.y, d.groups.z},
@@ -222,6 +241,13 @@ void Executor::execute(const Dispatch& d) {
         group.run(d.pipeline->kernel(), arguments.data(), layout);
         if (!fault_.what.empty()) throw_fault();
       }
+  counters.barriers = group.barriers;
+  counters.simd_operations = group.meetings;
+  counters.read = memory.device.read;
+  counters.written = memory.device.written;
+  counters.unique_read = memory.device.unique_read;
+  counters.unique_written = memory.device.unique_written;
+  count(counters);
 }
 
 }  // namespace mlx::core::metal::sim

@@ -73,6 +73,8 @@ class Executor {
   size_t threadgroup_used_ = 0, threadgroup_limit_ = 0;
 };
 
-Executor& executor();
+// One for the process. An object, not a function with a static: hooks reach it with every access.
+extern Executor the_executor;
+inline Executor& executor() { return the_executor; }
 
 }  // namespace mlx::core::metal::sim

@@ -15,9 +15,8 @@ constexpr int barrier_operation = -1, simd_barrier_operation = -2;
 
 Group::Group() : threads_(new ThreadState[max_threads]()) {}
 
-void Group::place_threads(const Layout& l) {
-  count_ = l.size[0] * l.size[1] * l.size[2];
-  simds_ = (count_ + simd_width - 1) / simd_width;
+// What is the same in all groups of this size.
+void Group::lay_out(const Layout& l) {
   const uint32_t full_threads = l.full[0] * l.full[1] * l.full[2];
   uint32_t t = 0, at[3];
   for (at[2] = 0; at[2] < l.size[2]; ++at[2])
@@ -28,12 +27,9 @@ void Group::place_threads(const Layout& l) {
           v[kind][0] = x, v[kind][1] = y, v[kind][2] = z;
         };
         const auto one = [&](int kind, uint32_t x) { set(kind, x, 1, 1); };
+        const auto all = [&](int kind, const uint32_t(&x)[3]) { set(kind, x[0], x[1], x[2]); };
         using namespace metal_simulator;
-        const auto all = [&](int kind, const uint32_t (&x)[3]) { set(kind, x[0], x[1], x[2]); };
-        set(ThreadPositionInGrid, l.position[0] * l.full[0] + at[0], l.position[1] * l.full[1] + at[1],
-            l.position[2] * l.full[2] + at[2]);
         all(ThreadPositionInThreadgroup, at);
-        all(ThreadgroupPositionInGrid, l.position);
         one(ThreadIndexInThreadgroup, t);
         one(ThreadIndexInSimdgroup, t % simd_width);
         one(SimdgroupIndexInThreadgroup, t / simd_width);
@@ -48,8 +44,27 @@ void Group::place_threads(const Layout& l) {
         one(ThreadIndexInQuadgroup, t % 4);
         one(QuadgroupIndexInThreadgroup, t / 4);
         one(QuadgroupsPerThreadgroup, (count_ + 3) / 4);
-        threads_[t].started = false;
       }
+}
+
+void Group::place_threads(const Layout& l) {
+  const auto same = [](const uint32_t(&a)[3], const uint32_t(&b)[3]) { return std::memcmp(a, b, sizeof(a)) == 0; };
+  count_ = l.size[0] * l.size[1] * l.size[2];
+  simds_ = (count_ + simd_width - 1) / simd_width;
+  if (!same(l.size, laid_out_.size) || !same(l.full, laid_out_.full) || !same(l.groups, laid_out_.groups) ||
+      !same(l.threads, laid_out_.threads)) {
+    lay_out(l);
+    laid_out_ = l;
+  }
+  for (uint32_t t = 0; t < count_; ++t) {
+    auto& v = threads_[t].values.values;
+    for (int i = 0; i < 3; ++i) {
+      v[metal_simulator::ThreadgroupPositionInGrid][i] = l.position[i];
+      v[metal_simulator::ThreadPositionInGrid][i] =
+          l.position[i] * l.full[i] + v[metal_simulator::ThreadPositionInThreadgroup][i];
+    }
+    threads_[t].started = false;
+  }
   for (uint32_t s = 0; s < simds_; ++s) {
     const uint32_t lanes = std::min(simd_width, count_ - s * simd_width);
     simd_[s].alive = simd_[s].ready = lanes == 32 ? ~0u : (1u << lanes) - 1;

@@ -66,6 +66,7 @@ class Group {
 
   static void entry();
   void loop();
+  void lay_out(const Layout& layout);
   void place_threads(const Layout& layout);
   void finish();
   void wait();
@@ -77,6 +78,7 @@ class Group {
   std::string describe(uint32_t thread) const;
 
   Stacks stacks_;
+  Layout laid_out_{};
   std::vector<void*> free_;
   size_t used_stacks_ = 0;
   std::unique_ptr<ThreadState[]> threads_;

@@ -18,16 +18,18 @@ inline uintptr_t address_of(const volatile void* p) { return reinterpret_cast<ui
 }  // namespace
 
 #define MLX_SIM_CODE code_of(__builtin_return_address(0))
-#define MLX_SIM_ACCESS(name, how, size, kind) \
-  MLX_SIM_HOOK void name(void* p) { executor().memory.how(address_of(p), size, AccessKind::kind, MLX_SIM_CODE); }
-#define MLX_SIM_ACCESSES(size)                                                       \
-  MLX_SIM_ACCESS(__tsan_read##size, aligned_access, size, Read)                      \
-  MLX_SIM_ACCESS(__tsan_write##size, aligned_access, size, Write)                    \
-  MLX_SIM_ACCESS(__tsan_unaligned_read##size, access, size, Read)                    \
-  MLX_SIM_ACCESS(__tsan_unaligned_write##size, access, size, Write)                  \
-  MLX_SIM_ACCESS(__tsan_volatile_read##size, aligned_access, size, Read)             \
-  MLX_SIM_ACCESS(__tsan_volatile_write##size, aligned_access, size, Write)           \
-  MLX_SIM_ACCESS(__tsan_unaligned_volatile_read##size, access, size, Read)           \
+#define MLX_SIM_ACCESS(name, how, size, kind)                                   \
+  MLX_SIM_HOOK void name(void* p) {                                             \
+    executor().memory.how(address_of(p), size, AccessKind::kind, MLX_SIM_CODE); \
+  }
+#define MLX_SIM_ACCESSES(size)                                             \
+  MLX_SIM_ACCESS(__tsan_read##size, aligned_access, size, Read)            \
+  MLX_SIM_ACCESS(__tsan_write##size, aligned_access, size, Write)          \
+  MLX_SIM_ACCESS(__tsan_unaligned_read##size, access, size, Read)          \
+  MLX_SIM_ACCESS(__tsan_unaligned_write##size, access, size, Write)        \
+  MLX_SIM_ACCESS(__tsan_volatile_read##size, aligned_access, size, Read)   \
+  MLX_SIM_ACCESS(__tsan_volatile_write##size, aligned_access, size, Write) \
+  MLX_SIM_ACCESS(__tsan_unaligned_volatile_read##size, access, size, Read) \
   MLX_SIM_ACCESS(__tsan_unaligned_volatile_write##size, access, size, Write)
 MLX_SIM_ACCESSES(1)
 MLX_SIM_ACCESSES(2)
@@ -90,13 +92,17 @@ MLX_SIM_HOOK metal_simulator::Exchange* metal_simulator_meet(int operation, cons
   return executor().group.meet(operation, value, size, {0, file, line});
 }
 MLX_SIM_HOOK unsigned metal_simulator_lane() { return executor().group.lane(); }
-MLX_SIM_HOOK void metal_simulator_atomic(const volatile void* address, unsigned size, int access, const char* file, int line) {
+MLX_SIM_HOOK void metal_simulator_atomic(const volatile void* address, unsigned size, int access,
+                                         const char* file, int line) {
   const bool write = access & metal_simulator::AccessWrite;
-  executor().memory.aligned_access(address_of(address), size, write ? AccessKind::AtomicWrite : AccessKind::AtomicRead, at(file, line));
+  executor().memory.aligned_access(address_of(address), size,
+                                   write ? AccessKind::AtomicWrite : AccessKind::AtomicRead, at(file, line));
 }
-MLX_SIM_HOOK void metal_simulator_access(const volatile void* address, unsigned size, int access, const char* file, int line) {
+MLX_SIM_HOOK void metal_simulator_access(const volatile void* address, unsigned size, int access,
+                                         const char* file, int line) {
   const bool write = access & metal_simulator::AccessWrite;
-  executor().memory.access(address_of(address), size, write ? AccessKind::Write : AccessKind::Read, at(file, line));
+  executor().memory.access(address_of(address), size, write ? AccessKind::Write : AccessKind::Read,
+                           at(file, line));
 }
 MLX_SIM_HOOK void metal_simulator_check_lane(const metal_simulator::Exchange* e, unsigned lane,
                                              const char* file, int line) {

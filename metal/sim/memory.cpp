@@ -30,7 +30,8 @@ Segment* Memory::find(uintptr_t address, size_t size, AccessKind kind, uintptr_t
   if (!executor().running()) return &loading;
   if (stop) executor().timed_out(place(code));
   for (Segment& s : segments_)
-    if (address - s.low < s.size && s.size - (address - s.low) >= size) return recent_[address >> Page::bits & 63] = &s;
+    if (address - s.low < s.size && s.size - (address - s.low) >= size)
+      return recent_[address >> Page::bits & 63] = &s;
   outside(address, size, kind, code);
 }
 
@@ -47,7 +48,8 @@ void Memory::shared(Segment& s, uintptr_t address, size_t size, AccessKind kind,
 
 void Memory::track(Segment& s, uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
   access_ = {address, size};
-  const uint32_t at = code ? static_cast<uint32_t>(code - code_low) : Cell::line_bit | static_cast<uint32_t>(hint.line);
+  const uint32_t at =
+      code ? static_cast<uint32_t>(code - code_low) : Cell::line_bit | static_cast<uint32_t>(hint.line);
   uintptr_t offset = address - s.shadow_low;
   for (size_t left = size; left;) {
     Page& page = s.shadow->page(offset);
@@ -61,11 +63,16 @@ void Memory::track(Segment& s, uintptr_t address, size_t size, AccessKind kind, 
       if (kind == AccessKind::Read)
         check_read(s, *c, step, at);
       else if (kind == AccessKind::AtomicRead) {
-        const Id floor = s.kind == Segment::Threadgroup ? clock.group_base : clock.barrier_base, w = c->write & id_bits;
+        const Id floor = s.kind == Segment::Threadgroup ? clock.group_base : clock.barrier_base,
+                 w = c->write & id_bits;
         if (s.kind == Segment::Threadgroup && w < floor) check_read(s, *c, step, at);
-        if (w >= floor && !(c->write & Cell::atomic) && !clock.ordered(w, s.kind == Segment::Threadgroup ? ThreadgroupSpace : DeviceSpace))
+        if (w >= floor && !(c->write & Cell::atomic) &&
+            !clock.ordered(w, s.kind == Segment::Threadgroup ? ThreadgroupSpace : DeviceSpace))
           race(s, "atomic read", "wrote", w, at, c->write_at);
-        device.unique_read += s.kind != Segment::Threadgroup && w < clock.dispatch_base && (c->read & id_bits) < clock.dispatch_base ? step : 0;
+        device.unique_read += s.kind != Segment::Threadgroup && w < clock.dispatch_base &&
+                                      (c->read & id_bits) < clock.dispatch_base
+                                  ? step
+                                  : 0;
       } else
         check_write(s, *c, step, at, kind == AccessKind::AtomicWrite);
     }
@@ -80,9 +87,10 @@ inline void Memory::check_read(Segment& s, Cell& c, size_t size, uint32_t at) {
   const Id floor = group_memory ? clock.group_base : clock.barrier_base;
   const Id w = c.write & id_bits, r = c.read & id_bits;
   if (w >= floor) {
-    if (!clock.ordered(w, space)) race(s, "read", "wrote", w, at, c.write_at);
+    if (!clock.ordered(w, space) || (c.write & Cell::others)) race(s, "read", "wrote", w, at, c.write_at);
   } else if (group_memory) {
-    fault("read of uninitialised threadgroup memory: " + bytes(access_.size) + " at byte " + std::to_string(access_.address - s.low) + " of " + s.name + ", where nobody wrote yet",
+    fault("read of uninitialised threadgroup memory: " + bytes(access_.size) + " at byte " +
+              std::to_string(access_.address - s.low) + " of " + s.name + ", where nobody wrote yet",
           place_of(at));
   }
   Id flags = 0;
@@ -93,7 +101,8 @@ inline void Memory::check_read(Segment& s, Cell& c, size_t size, uint32_t at) {
     } else {
       flags = c.read & Cell::others;
       // Those who read before stay in question until a barrier orders them.
-      if (!clock.ordered(r, space) || ((c.read & Cell::many) && !clock.synchronised_since(r, space))) flags |= Cell::many;
+      if (!clock.ordered(r, space) || ((c.read & Cell::many) && !clock.synchronised_since(r, space)))
+        flags |= Cell::many;
     }
   }
   if (!group_memory && r < clock.dispatch_base) device.unique_read += size;
@@ -110,10 +119,12 @@ inline void Memory::check_write(Segment& s, Cell& c, size_t size, uint32_t at, b
   Id flags = atomic ? Cell::atomic : 0;
   if (w >= floor) {
     const bool both = atomic && (c.write & Cell::atomic);
-    if (!both && (!clock.ordered(w, space) || (c.write & Cell::others))) race(s, what, "wrote", w, at, c.write_at);
+    if (!both && (!clock.ordered(w, space) || (c.write & Cell::others)))
+      race(s, what, "wrote", w, at, c.write_at);
     if (both && (w < clock.group_base || (c.write & Cell::others))) flags |= Cell::others;
   }
-  if (r >= floor && ((c.read & Cell::others) || !clock.ordered(r, space) || ((c.read & Cell::many) && !clock.synchronised_since(r, space))))
+  if (r >= floor && ((c.read & Cell::others) || !clock.ordered(r, space) ||
+                     ((c.read & Cell::many) && !clock.synchronised_since(r, space))))
     race(s, what, "read", r, at, c.read_at);
   if (!group_memory && w < clock.dispatch_base) device.unique_written += size;
   c.write = clock.id | flags;
@@ -128,7 +139,8 @@ Place Memory::place_of(uint32_t at) const {
 void Memory::race(const Segment& s, const char* what, const char* before, Id other, uint32_t at,
                   uint32_t other_at) {
   std::string text = other < clock.dispatch_base ? "hazard between dispatches: " : "race: ";
-  text += std::string(what) + " of " + bytes(access_.size) + " at byte " + std::to_string(access_.address - s.low) + " of " + s.name + ", which ";
+  text += std::string(what) + " of " + bytes(access_.size) + " at byte " +
+          std::to_string(access_.address - s.low) + " of " + s.name + ", which ";
   text += executor().describe(other) + " " + before;
   if (other >= clock.dispatch_base) text += "{}";
   text += other < clock.dispatch_base ? ", and no barrier() between them" : ", and no barrier orders them";
@@ -138,8 +150,9 @@ void Memory::race(const Segment& s, const char* what, const char* before, Id oth
 void Memory::misaligned(uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
   const Segment* s = find(address, size, kind, code);
   if (!executor().running()) return;
-  fault(std::string("misaligned ") + name_of(kind) + " of " + bytes(size) + ": byte " + std::to_string(address - s->low) + " of " +
-            s->name + " is at an address that is no multiple of " + std::to_string(size),
+  fault(std::string("misaligned ") + name_of(kind) + " of " + bytes(size) + ": byte " +
+            std::to_string(address - s->low) + " of " + s->name +
+            " is at an address that is no multiple of " + std::to_string(size),
         place(code));
 }
 
@@ -154,8 +167,8 @@ void Memory::outside(uintptr_t address, size_t size, AccessKind kind, uintptr_t 
   }
   std::string text = std::string(name_of(kind)) + " of " + bytes(size) + " out of bounds";
   if (nearest && distance < (uintptr_t{1} << 32))
-    text += ": at byte " + std::to_string(static_cast<intptr_t>(address - nearest->low)) + " of " + nearest->name + ", which has " +
-            std::to_string(nearest->size);
+    text += ": at byte " + std::to_string(static_cast<intptr_t>(address - nearest->low)) + " of " +
+            nearest->name + ", which has " + std::to_string(nearest->size);
   else
     text += ": no memory of this kernel is near";
   fault(std::move(text), place(code));

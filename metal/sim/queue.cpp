@@ -1,137 +1,11 @@
-// Command buffers, queues and events: encoding checks what Metal's validation layer checks, a thread of each
-// queue executes.
-#include <algorithm>
-#include <condition_variable>
-#include <deque>
-#include <mutex>
-#include <thread>
-
+// Command buffers and queues: encoding checks what Metal's validation layer checks.
 #include "metal/sim/device.h"
-#include "metal/sim/executor.h"
 #include "metal/sim/library.h"
-#include "metal/sim/signals.h"
+#include "metal/sim/worker.h"
 
 namespace mlx::core::metal::sim {
 
 namespace {
-
-class SimulatedEvent final : public Event {
- public:
-  uint64_t value() const override {
-    const std::lock_guard lock(mutex_);
-    return value_;
-  }
-  void signal(uint64_t value) override {
-    {
-      const std::lock_guard lock(mutex_);
-      value_ = std::max(value_, value);
-    }
-    changed_.notify_all();
-  }
-  bool wait(uint64_t value, uint64_t timeout_ms) override {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return value_ >= value; });
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  uint64_t value_ = 0;
-};
-
-struct Barrier {};
-struct WaitFor {
-  std::shared_ptr<Event> event;
-  uint64_t value;
-};
-struct Signal {
-  std::shared_ptr<Event> event;
-  uint64_t value;
-};
-using Command = std::variant<Dispatch, Barrier, WaitFor, Signal>;
-
-// What a queue's thread executes and whoever waits looks at.
-struct Work {
-  std::vector<Command> commands;
-  std::function<void(std::exception_ptr)> done;
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool finished = false;
-  std::exception_ptr error;
-
-  void run() {
-    try {
-      const Watchdog watchdog(time_limit());
-      executor().barrier();
-      for (Command& c : commands) std::visit([&](auto& command) { step(command); }, c);
-    } catch (...) {
-      error = std::current_exception();
-    }
-  }
-  void step(Dispatch& d) { executor().execute(d); }
-  void step(Barrier&) { executor().barrier(); }
-  void step(WaitFor& w) {
-    // Slices are counted, not the clock: a process may be stopped for a while.
-    for (double left = time_limit(); !w.event->wait(w.value, 100); left -= 0.1)
-      if (left < 0)
-        throw DeviceError("[wait_for] the command buffer ran out of time: an event did not reach " + std::to_string(w.value));
-    executor().barrier();
-  }
-  void step(Signal& s) { s.event->signal(s.value); }
-
-  void finish() {
-    commands.clear();
-    if (done) done(error);
-    done = {};
-    {
-      const std::lock_guard lock(mutex);
-      finished = true;
-    }
-    changed.notify_all();
-  }
-};
-
-class Worker {
- public:
-  Worker() : thread_([this] { loop(); }) {}
-  ~Worker() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-  void add(std::shared_ptr<Work> work) {
-    {
-      const std::lock_guard lock(mutex_);
-      work_.push_back(std::move(work));
-    }
-    changed_.notify_all();
-  }
-
- private:
-  void loop() {
-    prepare_thread_for_signals();
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [&] { return stop_ || !work_.empty(); });
-      if (work_.empty()) return;
-      const std::shared_ptr<Work> work = work_.front();
-      work_.pop_front();
-      lock.unlock();
-      work->run();
-      work->finish();
-      lock.lock();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::shared_ptr<Work>> work_;
-  bool stop_ = false;
-  std::thread thread_;
-};
 
 [[noreturn]] void misuse(const std::string& what) {
   throw std::invalid_argument("[metal simulator] " + what);
@@ -185,11 +59,11 @@ class SimulatedCommandBuffer final : public CommandBuffer {
   }
   void wait_for(std::shared_ptr<Event> event, uint64_t value) override {
     encoding("wait_for");
-    work_->commands.emplace_back(WaitFor{std::move(event), value});
+    work_->commands.emplace_back(WaitFor{of_this_device(event, "wait_for"), value});
   }
   void signal(std::shared_ptr<Event> event, uint64_t value) override {
     encoding("signal");
-    work_->commands.emplace_back(Signal{std::move(event), value});
+    work_->commands.emplace_back(Signal{of_this_device(event, "signal"), value});
   }
   void commit(std::function<void(std::exception_ptr)> done) override {
     encoding("commit");
@@ -199,12 +73,16 @@ class SimulatedCommandBuffer final : public CommandBuffer {
   }
   void wait() override {
     if (!committed_) misuse("wait: the command buffer was not committed");
-    std::unique_lock lock(work_->mutex);
-    work_->changed.wait(lock, [&] { return work_->finished; });
-    if (work_->error) std::rethrow_exception(work_->error);
+    work_->wait();
   }
 
  private:
+  static std::shared_ptr<SimulatedEvent> of_this_device(const std::shared_ptr<Event>& event,
+                                                        const char* what) {
+    auto e = std::dynamic_pointer_cast<SimulatedEvent>(event);
+    if (!e) misuse(std::string(what) + ": not an event of this device");
+    return e;
+  }
   void encoding(const char* what) const {
     if (committed_) misuse(std::string(what) + ": the command buffer was committed already");
   }
@@ -219,8 +97,9 @@ class SimulatedCommandBuffer final : public CommandBuffer {
     const uint64_t n = per_group.count();
     const uint32_t most = state_.pipeline->max_threads_per_threadgroup();
     if (n == 0 || n > most)
-throw std::invalid_argument("[" + operation + "] threadgroups of " + std::to_string(n) + " threads; kernel " +
-                                  state_.pipeline->kernel()->name + " allows 1 to " + std::to_string(most));
+      throw std::invalid_argument("[" + operation + "] threadgroups of " + std::to_string(n) +
+                                  " threads; kernel " + state_.pipeline->kernel()->name + " allows 1 to " +
+                                  std::to_string(most));
     Dispatch d = state_;
     d.threads = threads;
     d.groups = groups;
@@ -248,6 +127,5 @@ class SimulatedQueue final : public Queue {
 }  // namespace
 
 std::shared_ptr<Queue> make_queue() { return std::make_shared<SimulatedQueue>(); }
-std::shared_ptr<Event> make_event() { return std::make_shared<SimulatedEvent>(); }
 
 }  // namespace mlx::core::metal::sim

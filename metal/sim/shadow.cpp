@@ -91,6 +91,8 @@ void Clock::start_group(uint32_t threads) {
   group_since_ = {};
   simd_since_ = {};
   tracking = true;
+  tick_base = group_base;
+  since_base = {group_base, group_base};
   next_ = group_base + (Id{1} << thread_bits_);
 }
 
@@ -102,9 +104,10 @@ void Clock::synchronised(int simd, int flags) {
     --tick_;
     return;
   }
+  tick_base = group_base + (tick_ << thread_bits_);
   const auto mark = [&](Space space) {
     if (simd < 0)
-      group_since_[space] = tick_;
+      group_since_[space] = tick_, since_base[space] = tick_base;
     else
       simd_since_[space][static_cast<size_t>(simd)] = tick_;
   };

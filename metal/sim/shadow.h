@@ -1,9 +1,9 @@
-// Who touched what, and when: for each piece of memory the last write and the last read, so that two accesses that
-// nothing orders are found when the second one happens.
+// Who touched what, and when: for each piece of memory the last write and the last read, so that two accesses
+// that nothing orders are found when the second one happens.
 //
-// An access is known by a number that grows with time: every group of every dispatch has a range of its own, in it
-// each barrier begins a new tick, and in a tick every thread has its number. So "before the last barrier()", "by
-// another group", "by another thread since the last barrier" are comparisons.
+// An access is known by a number that grows with time: every group of every dispatch has a range of its own,
+// in it each barrier begins a new tick, and in a tick every thread has its number. So "before the last
+// barrier()", "by another group", "by another thread since the last barrier" are comparisons.
 #pragma once
 
 #include <array>
@@ -22,8 +22,8 @@ constexpr Id id_bits = (Id{1} << 30) - 1;
 struct Cell {
   // Id of the last write; with `atomic`, and with `others` where another group wrote it (atomically) too.
   static constexpr Id atomic = Id{1} << 31, others = Id{1} << 30;
-  // Id of the last read; with `others` where another group read it since the last barrier(), and with `many` where
-  // several threads of the group read it since their last barrier.
+  // Id of the last read; with `others` where another group read it since the last barrier(), and with `many`
+  // where several threads of the group read it since their last barrier.
   static constexpr Id many = Id{1} << 31;
   Id write = 0, read = 0;
   // Where: an offset in the object's code, or `line_bit` and a line.
@@ -98,6 +98,9 @@ class Clock {
   uint32_t thread_of(Id earlier) const { return (earlier - group_base) & ((Id{1} << thread_bits_) - 1); }
 
   Id id = 1;
+  // Of this group: where its tick begins, and where what its last barrier did not order begins.
+  Id tick_base = 1;
+  std::array<Id, 2> since_base{1, 1};
   Id group_base = 1, dispatch_base = 1, barrier_base = 1;
   bool tracking = true;  // off where numbers ran out in the middle of a group
 

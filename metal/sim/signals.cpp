@@ -44,7 +44,9 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
     if (signal == SIGFPE) fault("integer division that overflows", place);
     if (address - stacks.low() < stacks.bytes())
-      fault("stack overflow: the private memory of a thread is larger than " + std::to_string(Stacks::size / 1024) + " KiB", place);
+      fault("stack overflow: the private memory of a thread is larger than " +
+                std::to_string(Stacks::size / 1024) + " KiB",
+            place);
     fault("access to no memory at all", place);
   }
   for (size_t i = 0; i < caught.size(); ++i)
@@ -65,7 +67,7 @@ void on_alarm(int, siginfo_t*, void* context) {
 CatchSignals::CatchSignals() {
   executing = pthread_self();
   for (size_t i = 0; i < caught.size(); ++i) {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = &on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     sigaction(caught[i], &action, &before[i]);
@@ -81,7 +83,7 @@ CatchSignals::~CatchSignals() {
 Watchdog::Watchdog(double seconds) {
   time_is_up = 0;
   static const bool installed = [] {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = &on_alarm;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
     return sigaction(alarm_signal, &action, nullptr) == 0;
@@ -113,7 +115,8 @@ double time_limit() {
     char* end = nullptr;
     const double x = std::strtod(text, &end);
     if (*end || !(x > 0) || x > 1e6)
-      throw std::invalid_argument(std::string("[metal simulator] MLX_METAL_SIMULATOR_TIMEOUT must be seconds, not ") + text);
+      throw std::invalid_argument(
+          std::string("[metal simulator] MLX_METAL_SIMULATOR_TIMEOUT must be seconds, not ") + text);
     return x;
   }();
   return seconds;

@@ -1,5 +1,5 @@
-// Faults that the machine finds in a kernel (a stack that is too deep, a division that traps) and kernels that do not
-// end, both as faults of the dispatch.
+// Faults that the machine finds in a kernel (a stack that is too deep, a division that traps) and kernels
+// that do not end, both as faults of the dispatch.
 #pragma once
 
 #include <csignal>
@@ -7,8 +7,8 @@
 
 namespace mlx::core::metal::sim {
 
-// While it lives, SIGSEGV, SIGBUS and SIGFPE of this thread in a kernel become faults; others go to whom they went
-// before.
+// While it lives, SIGSEGV, SIGBUS and SIGFPE of this thread in a kernel become faults; others go to whom they
+// went before.
 class CatchSignals {
  public:
   CatchSignals();

@@ -191,7 +191,8 @@ class Transform {
     for (size_t i = begin; i < end; ++i) {
       Token& t = t_[i];
       if (t.kind != Token::Identifier) continue;
-      if (t.is("threadgroup") && names_variable(i, end)) fail(t, "a threadgroup variable must be declared in a kernel's body");
+      if (t.is("threadgroup") && names_variable(i, end))
+        fail(t, "a threadgroup variable must be declared in a kernel's body");
       if (t.is("device") || t.is("thread") || t.is("threadgroup") || t.is("ray_data") || t.is("object_data"))
         t.text.clear();
       else if (t.is("constant"))
