@@ -78,7 +78,10 @@ std::shared_ptr<Pipeline> pipeline_of(const std::string& key, const std::string&
   Cache& all = cache();
   std::lock_guard lock(all.mutex);
   Compiled& compiled = all.libraries[key];
-  if (!compiled.library) compiled.library = device()->compile(flattened(source(), key), key, options);
+  if (!compiled.library) {
+    const std::string name = key.substr(0, key.find('\n'));
+    compiled.library = device()->compile(flattened(source(), name), name, options);
+  }
   auto& pipeline = compiled.pipelines[kernel + text_of(constants)];
   if (!pipeline) pipeline = compiled.library->pipeline(kernel, constants);
   return pipeline;

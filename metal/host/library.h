@@ -21,7 +21,8 @@ std::shared_ptr<Pipeline> pipeline_for(const std::string& file, const std::strin
                                        const std::vector<FunctionConstant>& constants = {});
 
 // A kernel of a source that is made at run time; its #include lines may name files of metal/kernels. `key` stands
-// for the source: the same key is the same source, which is made by `source` only where it is new.
+// for the source: the same key is the same source, which is made by `source` only where it is new. Its first line is what
+// messages call it.
 std::shared_ptr<Pipeline> pipeline_of(const std::string& key, const std::string& kernel,
                                       const std::vector<FunctionConstant>& constants,
                                       const std::function<std::string()>& source,

@@ -307,11 +307,11 @@ METAL_FUNC float polynomial(thread const float (&c)[n], float x) {
   for (int i = n - 2; i >= 0; --i) y = metal::fma(y, x, c[i]);
   return y;
 }
-// erfc(x) for x >= 1: exp(-x^2) times a polynomial in (x - 2) / (x + 2); the rounding error of x^2 is put back.
+// erfc(x) for x >= 0.4: exp(-x^2) times a polynomial in (x - 2) / (x + 2); the rounding error of x^2 is put back.
 METAL_FUNC float erfc_tail(float x) {
-  const float c[] = {0.255395681f,      -0.427185833f,     0.241658196f,    -0.0789785832f,
-                     0.00373288826f,    0.00699752802f,    -0.000847119605f, -0.000982765225f,
-                     4.39526957e-05f,   0.000178556918f,   2.27969813e-05f, -3.55306438e-05f};
+  const float c[] = {0.255395681f,      -0.427185833f,    0.241658196f,     -0.0789785832f,  0.00373289851f,
+                     0.00699750287f,    -0.000847242656f, -0.000982313533f, 4.42814635e-05f, 0.000175719397f,
+                     2.48546039e-05f, -3.03656216e-05f, -9.07212507e-06f, 4.11819883e-06f};
   const float square = x * x, rest = metal::fma(x, x, -square);
   return x > 10.5f ? 0.0f : metal::exp(-square) * (1.0f - rest) * polynomial(c, (x - 2.0f) / (x + 2.0f));
 }
@@ -326,19 +326,21 @@ METAL_FUNC float erf(float x) {
 }
 METAL_FUNC float erfc(float x) {
   if (x != x) return x;
-  if (metal::fabs(x) < 0.9f) return 1.0f - erf_middle(x);
+  if (metal::fabs(x) < 0.45f) return 1.0f - erf_middle(x);
   return x < 0 ? 2.0f - erfc_tail(-x) : erfc_tail(x);
 }
-// A polynomial of w = -log(1 - x^2), in the centre and in the tails (M. Giles, Approximating the erfinv function).
+// A polynomial of x^2 near 0, else of w = -log(1 - x^2), in two parts (M. Giles, Approximating the erfinv function).
 METAL_FUNC float erfinv(float x) {
+  const float small[] = {0.886226952f,   0.232013106f, 0.127588302f,  0.0858425125f, 0.0727034286f,
+                         0.00522199785f, 0.201474935f, -0.258914411f, 0.28213203f};
   const float centre[] = {1.50140941f,        0.24664028f,      -0.00417738827f, -0.00125272525f, 0.000218345886f,
                           -4.97306974e-06f, -3.46309298e-06f, 4.68266961e-07f, 2.32647999e-08f, -8.94141383e-09f};
   const float tails[] = {2.83297706f,     1.00167501f,      0.00943110138f,   -0.00763806328f, 0.00578960543f,
                          -0.00361730787f, 0.00123979058f, 4.64926743e-05f, -0.000120195793f};
   const float a = metal::fabs(x);
   if (a >= 1.0f || x != x) return a == 1.0f ? metal::copysign(INFINITY, x) : NAN;
-  const float w = -log1p(-x * x);
-  const float v = w < 4.0f ? w : -metal::log((1.0f - a) * (1.0f + a));
+  if (x * x < 0.44f) return x * polynomial(small, x * x);
+  const float v = -metal::log((1.0f - a) * (1.0f + a));
   return x * (v < 5.0f ? polynomial(centre, v - 2.5f) : polynomial(tails, metal::sqrt(v) - 3.0f));
 }
 
