@@ -39,11 +39,10 @@ void Memory::shared(Segment& s, uintptr_t address, size_t size, AccessKind kind,
   const bool write = writes(kind);
   if (s.kind == Segment::Constant && write)
     fault("write to constant memory: byte " + std::to_string(address - s.low) + " of " + s.name, place(code));
+  // What an argument itself holds (set_bytes) lies in registers or the constant cache: no traffic.
+  if (!s.shadow) return;
   if (s.kind != Segment::Threadgroup) (write ? device.written : device.read) += size;
-  if (s.shadow && clock.tracking)
-    track(s, address, size, kind, code);
-  else if (!s.shadow)
-    device.unique_read += size;
+  if (clock.tracking) track(s, address, size, kind, code);
 }
 
 void Memory::track(Segment& s, uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
