@@ -201,8 +201,9 @@ void gemv(const Product& p, const array& out, const Stream& s) {
   g.d_step = rows_of_a ? p.d_column : p.d_row, g.d_pitch = rows_of_a ? p.d_row : p.d_column;
   const bool by_rows = rows_of_a == w.transposed;  // a row of the matrix is a line
   const int64_t products = p.products();
-  const bool shared =
-      by_rows && p.k >= 1024 && ceil_div(static_cast<size_t>(g.rows), 32) * products < kFewGroups;
+  // Sharing rows, every four of them read the vectors again: for few rows and few vectors.
+  const bool shared = by_rows && count <= 2 && p.k >= 1024 &&
+                      ceil_div(static_cast<size_t>(g.rows), 32) * products < kFewGroups / 8;
   Dispatch d(s, instantiated("gemv", by_rows ? "gemv_rows" : "gemv_columns", type_name(out.dtype()),
                              {{0, w.aligned}, {1, p.d.has_value()}, {2, count}, {3, shared}}));
   d.in(w.held).in(x.held).out(out).value(g).values(p.table());
