@@ -150,7 +150,53 @@ bool fits(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
          head <= (inputs[0].shape(2) <= kFewQueries ? 256 : 128);
 }
 
-const bool registered = add_kernel<ScaledDotProductAttention>(forward, fits);
+// As in attention_backward.metal.
+struct BackwardParams {
+  float scale;
+  int32_t unused;
+  int64_t o[4], dout[4];
+};
+
+void backward(const ScaledDotProductAttentionGradient& a, const Arrays& inputs, Arrays& outputs) {
+  for (array& out : outputs) allocate(out);
+  const Stream s = a.stream();
+  const size_t n = a.p.inputs();
+  Call c = call_of(a.p, inputs, s);
+  const array o = with_lines(inputs[n], s), stats = row_contiguous(inputs[n + 1], s),
+              dout = with_lines(inputs[n + 2], s);
+  BackwardParams b{static_cast<float>(a.p.scale), 0, {}, {}};
+  set_strides(b.o, o), set_strides(b.dout, dout);
+  c.constants[0].value = std::get<bool>(c.constants[0].value) && is_aligned(o) && is_aligned(dout);
+  c.constants[4].value = false;  // what sinks do is in the sums of rows
+  array delta({o.shape(0), o.shape(1), o.shape(2)}, float32, nullptr, {});
+  allocate(delta);
+  const std::string of = arguments(o.dtype(), padded_head(std::max(c.p.d, c.p.dv)));
+  const auto bind = [&](Dispatch& d) -> Dispatch& {
+    d.in(c.q).in(c.k).in(c.v).in(o).in(dout).value(c.p);
+    c.allowed() ? d.in(*c.mask) : d.skip();
+    c.mask && !c.allowed() ? d.in(*c.mask) : d.skip();
+    return d.value(b).in(stats);
+  };
+  const auto batch = static_cast<uint32_t>(c.q.shape(0));
+  {
+    Dispatch d(s, instantiated("attention_backward", "attention_dq", of, c.constants));
+    bind(d).out(delta).out(outputs[0]);
+    d.groups({ceil_div(static_cast<size_t>(c.p.lq), 32), static_cast<uint32_t>(c.p.heads), batch},
+             {128, 1, 1});
+  }
+  Dispatch d(s, instantiated("attention_backward", "attention_dkv", of, c.constants));
+  bind(d).in(delta).out(outputs[1]).out(outputs[2]);
+  d.groups({ceil_div(static_cast<size_t>(c.p.lk), 32), static_cast<uint32_t>(c.p.kv_heads), batch},
+           {128, 1, 1});
+}
+
+bool gradient_fits(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
+  return real_only(p, inputs, outputs) && inputs[0].size() > 0 && inputs[1].size() > 0 &&
+         inputs[2].size() > 0 && std::max(inputs[0].shape(3), inputs[2].shape(3)) <= 128;
+}
+
+const bool registered = add_kernel<ScaledDotProductAttention>(forward, fits) &&
+                        add_kernel<ScaledDotProductAttentionGradient>(backward, gradient_fits);
 
 }  // namespace
 }  // namespace mlx::core::metal

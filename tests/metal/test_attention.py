@@ -137,3 +137,55 @@ def test_bytes_of_few_queries(lk: int, kernels: set[str]) -> None:
     # Each of the eight SIMD-groups of a threadgroup has the queries.
     assert c["read"] == kv * lk * d * 2 * 4 + c["threadgroups"] * 8 * 4 * d * 4
     assert c["written"] == heads * parts * (d * 4 + 8)
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16])
+@pytest.mark.parametrize("lq,lk,mask", [(20, 37, "causal"), (33, 40, "bool"), (9, 20, "float"), (18, 18, None)])
+def test_gradients(lq: int, lk: int, mask: str | None, dtype: mx.Dtype) -> None:
+    rng = np.random.default_rng(lq)
+    heads, kv, d, dv = 4, 2, 24, 32
+    q, k = random(rng, 1, heads, lq, d, dtype=dtype), random(rng, 1, kv, lk, d, dtype=dtype)
+    v, g = random(rng, 1, kv, lk, dv, dtype=dtype), random(rng, 1, heads, lq, dv, dtype=dtype)
+    sinks = random(rng, heads, dtype=dtype) if mask == "bool" else None
+    m: str | mx.array | None = mask
+    seen = np.ones((lq, lk), bool)
+    bias = np.zeros((lq, lk))
+    if mask == "causal":
+        seen = np.tri(lq, lk, lk - lq, dtype=bool)
+    elif mask == "bool":
+        seen = rng.random((lq, lk)) < 0.7
+        m = mx.array(seen)
+    elif mask == "float":
+        m = random(rng, lq, lk, dtype=dtype)
+        bias = double(m)
+
+    def f(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
+        out = mx.fast.scaled_dot_product_attention(q, k, v, scale=0.2, mask=m, sinks=sinks)
+        return (out.astype(mx.float32) * g.astype(mx.float32)).sum()
+
+    before = mx.metal._hand_overs().get(NAME + "Gradient", 0)
+    got = mx.grad(f, argnums=(0, 1, 2))(q, k, v)
+    mx.eval(got)
+    assert mx.metal._hand_overs().get(NAME + "Gradient", 0) == before
+
+    keys, values = (np.repeat(double(x), heads // kv, axis=1) for x in (k, v))
+    scores = np.where(seen, 0.2 * double(q) @ np.swapaxes(keys, -1, -2) + bias, -np.inf)
+    top = scores.max(-1, keepdims=True)
+    weights = np.exp(scores - top)
+    total = weights.sum(-1, keepdims=True)
+    if sinks is not None:
+        total = total + np.exp(double(sinks)[None, :, None, None] - top)
+    weights = weights / total
+    steep = double(g) @ np.swapaxes(values, -1, -2)
+    slopes = weights * (steep - (weights * steep).sum(-1, keepdims=True))
+
+    def grouped(x: np.ndarray) -> np.ndarray:
+        return x.reshape(1, kv, heads // kv, *x.shape[2:]).sum(2)
+
+    want = [
+        0.2 * slopes @ keys,
+        grouped(0.2 * np.swapaxes(slopes, -1, -2) @ double(q)),
+        grouped(np.swapaxes(weights, -1, -2) @ double(g)),
+    ]
+    for x, y in zip(got, want, strict=True):
+        assert error(x, y) < BOUND[dtype]
