@@ -112,7 +112,7 @@ class Memory {
   Place place_of(uint32_t at) const;
   [[noreturn]] void outside(uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
   void misaligned(uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
-  [[noreturn]] void race(const Segment& s, const char* what, const char* before, Id other, uint32_t at,
+  [[noreturn]] void race(const Segment& s, const char* what, const char* before, Id word, uint32_t at,
                          uint32_t other_at);
 
   struct {
