@@ -1,4 +1,5 @@
-// Products of matrices: a tile kernel for matrices, and one for a matrix and a vector; see metal/kernels/gemm.metal.
+// Products of matrices: a tile kernel for matrices, and one for a matrix and a vector; see
+// metal/kernels/gemm.metal.
 #include "mlx/ops/matmul.h"
 
 #include <algorithm>
@@ -21,7 +22,8 @@ Shape leading(const Shape& shape) { return {shape.begin(), shape.end() - 2}; }
 Strides leading(const Strides& strides) { return {strides.begin(), strides.end() - 2}; }
 
 // `c` has out's number of dims, or is null.
-void multiply(const array& a, const array& b, const array* c, array& out, float alpha, float beta, const Stream& s) {
+void multiply(const array& a, const array& b, const array* c, array& out, float alpha, float beta,
+              const Stream& s) {
   Shape shape_a = leading(out.shape()), shape_b = shape_a, shape_c = out.shape();
   for (int i : {-2, -1}) shape_a.push_back(a.shape(i)), shape_b.push_back(b.shape(i));
   const Strides at_a = broadcast_strides(a, shape_a), at_b = broadcast_strides(b, shape_b);
@@ -32,10 +34,17 @@ void multiply(const array& a, const array& b, const array* c, array& out, float 
                static_cast<uint32_t>(out.shape(-1)),
                static_cast<uint32_t>(a.shape(-1)),
                static_cast<uint32_t>(batch.shape.size()),
-               extent_of(a).first, at_a[d - 2], at_a[d - 1],
-               extent_of(b).first, at_b[d - 2], at_b[d - 1],
-               c ? extent_of(*c).first : 0, at_c[d - 2], at_c[d - 1],
-               alpha, beta};
+               extent_of(a).first,
+               at_a[d - 2],
+               at_a[d - 1],
+               extent_of(b).first,
+               at_b[d - 2],
+               at_b[d - 1],
+               c ? extent_of(*c).first : 0,
+               at_c[d - 2],
+               at_c[d - 1],
+               alpha,
+               beta};
   const auto batches = static_cast<uint32_t>(out.size() / p.m / p.n);
   std::vector<uint32_t> shape(batch.shape.begin(), batch.shape.end());
   std::vector<int64_t> strides;
@@ -47,8 +56,8 @@ void multiply(const array& a, const array& b, const array* c, array& out, float 
   if (shape.empty()) shape.push_back(1), strides.assign(3, 0);
   if (turned) {
     std::swap(left, right);
-    p = {p.n, 1, p.k, p.dims, p.b_first, p.b_column, p.b_row, p.a_first, p.a_column, p.a_row,
-         p.c_first, p.c_column, p.c_row, p.alpha, p.beta};
+    p = {p.n,        1,       p.k,       p.dims,     p.b_first, p.b_column, p.b_row, p.a_first,
+         p.a_column, p.a_row, p.c_first, p.c_column, p.c_row,   p.alpha,    p.beta};
   }
   const bool by_vector = p.n == 1 && (p.a_column == 1 || p.k == 1);
   Dispatch dispatch(s, typed_pipeline("gemm", out.dtype(), by_vector ? "gemv" : "gemm",
@@ -66,7 +75,8 @@ void multiply(const array& a, const array& b, const array* c, array& out, float 
 bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
   return real_only(p, inputs, outputs) && issubdtype(outputs[0].dtype(), floating) && outputs[0].size() > 0 &&
          inputs[0].size() > 0 && inputs[0].ndim() >= 2 && inputs[1].ndim() >= 2 &&
-         std::all_of(inputs.begin(), inputs.end(), [&](const array& a) { return a.dtype() == outputs[0].dtype(); });
+         std::all_of(inputs.begin(), inputs.end(),
+                     [&](const array& a) { return a.dtype() == outputs[0].dtype(); });
 }
 
 void matmul(const Matmul& p, const Arrays& inputs, Arrays& outputs) {

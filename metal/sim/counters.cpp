@@ -68,6 +68,7 @@ void count(const KernelCounters& d) {
   c.barriers += d.barriers;
   c.simd_operations += d.simd_operations;
   c.read += d.read;
+  c.constant_read += d.constant_read;
   c.written += d.written;
   c.unique_read += d.unique_read;
   c.unique_written += d.unique_written;

@@ -39,7 +39,8 @@ void Memory::shared(Segment& s, uintptr_t address, size_t size, AccessKind kind,
   const bool write = writes(kind);
   if (s.kind == Segment::Constant && write)
     fault("write to constant memory: byte " + std::to_string(address - s.low) + " of " + s.name, place(code));
-  if (s.kind != Segment::Threadgroup) (write ? device.written : device.read) += size;
+  if (s.kind == Segment::Constant) device.constant_read += size;
+  if (s.kind == Segment::Device) (write ? device.written : device.read) += size;
   if (s.shadow && clock.tracking)
     track(s, address, size, kind, code);
   else if (!s.shadow)
