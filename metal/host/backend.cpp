@@ -140,8 +140,8 @@ const char* type_name(Dtype dtype) {
 std::shared_ptr<Pipeline> typed_pipeline(const std::string& file, Dtype dtype, const std::string& kernel,
                                          const std::vector<FunctionConstant>& constants) {
   const std::string type = type_name(dtype);
-  return pipeline_for(file, dtype_name(dtype), "#include \"metal/kernels/types.h\"\ntypedef " + type + " T;\n", kernel,
-                      constants);
+  return pipeline_for(file, dtype_name(dtype),
+                      "#include \"metal/kernels/types.h\"\ntypedef " + type + " T;\n", kernel, constants);
 }
 
 void allocate(array& out) { out.set_data(allocator::malloc(out.nbytes())); }
@@ -157,7 +157,8 @@ void take_or_allocate(array& out, const Arrays& inputs) {
 
 Line line(size_t n) {
   constexpr size_t kMost = size_t{1} << 31;
-  if (n <= kMost) return {{static_cast<uint32_t>(n), 1, 1}, {static_cast<uint32_t>(std::min<size_t>(n, 256)), 1, 1}};
+  if (n <= kMost)
+    return {{static_cast<uint32_t>(n), 1, 1}, {static_cast<uint32_t>(std::min<size_t>(n, 256)), 1, 1}};
   return {{static_cast<uint32_t>(kMost), ceil_div(n, kMost), 1}, {256, 1, 1}};
 }
 

@@ -1,5 +1,5 @@
-// fast::metal_kernel: the source that a program brings becomes the body of a kernel whose signature is made from the
-// names of its inputs and outputs.
+// fast::metal_kernel: the source that a program brings becomes the body of a kernel whose signature is made
+// from the names of its inputs and outputs.
 #include "mlx/ops/custom_kernel.h"
 
 #include <algorithm>
@@ -18,17 +18,26 @@ using fast::KernelSource;
 using fast::MetalKernel;
 
 // Arguments that a source gets when it names them.
-constexpr std::pair<const char*, const char*> kBuiltins[] = {
-    {"dispatch_quadgroups_per_threadgroup", "uint"}, {"dispatch_simdgroups_per_threadgroup", "uint"},
-    {"dispatch_threads_per_threadgroup", "uint3"},   {"grid_origin", "uint3"},
-    {"grid_size", "uint3"},                          {"quadgroup_index_in_threadgroup", "uint"},
-    {"quadgroups_per_threadgroup", "uint"},          {"simdgroup_index_in_threadgroup", "uint"},
-    {"simdgroups_per_threadgroup", "uint"},          {"thread_execution_width", "uint"},
-    {"thread_index_in_quadgroup", "uint"},           {"thread_index_in_simdgroup", "uint"},
-    {"thread_index_in_threadgroup", "uint"},         {"thread_position_in_grid", "uint3"},
-    {"thread_position_in_threadgroup", "uint3"},     {"threadgroup_position_in_grid", "uint3"},
-    {"threadgroups_per_grid", "uint3"},              {"threads_per_grid", "uint3"},
-    {"threads_per_simdgroup", "uint"},               {"threads_per_threadgroup", "uint3"}};
+constexpr std::pair<const char*, const char*> kBuiltins[] = {{"dispatch_quadgroups_per_threadgroup", "uint"},
+                                                             {"dispatch_simdgroups_per_threadgroup", "uint"},
+                                                             {"dispatch_threads_per_threadgroup", "uint3"},
+                                                             {"grid_origin", "uint3"},
+                                                             {"grid_size", "uint3"},
+                                                             {"quadgroup_index_in_threadgroup", "uint"},
+                                                             {"quadgroups_per_threadgroup", "uint"},
+                                                             {"simdgroup_index_in_threadgroup", "uint"},
+                                                             {"simdgroups_per_threadgroup", "uint"},
+                                                             {"thread_execution_width", "uint"},
+                                                             {"thread_index_in_quadgroup", "uint"},
+                                                             {"thread_index_in_simdgroup", "uint"},
+                                                             {"thread_index_in_threadgroup", "uint"},
+                                                             {"thread_position_in_grid", "uint3"},
+                                                             {"thread_position_in_threadgroup", "uint3"},
+                                                             {"threadgroup_position_in_grid", "uint3"},
+                                                             {"threadgroups_per_grid", "uint3"},
+                                                             {"threads_per_grid", "uint3"},
+                                                             {"threads_per_simdgroup", "uint"},
+                                                             {"threads_per_threadgroup", "uint3"}};
 
 bool names(const std::string& source, const std::string& word) {
   return std::regex_search(source, std::regex("\\b" + word + "\\b"));
@@ -53,12 +62,14 @@ class Signature {
       else
         add((a.size() < kSmall ? "constant " : "device const ") + type + "* " + name, Argument::input, i);
       if (names(k.source, name + "_shape")) add("constant int* " + name + "_shape", Argument::shape, i);
-      if (names(k.source, name + "_strides")) add("constant int64_t* " + name + "_strides", Argument::strides, i);
+      if (names(k.source, name + "_strides"))
+        add("constant int64_t* " + name + "_strides", Argument::strides, i);
       if (names(k.source, name + "_ndim")) add("constant int& " + name + "_ndim", Argument::ndim, i);
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
       const std::string type = type_name(outputs[i].dtype());
-      add("device " + (k.atomic_outputs ? "atomic<" + type + ">" : type) + "* " + k.outputs[i], Argument::output, i);
+      add("device " + (k.atomic_outputs ? "atomic<" + type + ">" : type) + "* " + k.outputs[i],
+          Argument::output, i);
     }
     for (const auto& [name, type] : kBuiltins)
       if (names(k.source, name)) text_ += std::string(",\n    ") + type + " " + name + " [[" + name + "]]";
@@ -79,7 +90,8 @@ class Signature {
 std::string source_of(const MetalKernel& p, const Signature& signature) {
   std::ostringstream os;
   os << "#include \"metal/kernels/types.h\"\ntypedef half float16_t;\ntypedef bfloat bfloat16_t;\n"
-     << p.source.header << "\nkernel void custom_kernel_" << p.source.name << "(" << signature.text() << ") {\n";
+     << p.source.header << "\nkernel void custom_kernel_" << p.source.name << "(" << signature.text()
+     << ") {\n";
   for (const auto& [name, value] : p.launch.template_args) {
     if (const auto* dtype = std::get_if<Dtype>(&value)) {
       os << "  typedef " << type_name(*dtype) << ' ' << name << ";\n";
@@ -106,11 +118,13 @@ void run(const MetalKernel& p, const Arrays& given, Arrays& outputs) {
   }
   const Signature signature(k, inputs, outputs);
   const std::string source = source_of(p, signature);
-  if (l.verbose) std::cout << "Generated source code for `" << k.name << "`:\n```\n" << source << "```" << std::endl;
+  if (l.verbose)
+    std::cout << "Generated source code for `" << k.name << "`:\n```\n" << source << "```" << std::endl;
   CompileOptions options;
   options.fast_math = k.options.math_mode == fast::CompileOptions::MathMode::fast;
-  const auto pipeline = pipeline_of(k.name + (options.fast_math ? " fast\n" : "\n") + source, "custom_kernel_" + k.name, {},
-                                    [&] { return source; }, options);
+  const auto pipeline = pipeline_of(
+      k.name + (options.fast_math ? " fast\n" : "\n") + source, "custom_kernel_" + k.name, {},
+      [&] { return source; }, options);
   const auto [x, y, z] = l.grid;
   if (x == 0 || y == 0 || z == 0) return;
   Dispatch d(s, pipeline);

@@ -15,25 +15,31 @@ using row::op_info;
 
 // --- what Metal computes ---
 
-// Functions of complex numbers that lose digits in float32 near their branch cuts, and functions that Metal does
-// not have, are left to the CPU.
-constexpr uint8_t real_on_cpu[] = {row::op_of<row::Lgamma>, row::op_of<row::Digamma>, row::op_of<row::Polygamma>};
+// Functions of complex numbers that lose digits in float32 near their branch cuts, and functions that Metal
+// does not have, are left to the CPU.
+constexpr uint8_t real_on_cpu[] = {row::op_of<row::Lgamma>, row::op_of<row::Digamma>,
+                                   row::op_of<row::Polygamma>};
 constexpr uint8_t complex_on_gpu[] = {
-    row::op_of<row::Abs>,        row::op_of<row::Negative>,   row::op_of<row::Sign>,      row::op_of<row::Square>,
-    row::op_of<row::Reciprocal>, row::op_of<row::Exp>,        row::op_of<row::Conjugate>, row::op_of<row::Real>,
-    row::op_of<row::Imag>,       row::op_of<row::IsNan>,      row::op_of<row::IsInf>,     row::op_of<row::IsFinite>,
-    row::op_of<row::IsPosInf>,   row::op_of<row::IsNegInf>,   row::op_of<row::Add>,       row::op_of<row::Subtract>,
-    row::op_of<row::Multiply>,   row::op_of<row::Divide>,     row::op_of<row::Equal>,     row::op_of<row::NotEqual>,
-    row::op_of<row::NanEqual>,   row::op_of<row::Less>,       row::op_of<row::LessEqual>, row::op_of<row::Greater>,
+    row::op_of<row::Abs>,          row::op_of<row::Negative>,   row::op_of<row::Sign>,
+    row::op_of<row::Square>,       row::op_of<row::Reciprocal>, row::op_of<row::Exp>,
+    row::op_of<row::Conjugate>,    row::op_of<row::Real>,       row::op_of<row::Imag>,
+    row::op_of<row::IsNan>,        row::op_of<row::IsInf>,      row::op_of<row::IsFinite>,
+    row::op_of<row::IsPosInf>,     row::op_of<row::IsNegInf>,   row::op_of<row::Add>,
+    row::op_of<row::Subtract>,     row::op_of<row::Multiply>,   row::op_of<row::Divide>,
+    row::op_of<row::Equal>,        row::op_of<row::NotEqual>,   row::op_of<row::NanEqual>,
+    row::op_of<row::Less>,         row::op_of<row::LessEqual>,  row::op_of<row::Greater>,
     row::op_of<row::GreaterEqual>, row::op_of<row::LogicalNot>, row::op_of<row::LogicalAnd>,
-    row::op_of<row::LogicalOr>,  row::op_of<row::LogicalXor>, row::op_of<row::Select>,    row::op_of<row::Maximum>,
-    row::op_of<row::Minimum>};
+    row::op_of<row::LogicalOr>,    row::op_of<row::LogicalXor>, row::op_of<row::Select>,
+    row::op_of<row::Maximum>,      row::op_of<row::Minimum>};
 
 bool has_kernel(uint8_t op, Dtype from, Dtype to) {
   if (from == float64 || to == float64) return false;
   if (op == kCastOp) return true;
-  const auto holds = [op](const auto& list) { return std::find(std::begin(list), std::end(list), op) != std::end(list); };
-  return from == complex64 ? holds(complex_on_gpu) : !holds(real_on_cpu) && row::contains(op_info[op].accepts, from.val());
+  const auto holds = [op](const auto& list) {
+    return std::find(std::begin(list), std::end(list), op) != std::end(list);
+  };
+  return from == complex64 ? holds(complex_on_gpu)
+                           : !holds(real_on_cpu) && row::contains(op_info[op].accepts, from.val());
 }
 
 // --- sources ---
@@ -44,10 +50,10 @@ std::string compute_type(Dtype dtype) {
 }
 
 struct Code {
-  std::string name;               // of the kernel
+  std::string name;  // of the kernel
   std::vector<Dtype> inputs;
   Dtype output;
-  std::string body;               // statements that compute from in0, in1, ... and return
+  std::string body;  // statements that compute from in0, in1, ... and return
 };
 
 // A step as an expression of its operands' names.
@@ -104,15 +110,22 @@ std::string kernel_text(const Code& code) {
   for (size_t i = 0; i < n; ++i)
     os << "  const Steps s" << i << " = steps(cursor, lines, shape, strides, " << i << ", " << n + 1
        << ", (scalars >> " << i << ") & 1);\n";
-  os << "  const Steps so = steps(cursor, lines, shape, strides, " << n << ", " << n + 1
-     << ", false);\n";
-  os << "  for (uint j = 0; j < cursor.count; ++j)\n    out[so.at(j)] = compute_" << code.name << "(";
-  for (size_t i = 0; i < n; ++i) os << (i > 0 ? ", " : "") << "in" << i << "[s" << i << ".at(j)]";
-  os << ");\n}\n";
+  os << "  const Steps so = steps(cursor, lines, shape, strides, " << n << ", " << n + 1 << ", false);\n";
+  // What is one element for all is read once per thread.
+  for (size_t i = 0; i < n; ++i)
+    os << "  " << type_name(code.inputs[i]) << " x" << i << "{};\n  if ((scalars >> " << i << ") & 1) x" << i
+       << " = in" << i << "[0];\n";
+  os << "  for (uint j = 0; j < cursor.count; ++j) {\n";
+  for (size_t i = 0; i < n; ++i)
+    os << "    if (!((scalars >> " << i << ") & 1)) x" << i << " = in" << i << "[s" << i << ".at(j)];\n";
+  os << "    out[so.at(j)] = compute_" << code.name << "(";
+  for (size_t i = 0; i < n; ++i) os << (i > 0 ? ", " : "") << "x" << i;
+  os << ");\n  }\n}\n";
   return os.str();
 }
 
-std::string source_text(const std::vector<Code>& codes, const std::vector<uint8_t>& ops, bool one_of = false) {
+std::string source_text(const std::vector<Code>& codes, const std::vector<uint8_t>& ops,
+                        bool one_of = false) {
   std::ostringstream os;
   os << "#include \"metal/kernels/elementwise.h\"\nnamespace vmath {\n";
   for (const uint8_t op : ops) os << row_function(op);
@@ -146,19 +159,23 @@ Kernel cast_kernel(Dtype from, Dtype to) {
               const auto val = static_cast<Dtype::Val>(v);
               if (val == Dtype::Val::float64) continue;
               const Dtype target(val, 0);
-              codes.push_back({std::string("to_") + dtype_name(target), {from}, target,
+              codes.push_back({std::string("to_") + dtype_name(target),
+                               {from},
+                               target,
                                "  return " + expression(kCastOp, from, target, {"in0"}) + ";\n"});
             }
             return source_text(codes, {});
           }};
 }
 
-// One source for all operations of so many operands from a dtype to another: which one is a function constant.
+// One source for all operations of so many operands from a dtype to another: which one is a function
+// constant.
 Kernel step_kernel(const Program::Step& step) {
   const int arity = op_info[step.op].arity;
   const Dtype from = step.from, to = step.to;
   const bool selects = step.op == row::op_of<row::Select>;
-  std::string key = (selects ? "select" : "op" + std::to_string(arity)) + "_" + dtype_name(from) + "_" + dtype_name(to);
+  std::string key =
+      (selects ? "select" : "op" + std::to_string(arity)) + "_" + dtype_name(from) + "_" + dtype_name(to);
   const auto source = [=] {
     std::vector<uint8_t> ops;
     std::string body = "  switch (op) {\n";
@@ -190,7 +207,8 @@ Kernel program_kernel(const Program& program, const std::vector<Dtype>& inputs) 
     const bool last = i + 1 == program.steps.size();
     const int arity = step.op == kCastOp ? 1 : op_info[step.op].arity;
     if (step.op != kCastOp && std::find(ops.begin(), ops.end(), step.op) == ops.end()) ops.push_back(step.op);
-    key << '|' << int{step.op} << dtype_name(step.from) << dtype_name(step.to) << ':' << (last ? 0 : step.out);
+    key << '|' << int{step.op} << dtype_name(step.from) << dtype_name(step.to) << ':'
+        << (last ? 0 : step.out);
     std::vector<std::string> operands;
     for (int k = 0; k < arity; ++k) {
       key << ',' << step.in[static_cast<size_t>(k)];
@@ -246,7 +264,8 @@ void run(Kernel kernel, const std::vector<const array*>& inputs, const array& ou
     constexpr size_t kMost = size_t{1} << 30;
     const size_t columns = std::min(out.size(), kMost), rows = (out.size() + kMost - 1) / kMost;
     const size_t last = out.size() - (rows - 1) * kMost;
-    d.value(Lines{static_cast<uint32_t>(columns), static_cast<uint32_t>(rows), static_cast<uint32_t>(last), 0});
+    d.value(
+        Lines{static_cast<uint32_t>(columns), static_cast<uint32_t>(rows), static_cast<uint32_t>(last), 0});
     const uint32_t x = ceil_div(columns, kPerThread);
     d.threads({x, static_cast<uint32_t>(rows), 1}, {std::min<uint32_t>(x, 256), 1, 1});
     return;
@@ -299,8 +318,8 @@ void run_program(const Program& program, const std::vector<const array*>& inputs
   std::vector<Dtype> dtypes;
   for (const array* in : inputs) dtypes.push_back(in->dtype());
   const Program::Step& first = program.steps[0];
-  const bool plain = program.steps.size() == 1 && first.in[0] == 0 && (program.inputs < 2 || first.in[1] == 1) &&
-                     (program.inputs < 3 || first.in[2] == 2) &&
+  const bool plain = program.steps.size() == 1 && first.in[0] == 0 &&
+                     (program.inputs < 2 || first.in[1] == 1) && (program.inputs < 3 || first.in[2] == 2) &&
                      program.inputs == (first.op == kCastOp ? 1 : op_info[first.op].arity);
   if (!plain) return run(program_kernel(program, dtypes), inputs, out, s);
   run(first.op == kCastOp ? cast_kernel(first.from, first.to) : step_kernel(first), inputs, out, s);

@@ -7,8 +7,8 @@
 
 namespace mlx::core::metal {
 
-// Elements of `in` (broadcast to out's shape, cast to its dtype) to the places of `out`, which has its data and
-// any strides; the places are different from each other.
+// Elements of `in` (broadcast to out's shape, cast to its dtype) to the places of `out`, which has its data
+// and any strides; the places are different from each other.
 void copy_into(const array& in, const array& out, const Stream& s);
 // All elements of `out` become the one of `value`.
 void fill(const array& value, const array& out, const Stream& s);

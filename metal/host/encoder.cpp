@@ -185,7 +185,8 @@ void Dispatch::bind(const array& a, bool reads, bool writes) {
     if (reads) read_.push_back(span);
     if (writes) written_.push_back(span);
   } else if (writes) {
-    throw std::logic_error("[metal] " + encoder_.operation() + " writes into memory that is not the device's");
+    throw std::logic_error("[metal] " + encoder_.operation() +
+                           " writes into memory that is not the device's");
   } else {
     // From outside: the device gets a copy.
     array copy(allocator::malloc(e.bytes), Shape{static_cast<ShapeElem>(0)}, uint8);

@@ -54,7 +54,7 @@ class Encoder final : public GpuBackend::Work {
   struct Commands {
     std::shared_ptr<CommandBuffer> buffer;
     std::unordered_set<void*> pinned;
-    std::vector<array> kept;  // what came from outside, and copies of it
+    std::vector<array> kept;          // what came from outside, and copies of it
     std::vector<Span> read, written;  // since the last barrier
     size_t dispatches = 0, bytes = 0;
   };

@@ -1,5 +1,6 @@
-// take and take_along_axis. The host looks at the indices first, as the CPU's kernels do: one that is out of range is an
-// error of evaluation, not a fault of the device. Indices that the device is still computing are waited for.
+// take and take_along_axis. The host looks at the indices first, as the CPU's kernels do: one that is out of
+// range is an error of evaluation, not a fault of the device. Indices that the device is still computing are
+// waited for.
 #include <algorithm>
 
 #include "metal/host/kernels.h"
@@ -31,11 +32,12 @@ void check(const Primitive& p, const array& indices, int axis, int64_t limit) {
   Encoder::current().finish_for({indices});
   for_each_element(indices, [&](auto value) {
     const auto i = static_cast<int64_t>(value);
-    const bool inside = std::is_signed_v<decltype(value)> ? i >= -limit && i < limit
-                                                          : static_cast<uint64_t>(value) < static_cast<uint64_t>(limit);
+    const bool inside = std::is_signed_v<decltype(value)>
+                            ? i >= -limit && i < limit
+                            : static_cast<uint64_t>(value) < static_cast<uint64_t>(limit);
     if (!inside)
-      throw std::out_of_range(text("[", p.name(), "] index ", std::to_string(value), " is out of range for axis ", axis,
-                                   " with size ", limit));
+      throw std::out_of_range(text("[", p.name(), "] index ", std::to_string(value),
+                                   " is out of range for axis ", axis, " with size ", limit));
   });
 }
 

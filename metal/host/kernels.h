@@ -1,5 +1,5 @@
-// How a family registers its kernels: one line per primitive in the GPU's table (mlx/graph/kernels.h), with what
-// they support. What they do not support runs on the CPU, in the same memory (hand-over).
+// How a family registers its kernels: one line per primitive in the GPU's table (mlx/graph/kernels.h), with
+// what they support. What they do not support runs on the CPU, in the same memory (hand-over).
 #pragma once
 
 #include <string>
@@ -44,7 +44,8 @@ std::shared_ptr<Pipeline> typed_pipeline(const std::string& file, Dtype dtype, c
 void allocate(array& out);
 // Whether the device can write into the array's buffer.
 bool on_device(const array& a);
-// Gives `out` the buffer of an input that dies, where it is row-contiguous and as large, else memory of its own.
+// Gives `out` the buffer of an input that dies, where it is row-contiguous and as large, else memory of its
+// own.
 void take_or_allocate(array& out, const Arrays& inputs);
 // `a` itself where it is row-contiguous, else a row-major copy made by the GPU.
 array row_contiguous(const array& a, const Stream& s);

@@ -9,11 +9,10 @@ Layout collapsed(const Shape& shape, const std::vector<Strides>& strides) {
   out.strides.resize(strides.size());
   for (size_t d = 0; d < shape.size(); ++d) {
     if (shape[d] == 1) continue;
-    const bool joins = !out.shape.empty() &&
-                       std::equal(strides.begin(), strides.end(), out.strides.begin(),
-                                  [&](const Strides& s, const Strides& before) {
-                                    return before.back() == s[d] * shape[d];
-                                  });
+    const bool joins = !out.shape.empty() && std::equal(strides.begin(), strides.end(), out.strides.begin(),
+                                                        [&](const Strides& s, const Strides& before) {
+                                                          return before.back() == s[d] * shape[d];
+                                                        });
     if (joins) {
       out.shape.back() *= shape[d];
     } else {

@@ -90,9 +90,8 @@ std::shared_ptr<Pipeline> pipeline_of(const std::string& key, const std::string&
 std::shared_ptr<Pipeline> pipeline_for(const std::string& file, const std::string& variant,
                                        const std::string& definitions, const std::string& kernel,
                                        const std::vector<FunctionConstant>& constants) {
-  return pipeline_of("metal/kernels/" + file + ".metal " + variant, kernel, constants, [&] {
-    return definitions + "#include \"metal/kernels/" + file + ".metal\"\n";
-  });
+  return pipeline_of("metal/kernels/" + file + ".metal " + variant, kernel, constants,
+                     [&] { return definitions + "#include \"metal/kernels/" + file + ".metal\"\n"; });
 }
 
 std::shared_ptr<Pipeline> pipeline(const std::string& file, const std::string& kernel,

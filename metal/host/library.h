@@ -20,15 +20,16 @@ std::shared_ptr<Pipeline> pipeline_for(const std::string& file, const std::strin
                                        const std::string& definitions, const std::string& kernel,
                                        const std::vector<FunctionConstant>& constants = {});
 
-// A kernel of a source that is made at run time; its #include lines may name files of metal/kernels. `key` stands
-// for the source: the same key is the same source, which is made by `source` only where it is new. Its first line is what
-// messages call it.
+// A kernel of a source that is made at run time; its #include lines may name files of metal/kernels. `key`
+// stands for the source: the same key is the same source, which is made by `source` only where it is new. Its
+// first line is what messages call it.
 std::shared_ptr<Pipeline> pipeline_of(const std::string& key, const std::string& kernel,
                                       const std::vector<FunctionConstant>& constants,
                                       const std::function<std::string()>& source,
                                       const CompileOptions& options = {});
 
-// `source` with the files that it includes in their places, and #line directives that tell where a line is from.
+// `source` with the files that it includes in their places, and #line directives that tell where a line is
+// from.
 std::string flattened(const std::string& source, const std::string& name);
 
 }  // namespace mlx::core::metal

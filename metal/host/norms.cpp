@@ -30,7 +30,8 @@ void norm(const fast::Norm& p, const Arrays& inputs, Arrays& outputs) {
   Arrays weights;
   for (size_t i = 1; i < inputs.size(); ++i) weights.push_back(row_contiguous(inputs[i], p.stream()));
   const auto n = static_cast<uint32_t>(x.shape(-1)), rows = static_cast<uint32_t>(x.size() / n);
-  Dispatch d(p.stream(), typed_pipeline("norms", x.dtype(), "forward", constants(p.centre, p.weighted, p.biased, n)));
+  Dispatch d(p.stream(),
+             typed_pipeline("norms", x.dtype(), "forward", constants(p.centre, p.weighted, p.biased, n)));
   d.in(x);
   p.weighted ? d.in(weights[0]) : d.skip();
   p.biased ? d.in(weights.back()) : d.skip();
@@ -97,11 +98,12 @@ void rope(const fast::RoPE& p, const Arrays& inputs, Arrays& outputs) {
 }
 // Frequencies that the caller gives are on the device; their reciprocals in two floats are left to the CPU.
 bool rope_supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
-  return real_only(p, inputs, outputs) && inputs.size() == 2 && inputs[0].size() > 0 && inputs[0].ndim() >= 3 &&
-         inputs[1].dtype() == int64;
+  return real_only(p, inputs, outputs) && inputs.size() == 2 && inputs[0].size() > 0 &&
+         inputs[0].ndim() >= 3 && inputs[1].dtype() == int64;
 }
 
-const bool registered = add_kernel<fast::Norm>(norm, supports) && add_kernel<fast::NormVjp>(norm_vjp, vjp_supports) &&
+const bool registered = add_kernel<fast::Norm>(norm, supports) &&
+                        add_kernel<fast::NormVjp>(norm_vjp, vjp_supports) &&
                         add_kernel<fast::RoPE>(rope, rope_supports);
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Reductions: dims are sorted into kept and reduced ones and merged; how they lie decides between the kernels of
-// metal/kernels/reduce.metal.
+// Reductions: dims are sorted into kept and reduced ones and merged; how they lie decides between the kernels
+// of metal/kernels/reduce.metal.
 #include "mlx/ops/reduce.h"
 
 #include <algorithm>
@@ -80,8 +80,8 @@ Dims dims_of(const array& a, const Axes& axes) {
   return {collapsed(shape[0], {strides[0]}), collapsed(shape[1], {strides[1]})};
 }
 
-void run(const array& in, const array& out, const Layout& kept, const Layout& reduced, uint64_t n, uint64_t total,
-         int kind, float divisor, const Stream& s) {
+void run(const array& in, const array& out, const Layout& kept, const Layout& reduced, uint64_t n,
+         uint64_t total, int kind, float divisor, const Stream& s) {
   const auto results = static_cast<uint32_t>(out.size());
   std::vector<uint32_t> shape(kept.shape.begin(), kept.shape.end());
   shape.insert(shape.end(), reduced.shape.begin(), reduced.shape.end());
@@ -95,7 +95,9 @@ void run(const array& in, const array& out, const Layout& kept, const Layout& re
                      static_cast<uint32_t>(reduced.shape.size()),
                      results,
                      divisor};
-  const auto nearest = [](const Layout& l) { return l.shape.empty() ? INT64_MAX : std::abs(l.strides[0].back()); };
+  const auto nearest = [](const Layout& l) {
+    return l.shape.empty() ? INT64_MAX : std::abs(l.strides[0].back());
+  };
   const bool by_column = results >= 8 && nearest(kept) < nearest(reduced);
   const bool long_row = !by_column && n >= 1024;
   const std::string form = by_column ? "columns_" : long_row ? "long_rows_" : "short_rows_";
@@ -105,7 +107,8 @@ void run(const array& in, const array& out, const Layout& kept, const Layout& re
     const auto height = static_cast<uint32_t>(std::clamp<uint64_t>(n / 4, 1, 8));
     d.groups({ceil_div(results, 32), 1, 1}, {32, height, 1});
   } else if (long_row) {
-    d.groups({results, 1, 1}, {static_cast<uint32_t>(std::min<uint64_t>(1024, (n / 8 + 31) / 32 * 32)), 1, 1});
+    d.groups({results, 1, 1},
+             {static_cast<uint32_t>(std::min<uint64_t>(1024, (n / 8 + 31) / 32 * 32)), 1, 1});
   } else {
     d.groups({ceil_div(results, 4), 1, 1}, {128, 1, 1});
   }
@@ -129,13 +132,15 @@ void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
     allocate(partial);
     run(in, partial, {{static_cast<int64_t>(parts)}, {{static_cast<int64_t>(kPart)}}},
         {{static_cast<int64_t>(kPart)}, {{1}}}, kPart, n, kind, 0, p.stream());
-    return run(partial, out, {{}, {{}}}, {{static_cast<int64_t>(parts)}, {{1}}}, parts, 0, kind, divisor, p.stream());
+    return run(partial, out, {{}, {{}}}, {{static_cast<int64_t>(parts)}, {{1}}}, parts, 0, kind, divisor,
+               p.stream());
   }
   const Dims dims = dims_of(in, p.axes);
   run(in, out, dims.kept, dims.reduced, n, 0, kind, divisor, p.stream());
 }
 
-// Integer means are rounded differently; empty ones are the CPU's, and so are more results than 32 bits count.
+// Integer means are rounded differently; empty ones are the CPU's, and so are more results than 32 bits
+// count.
 bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
   const auto& reduce = static_cast<const Reduce&>(p);
   return real_only(p, inputs, outputs) && inputs[0].size() > 0 && outputs[0].size() < (size_t{1} << 31) &&
@@ -150,7 +155,8 @@ void arg_reduce(const ArgReduce& p, const Arrays& inputs, Arrays& outputs) {
   const auto n = static_cast<uint32_t>(in.shape(p.axis)), results = static_cast<uint32_t>(out.size());
   uint32_t inner = 1;
   for (int i = p.axis + 1; i < static_cast<int>(in.ndim()); ++i) inner *= static_cast<uint32_t>(in.shape(i));
-  Dispatch d(p.stream(), kernel_for(in.dtype(), "positions", kind_of(p.max ? Reduction::max : Reduction::min)));
+  Dispatch d(p.stream(),
+             kernel_for(in.dtype(), "positions", kind_of(p.max ? Reduction::max : Reduction::min)));
   d.in(in).out(out).value(n).value(inner).value(results);
   d.groups({ceil_div(results, 4), 1, 1}, {128, 1, 1});
 }
@@ -159,7 +165,8 @@ bool arg_supports(const Primitive& p, const Arrays& inputs, const Arrays& output
          outputs[0].size() > 0;
 }
 
-const bool registered = add_kernel<Reduce>(reduce, supports) && add_kernel<ArgReduce>(arg_reduce, arg_supports);
+const bool registered =
+    add_kernel<Reduce>(reduce, supports) && add_kernel<ArgReduce>(arg_reduce, arg_supports);
 
 }  // namespace
 }  // namespace mlx::core::metal

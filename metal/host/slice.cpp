@@ -1,5 +1,5 @@
-// Parts of arrays that become other ones: slice updates, concatenation, padding. All are copies into views of the
-// output, so each element is read once and written once.
+// Parts of arrays that become other ones: slice updates, concatenation, padding. All are copies into views of
+// the output, so each element is read once and written once.
 #include "mlx/ops/slice.h"
 
 #include "metal/host/elementwise.h"

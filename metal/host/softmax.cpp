@@ -11,9 +11,7 @@ namespace {
 constexpr uint32_t kPerThread = 8;  // elements that a thread keeps in registers
 constexpr uint32_t kMostThreads = 1024;
 
-uint32_t threads_for(uint32_t n) {
-  return std::min(kMostThreads, (ceil_div(n, kPerThread) + 31) / 32 * 32);
-}
+uint32_t threads_for(uint32_t n) { return std::min(kMostThreads, (ceil_div(n, kPerThread) + 31) / 32 * 32); }
 
 bool floats_only(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
   return real_only(p, inputs, outputs) && issubdtype(inputs[0].dtype(), floating) && inputs[0].size() > 0;
@@ -50,7 +48,8 @@ void log_sum_exp(const LogSumExp& p, const Arrays& inputs, Arrays& outputs) {
   d.groups({static_cast<uint32_t>(out.size()), 1, 1}, {threads_for(n), 1, 1});
 }
 
-const bool registered = add_kernel<Softmax>(softmax, floats_only) && add_kernel<SoftmaxJacobian>(jacobian, floats_only) &&
+const bool registered = add_kernel<Softmax>(softmax, floats_only) &&
+                        add_kernel<SoftmaxJacobian>(jacobian, floats_only) &&
                         add_kernel<LogSumExp>(log_sum_exp, floats_only);
 
 }  // namespace

@@ -39,8 +39,9 @@ bool add_views() {
 }
 const bool registered =
     add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, Slice>() &&
-    add_kernel<View>(view, anything) && add_kernel<AsStrided>(as_strided, anything) && add_kernel<Depends>(depends, anything) &&
-    add_kernel<Split>(split, anything) && add_kernel<NumberOfElements>(number_of_elements, anything);
+    add_kernel<View>(view, anything) && add_kernel<AsStrided>(as_strided, anything) &&
+    add_kernel<Depends>(depends, anything) && add_kernel<Split>(split, anything) &&
+    add_kernel<NumberOfElements>(number_of_elements, anything);
 
 }  // namespace
 }  // namespace mlx::core::metal

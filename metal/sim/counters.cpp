@@ -1,5 +1,7 @@
 #include "metal/sim/counters.h"
 
+#include <sstream>
+
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -66,6 +68,7 @@ void count(const KernelCounters& d) {
   c.barriers += d.barriers;
   c.simd_operations += d.simd_operations;
   c.read += d.read;
+  c.constant_read += d.constant_read;
   c.written += d.written;
   c.unique_read += d.unique_read;
   c.unique_written += d.unique_written;
@@ -81,5 +84,17 @@ extern "C" __attribute__((visibility("default"))) const TestApi* mlx_metal_simul
   static const TestApi api{&counters, &reset_counters, &inject, allocated_bytes};
   return &api;
 }
+
+// The same as text, for tests in other languages: a line per kernel, its name last. Valid until the next call.
+extern "C" __attribute__((visibility("default"))) const char* mlx_metal_simulator_counters_text() {
+  static std::string text;
+  std::ostringstream os;
+  for (const KernelCounters& c : counters())
+    os << c.dispatches << ' ' << c.threads << ' ' << c.barriers << ' ' << c.read << ' ' << c.written << ' ' << c.unique_read
+       << ' ' << c.unique_written << ' ' << c.kernel << '\n';
+  text = os.str();
+  return text.c_str();
+}
+extern "C" __attribute__((visibility("default"))) void mlx_metal_simulator_reset_counters() { reset_counters(); }
 
 }  // namespace mlx::core::metal::sim

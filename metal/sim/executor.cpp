@@ -244,6 +244,7 @@ void Executor::execute(const Dispatch& d) {
   counters.barriers = group.barriers;
   counters.simd_operations = group.meetings;
   counters.read = memory.device.read;
+  counters.constant_read = memory.device.constant_read;
   counters.written = memory.device.written;
   counters.unique_read = memory.device.unique_read;
   counters.unique_written = memory.device.unique_written;

@@ -39,10 +39,9 @@ void Memory::shared(Segment& s, uintptr_t address, size_t size, AccessKind kind,
   const bool write = writes(kind);
   if (s.kind == Segment::Constant && write)
     fault("write to constant memory: byte " + std::to_string(address - s.low) + " of " + s.name, place(code));
-  // What an argument itself holds (set_bytes) lies in registers or the constant cache: no traffic.
-  if (!s.shadow) return;
-  if (s.kind != Segment::Threadgroup) (write ? device.written : device.read) += size;
-  if (clock.tracking) track(s, address, size, kind, code);
+  if (s.kind == Segment::Constant) device.constant_read += size;
+  if (s.kind == Segment::Device) (write ? device.written : device.read) += size;
+  if (s.shadow && clock.tracking) track(s, address, size, kind, code);
 }
 
 void Memory::track(Segment& s, uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
@@ -67,7 +66,7 @@ void Memory::track(Segment& s, uintptr_t address, size_t size, AccessKind kind, 
         if (s.kind == Segment::Threadgroup && w < floor) check_read(s, *c, step, at);
         if (w >= floor && !(c->write & Cell::atomic) &&
             !clock.ordered(w, s.kind == Segment::Threadgroup ? ThreadgroupSpace : DeviceSpace))
-          race(s, "atomic read", "wrote", c->write, at, c->write_at);
+          race(s, "atomic read", "wrote", w, at, c->write_at);
         device.unique_read += s.kind != Segment::Threadgroup && w < clock.dispatch_base &&
                                       (c->read & id_bits) < clock.dispatch_base
                                   ? step
@@ -86,8 +85,7 @@ inline void Memory::check_read(Segment& s, Cell& c, size_t size, uint32_t at) {
   const Id floor = group_memory ? clock.group_base : clock.barrier_base;
   const Id w = c.write & id_bits, r = c.read & id_bits;
   if (w >= floor) {
-    if (!clock.ordered(w, space) || (c.write & Cell::others))
-      race(s, "read", "wrote", c.write, at, c.write_at);
+    if (!clock.ordered(w, space) || (c.write & Cell::others)) race(s, "read", "wrote", w, at, c.write_at);
   } else if (group_memory) {
     fault("read of uninitialised threadgroup memory: " + bytes(access_.size) + " at byte " +
               std::to_string(access_.address - s.low) + " of " + s.name + ", where nobody wrote yet",
@@ -120,12 +118,12 @@ inline void Memory::check_write(Segment& s, Cell& c, size_t size, uint32_t at, b
   if (w >= floor) {
     const bool both = atomic && (c.write & Cell::atomic);
     if (!both && (!clock.ordered(w, space) || (c.write & Cell::others)))
-      race(s, what, "wrote", c.write, at, c.write_at);
+      race(s, what, "wrote", w, at, c.write_at);
     if (both && (w < clock.group_base || (c.write & Cell::others))) flags |= Cell::others;
   }
   if (r >= floor && ((c.read & Cell::others) || !clock.ordered(r, space) ||
                      ((c.read & Cell::many) && !clock.synchronised_since(r, space))))
-    race(s, what, "read", c.read, at, c.read_at);
+    race(s, what, "read", r, at, c.read_at);
   if (!group_memory && w < clock.dispatch_base) device.unique_written += size;
   c.write = clock.id | flags;
   c.write_at = at;
@@ -136,19 +134,12 @@ Place Memory::place_of(uint32_t at) const {
   return {code_low + at, nullptr, 0};
 }
 
-void Memory::race(const Segment& s, const char* what, const char* before, Id word, uint32_t at,
+void Memory::race(const Segment& s, const char* what, const char* before, Id other, uint32_t at,
                   uint32_t other_at) {
-  const Id other = word & id_bits;
-  const Space space = s.kind == Segment::Threadgroup ? ThreadgroupSpace : DeviceSpace;
   std::string text = other < clock.dispatch_base ? "hazard between dispatches: " : "race: ";
   text += std::string(what) + " of " + bytes(access_.size) + " at byte " +
           std::to_string(access_.address - s.low) + " of " + s.name + ", which ";
-  // Where the last one of them came before, an earlier one did not.
-  if (other >= clock.group_base && clock.ordered(other, space))
-    text += word & Cell::others ? "another threadgroup" : "several threads";
-  else
-    text += executor().describe(other);
-  text += std::string(" ") + before;
+  text += executor().describe(other) + " " + before;
   if (other >= clock.dispatch_base) text += "{}";
   text += other < clock.dispatch_base ? ", and no barrier() between them" : ", and no barrier orders them";
   fault(std::move(text), place_of(at), place_of(other_at));

@@ -14,6 +14,7 @@ namespace mlx::core::metal::sim {
 // How many bytes: all of them, and each byte once.
 struct Traffic {
   uint64_t read = 0, written = 0, unique_read = 0, unique_written = 0;
+  uint64_t constant_read = 0;
 };
 
 // What an argument or a variable gives a kernel.
@@ -54,7 +55,7 @@ class Memory {
   }
 
   Clock clock;
-  Traffic device;          // of device and constant memory, in this dispatch
+  Traffic device;          // of this dispatch
   uintptr_t code_low = 0;  // of the object that runs
   Place hint;              // the place of an access whose code is 0
   bool stop = false;       // the next access that is looked up ends the dispatch

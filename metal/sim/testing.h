@@ -16,8 +16,8 @@ struct KernelCounters {
   uint64_t dispatches = 0, threads = 0, threadgroups = 0;
   uint64_t barriers = 0;         // of threadgroups and SIMD-groups
   uint64_t simd_operations = 0;  // one for all lanes of a SIMD-group
-  // Bytes of buffers: all accesses, and each byte once for each dispatch. Arguments given as bytes do not count.
-  uint64_t read = 0, written = 0, unique_read = 0, unique_written = 0;
+  // Bytes of device memory: all accesses, and each byte once for each dispatch. Constants count apart.
+  uint64_t read = 0, written = 0, unique_read = 0, unique_written = 0, constant_read = 0;
 };
 
 enum class Injection {

@@ -211,6 +211,8 @@ void run_node(Node& node, bool tracing, InFlight& in_flight) {
   }
   for (array& out : outputs) {
     if (on_gpu) {
+      // It stays `evaluated`, but consumers must not look for it in their group.
+      out.desc()->fused = kAlone;
       in_flight.add(*out.desc());
     } else {
       set_status(*out.desc(), array::Status::available);

@@ -1,6 +1,5 @@
 // Counters and limits of memory; the modules of back ends that this build does not have.
 #include "mlx/memory.h"
-#include "metal/sim/testing.h"
 #include "mlx/metal.h"
 
 #include "python/src/args.h"
@@ -89,26 +88,6 @@ Returns:
       },
       nb::sig("def _hand_overs() -> dict[str, int]"),
       "How often the CPU ran a primitive for the GPU, by name; for tests.");
-  metal.def(
-      "_simulator_counters",
-      [] {
-        const auto* api = core::metal::sim::test_api();
-        if (!api)
-          throw std::runtime_error("[_simulator_counters] the device of this process is not the simulator");
-        nb::dict out;
-        for (const auto& c : api->counters()) {
-          nb::dict one;
-          one["dispatches"] = c.dispatches, one["threadgroups"] = c.threadgroups, one["threads"] = c.threads;
-          one["barriers"] = c.barriers, one["simd_operations"] = c.simd_operations;
-          one["read"] = c.read, one["written"] = c.written;
-          one["unique_read"] = c.unique_read, one["unique_written"] = c.unique_written;
-          out[c.kernel.c_str()] = one;
-        }
-        api->reset_counters();
-        return out;
-      },
-      nb::sig("def _simulator_counters() -> dict[str, dict[str, int]]"),
-      "What the kernels of the Metal simulator did since the last call, by kernel; for tests.");
   nb::module_ cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
   cuda.def(
       "is_available", [] { return false; }, nb::sig("def is_available() -> bool"),

@@ -1,17 +1,7 @@
-"""Tests of the Metal backend: kernels in the simulator (`MLX_METAL_SIMULATOR=1`)."""
+"""Tests of the GPU run in a process of their own, whose device is simulated (test_simulated.py starts it)."""
 
 from __future__ import annotations
 
-import os
+import mlx.core as mx
 
-import pytest
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("MLX_METAL_SIMULATOR"):
-        return
-    skip = pytest.mark.skip(reason="MLX_METAL_SIMULATOR is not set")
-    here = os.path.dirname(__file__)
-    for item in items:
-        if str(item.path).startswith(here):
-            item.add_marker(skip)
+collect_ignore = [] if mx.metal.is_available() else ["on_gpu"]

@@ -137,7 +137,7 @@ def test_bytes_of_a_product(m: int, n: int, k: int, tile: int, dtype: mx.Dtype) 
     c = counted(lambda: a @ b)["gemm"]
     across, down = -(-n // tile), -(-m // tile)
     least = (m * k * across + k * n * down) * dtype.size
-    assert c["threadgroups"] == across * down
+    assert c["threads"] == 128 * across * down
     assert c["unique_written"] == c["written"] == m * n * dtype.size
     assert c["read"] == least
     assert c["unique_read"] == (m * k + k * n) * dtype.size

@@ -133,9 +133,9 @@ def test_bytes_of_few_queries(lk: int, kernels: set[str]) -> None:
     counts = counted(lambda: mx.fast.scaled_dot_product_attention(q, k, v, scale=0.1))
     assert set(counts) == kernels
     c = counts["attention_vector"]
-    parts = c["threadgroups"] // kv
+    parts = (c["threads"] // 256) // kv
     # Each of the eight SIMD-groups of a threadgroup has the queries.
-    assert c["read"] == kv * lk * d * 2 * 4 + c["threadgroups"] * 8 * 4 * d * 4
+    assert c["read"] == kv * lk * d * 2 * 4 + (c["threads"] // 256) * 8 * 4 * d * 4
     assert c["written"] == heads * parts * (d * 4 + 8)
 
 

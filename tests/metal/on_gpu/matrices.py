@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Callable
 
 import mlx.core as mx
@@ -35,7 +37,17 @@ def on_gpu(f: Callable[[], mx.array], *names: str) -> mx.array:
     return out
 
 
+SIMULATOR = ctypes.CDLL("libmlx_metal_sim.so", mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+SIMULATOR.mlx_metal_simulator_counters_text.restype = ctypes.c_char_p
+COUNTS = ["dispatches", "threads", "barriers", "read", "written", "unique_read", "unique_written"]
+
+
 def counted(f: Callable[[], mx.array]) -> dict[str, dict[str, int]]:
-    mx.metal._simulator_counters()
+    """What the kernels did that an evaluation needs, by kernel; bytes are those of buffers."""
+    SIMULATOR.mlx_metal_simulator_reset_counters()
     mx.eval(f())
-    return mx.metal._simulator_counters()
+    out = {}
+    for line in SIMULATOR.mlx_metal_simulator_counters_text().decode().splitlines():
+        *numbers, kernel = line.split(maxsplit=len(COUNTS))
+        out[kernel] = dict(zip(COUNTS, map(int, numbers), strict=True))
+    return out
