@@ -44,7 +44,7 @@ class TestDevices:
         assert (mx.default_stream(mx.cpu), mx.default_stream(mx.gpu)) == (cpu, gpu)
 
     def test_limits(self):
-        with pytest.raises(ValueError, match="set_wired_limit.*working set"):
+        with pytest.raises(ValueError, match=r"set_wired_limit.*working set"):
             mx.set_wired_limit(1 << 60)
         before = mx.set_wired_limit(1 << 20)
         assert mx.set_wired_limit(before) == 1 << 20
@@ -171,7 +171,7 @@ class TestErrors:
         mx.eval(kept)
         y = self.bad_kernel(kept)
         for _ in range(2):  # the value is lost: each reader meets the error
-            with pytest.raises(RuntimeError, match="too_far.*out of bounds"):
+            with pytest.raises(RuntimeError, match=r"too_far.*out of bounds"):
                 mx.eval(y + 1)
         assert kept.tolist() == [2] * 4
         assert (kept * 3).tolist() == [6] * 4
@@ -189,6 +189,6 @@ class TestErrors:
         a = mx.arange(5)
         good = a + 1
         bad = mx.take(a, mx.array([1, 7]))
-        with pytest.raises(IndexError, match="take.*index 7.*axis 0 with size 5"):
+        with pytest.raises(IndexError, match=r"take.*index 7.*axis 0 with size 5"):
             mx.eval(good, bad)
         assert good.tolist() == [1, 2, 3, 4, 5]
