@@ -7,12 +7,13 @@
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
-#include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
 
+#include "metal/sim/cache.h"
 #include "metal/sim/headers.h"
 #include "metal/sim/process.h"
 #include "metal/sim/transform.h"
@@ -22,19 +23,6 @@ namespace mlx::core::metal::sim {
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string hash(const std::string& text) {
-  // FNV-1a over 128 bits, as two lanes with different seeds.
-  uint64_t a = 1469598103934665603ull, b = 0x9e3779b97f4a7c15ull;
-  for (const char c : text) {
-    a = (a ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-    b = (b ^ static_cast<unsigned char>(c)) * 0x100000001b3ull + (b >> 29);
-  }
-  char out[40];
-  std::snprintf(out, sizeof(out), "%016llx%016llx", static_cast<unsigned long long>(a),
-                static_cast<unsigned long long>(b));
-  return out;
-}
 
 std::optional<Compiler> try_compiler(std::vector<std::string> command) {
   std::vector<std::string> ask = command;
@@ -71,47 +59,6 @@ Compiler find_compiler() {
       "[metal simulator] found no C++ compiler: install g++ or clang++, or `pip install ziglang`, or name "
       "one in "
       "MLX_METAL_SIMULATOR_CXX");
-}
-
-bool own_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  struct stat s;
-  return lstat(folder.c_str(), &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == geteuid() &&
-         access(folder.c_str(), W_OK) == 0;
-}
-
-// Of this user, writable: objects from it are executed.
-const fs::path& cache_folder() {
-  static const fs::path folder = [] {
-    std::vector<fs::path> places;
-    if (const char* x = std::getenv("XDG_CACHE_HOME"); x && *x) places.emplace_back(x);
-    if (const char* x = std::getenv("HOME"); x && *x) places.push_back(fs::path(x) / ".cache");
-    for (fs::path& p : places)
-      if (own_folder(p / "mlx" / "metal-simulator")) return p / "mlx" / "metal-simulator";
-    std::error_code error;
-    const fs::path temporary =
-        fs::temp_directory_path(error) / ("mlx-metal-simulator-" + std::to_string(geteuid()));
-    if (!own_folder(temporary))
-      throw std::runtime_error("[metal simulator] no folder for compiled kernels: " + temporary.string());
-    fs::permissions(temporary, fs::perms::owner_all, error);
-    return temporary;
-  }();
-  return folder;
-}
-
-std::string unique_suffix() {
-  static std::atomic<unsigned> count{0};
-  return "." + std::to_string(getpid()) + "." + std::to_string(count++);
-}
-
-void write_file(const fs::path& file, std::string_view text) {
-  const fs::path part = file.string() + unique_suffix();
-  std::ofstream out(part, std::ios::binary);
-  out << text;
-  out.close();
-  if (!out) throw std::runtime_error("[metal simulator] cannot write " + part.string());
-  fs::rename(part, file);
 }
 
 const std::string& headers_key() {
@@ -170,6 +117,36 @@ std::vector<std::string> flags(bool fast_math) {
     f.insert(f.end(), {"-fno-tree-vectorize", "-fno-gnu-unique"});
   if (fast_math) f.push_back("-DMETAL_SIMULATOR_FAST_MATH=1");
   return f;
+}
+
+// metal_stdlib, parsed once for all kernels: what the compiler is to be told to use it. Where it cannot be
+// made, the compiler reads the headers themselves.
+std::vector<std::string> precompiled(bool fast_math) {
+  static std::mutex mutex;
+  static std::map<bool, std::vector<std::string>> made;
+  const std::lock_guard lock(mutex);
+  if (const auto found = made.find(fast_math); found != made.end()) return found->second;
+  std::string key = compiler().version;
+  for (const std::string& word : flags(fast_math)) key += word + ' ';
+  const fs::path header = include_folder() / "metal_stdlib";
+  // g++ looks for header.gch by itself, and in a folder of this name for one that fits.
+  const fs::path folder = compiler().clang ? include_folder() : fs::path(header.string() + ".gch");
+  const fs::path file = folder / (hash(key) + ".pch");
+  std::error_code error;
+  if (own_folder(folder) && !fs::exists(file, error)) {
+    const std::string part = cache_folder() / ("header" + unique_suffix());
+    std::vector<std::string> command = compiler().command;
+    for (std::string& flag : flags(fast_math)) command.push_back(std::move(flag));
+    command.insert(command.end(),
+                   {"-x", "c++-header", header.string(), "-I", include_folder().string(), "-o", part});
+    if (run_process(command).status == 0)
+      fs::rename(part, file, error);
+    else
+      fs::remove(part, error);
+  }
+  std::vector<std::string> use;
+  if (compiler().clang && fs::exists(file, error)) use = {"-include-pch", file.string()};
+  return made[fast_math] = use;
 }
 
 std::string preprocess(const std::string& source, const std::string& name) {
@@ -237,6 +214,7 @@ std::filesystem::path build_object(const std::string& source, const std::string&
   write_file(stem + ".cpp", "#include <metal_stdlib>\n" + text);
   std::vector<std::string> command = compiler().command;
   for (std::string& flag : flags(fast_math)) command.push_back(std::move(flag));
+  for (std::string& flag : precompiled(fast_math)) command.push_back(std::move(flag));
   // Names of sources stay as #line gives them.
   command.push_back("-fdebug-prefix-map=" + fs::current_path(error).string() + "=.");
   command.insert(command.end(), {"-I", include_folder().string(), "-shared", "-nodefaultlibs",
@@ -246,6 +224,8 @@ std::filesystem::path build_object(const std::string& source, const std::string&
   if (done.status != 0)
     throw std::invalid_argument("[metal simulator] " + name + " does not compile:\n" + done.output);
   fs::rename(stem + ".so", object);
+  static std::atomic<unsigned> built{0};
+  if (built++ % 64 == 0) trim_cache();
   return object;
 }
 

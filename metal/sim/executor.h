@@ -70,7 +70,7 @@ class Executor {
     Place place, other;
     uint32_t thread = 0;
   } fault_;
-  size_t threadgroup_used_ = 0, threadgroup_limit_ = 0;
+  size_t threadgroup_used_ = 0;
 };
 
 // One for the process. An object, not a function with a static: hooks reach it with every access.

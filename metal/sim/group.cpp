@@ -27,7 +27,7 @@ void Group::lay_out(const Layout& l) {
           v[kind][0] = x, v[kind][1] = y, v[kind][2] = z;
         };
         const auto one = [&](int kind, uint32_t x) { set(kind, x, 1, 1); };
-        const auto all = [&](int kind, const uint32_t(&x)[3]) { set(kind, x[0], x[1], x[2]); };
+        const auto all = [&](int kind, const uint32_t (&x)[3]) { set(kind, x[0], x[1], x[2]); };
         using namespace metal_simulator;
         all(ThreadPositionInThreadgroup, at);
         one(ThreadIndexInThreadgroup, t);
@@ -48,7 +48,9 @@ void Group::lay_out(const Layout& l) {
 }
 
 void Group::place_threads(const Layout& l) {
-  const auto same = [](const uint32_t(&a)[3], const uint32_t(&b)[3]) { return std::memcmp(a, b, sizeof(a)) == 0; };
+  const auto same = [](const uint32_t (&a)[3], const uint32_t (&b)[3]) {
+    return std::memcmp(a, b, sizeof(a)) == 0;
+  };
   count_ = l.size[0] * l.size[1] * l.size[2];
   simds_ = (count_ + simd_width - 1) / simd_width;
   if (!same(l.size, laid_out_.size) || !same(l.full, laid_out_.full) || !same(l.groups, laid_out_.groups) ||

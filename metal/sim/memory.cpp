@@ -69,7 +69,7 @@ void Memory::track(Segment& s, uintptr_t address, size_t size, AccessKind kind, 
         if (s.kind == Segment::Threadgroup && w < floor) check_read(s, *c, step, at);
         if (w >= floor && !(c->write & Cell::atomic) &&
             !clock.ordered(w, s.kind == Segment::Threadgroup ? ThreadgroupSpace : DeviceSpace))
-          race(s, "atomic read", "wrote", w, at, c->write_at);
+          race(s, "atomic read", "wrote", c->write, at, c->write_at);
         device.unique_read += s.kind != Segment::Threadgroup && w < clock.dispatch_base &&
                                       (c->read & id_bits) < clock.dispatch_base
                                   ? step
@@ -88,7 +88,8 @@ inline void Memory::check_read(Segment& s, Cell& c, size_t size, uint32_t at) {
   const Id floor = group_memory ? clock.group_base : clock.barrier_base;
   const Id w = c.write & id_bits, r = c.read & id_bits;
   if (w >= floor) {
-    if (!clock.ordered(w, space) || (c.write & Cell::others)) race(s, "read", "wrote", w, at, c.write_at);
+    if (!clock.ordered(w, space) || (c.write & Cell::others))
+      race(s, "read", "wrote", c.write, at, c.write_at);
   } else if (group_memory) {
     fault("read of uninitialised threadgroup memory: " + bytes(access_.size) + " at byte " +
               std::to_string(access_.address - s.low) + " of " + s.name + ", where nobody wrote yet",
@@ -121,12 +122,12 @@ inline void Memory::check_write(Segment& s, Cell& c, size_t size, uint32_t at, b
   if (w >= floor) {
     const bool both = atomic && (c.write & Cell::atomic);
     if (!both && (!clock.ordered(w, space) || (c.write & Cell::others)))
-      race(s, what, "wrote", w, at, c.write_at);
+      race(s, what, "wrote", c.write, at, c.write_at);
     if (both && (w < clock.group_base || (c.write & Cell::others))) flags |= Cell::others;
   }
   if (r >= floor && ((c.read & Cell::others) || !clock.ordered(r, space) ||
                      ((c.read & Cell::many) && !clock.synchronised_since(r, space))))
-    race(s, what, "read", r, at, c.read_at);
+    race(s, what, "read", c.read, at, c.read_at);
   if (!group_memory && w < clock.dispatch_base) device.unique_written += size;
   c.write = clock.id | flags;
   c.write_at = at;
@@ -137,12 +138,19 @@ Place Memory::place_of(uint32_t at) const {
   return {code_low + at, nullptr, 0};
 }
 
-void Memory::race(const Segment& s, const char* what, const char* before, Id other, uint32_t at,
+void Memory::race(const Segment& s, const char* what, const char* before, Id word, uint32_t at,
                   uint32_t other_at) {
+  const Id other = word & id_bits;
+  const Space space = s.kind == Segment::Threadgroup ? ThreadgroupSpace : DeviceSpace;
   std::string text = other < clock.dispatch_base ? "hazard between dispatches: " : "race: ";
   text += std::string(what) + " of " + bytes(access_.size) + " at byte " +
           std::to_string(access_.address - s.low) + " of " + s.name + ", which ";
-  text += executor().describe(other) + " " + before;
+  // Where the last one of them came before, an earlier one did not.
+  if (other >= clock.group_base && clock.ordered(other, space))
+    text += word & Cell::others ? "another threadgroup" : "several threads";
+  else
+    text += executor().describe(other);
+  text += std::string(" ") + before;
   if (other >= clock.dispatch_base) text += "{}";
   text += other < clock.dispatch_base ? ", and no barrier() between them" : ", and no barrier orders them";
   fault(std::move(text), place_of(at), place_of(other_at));

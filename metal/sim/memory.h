@@ -40,7 +40,8 @@ class Memory {
   }
   void add(Segment segment) { segments_.push_back(std::move(segment)); }
 
-  __attribute__((always_inline)) void access(uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
+  __attribute__((always_inline)) void access(uintptr_t address, size_t size, AccessKind kind,
+                                             uintptr_t code) {
     Segment* s = recent_[address >> Page::bits & 63];
     if (__builtin_expect(!s || address - s->low >= s->size || s->size - (address - s->low) < size, 0))
       s = find(address, size, kind, code);
@@ -61,7 +62,8 @@ class Memory {
 
  private:
   // The common case: one cell, and all that was done to it is before a barrier. False where it is not.
-  __attribute__((always_inline)) bool plain(Segment& s, uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
+  __attribute__((always_inline)) bool plain(Segment& s, uintptr_t address, size_t size, AccessKind kind,
+                                            uintptr_t code) {
     if (s.kind == Segment::Constant || !s.shadow || !code) return false;
     const uintptr_t offset = address - s.shadow_low;
     Page& page = s.shadow->page(offset);
@@ -111,7 +113,7 @@ class Memory {
   Place place_of(uint32_t at) const;
   [[noreturn]] void outside(uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
   void misaligned(uintptr_t address, size_t size, AccessKind kind, uintptr_t code);
-  [[noreturn]] void race(const Segment& s, const char* what, const char* before, Id other, uint32_t at,
+  [[noreturn]] void race(const Segment& s, const char* what, const char* before, Id word, uint32_t at,
                          uint32_t other_at);
 
   struct {

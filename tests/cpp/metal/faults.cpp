@@ -182,8 +182,10 @@ void limits() {
       {"stack overflow"});
   faulty("recursion", "out[i] = deep(int(i) + 1000000, in);", {"stack overflow"}, {64}, {64},
          "float deep(int n, device float* p) { return n == 0 ? *p : deep(n - 1, p) * 0.5 + p[0]; }");
+#if defined(__x86_64__)  // elsewhere it does not trap
   faulty("division that overflows", "int low = -2147483647 - int(in[i]);\nout[i] = low / -int(in[i]);",
          {"integer division that overflows", "test.metal:11"});
+#endif
   faulty("division by zero", "int zero = in[i] - 1;\nout[i] = 7 / zero;",
          {"integer division by zero", "test.metal:11"});
   faulty("remainder of division by zero", "uint zero = in[i] - 1;\nout[i] = i % zero;",
