@@ -35,6 +35,7 @@ def make_parser(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a few seconds, with checks of the result; for tests")
     parser.add_argument("--seed", type=int, default=0, help="initial weights and order of the data")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output", help="folder to write to")
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="where to run; left out: the default device")
     return parser
 
 
@@ -43,6 +44,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None, **quick: 
     if parser.parse_known_args(argv)[0].quick:
         parser.set_defaults(**quick)
     args = parser.parse_args(argv)
+    if args.device:
+        mx.set_default_device(getattr(mx, args.device))
     args.output.mkdir(parents=True, exist_ok=True)
     return args
 

@@ -30,8 +30,18 @@ constexpr size_t kSmallest = 64;
 struct Header {
   size_t requested;
   size_t capacity;
+  void* handle;                   // of the source; null: memory of the system
+  std::atomic<uint64_t> holders;  // see below
 };
 static_assert(sizeof(Header) <= kAlign);
+
+// holders: how many hold the block (its Data, and each pin) above, the user of the pins below: 0 without
+// pins, kSeveral where they are of different users.
+constexpr uint64_t kHolder = uint64_t{1} << 32;
+constexpr uint32_t kSeveral = ~uint32_t{0};
+thread_local uint32_t this_user = 0;
+
+std::atomic<Source*> source{nullptr};
 
 Header* header_of(void* ptr) { return reinterpret_cast<Header*>(static_cast<char*>(ptr) - kAlign); }
 
@@ -78,6 +88,7 @@ class CachingAllocator final : public Allocator {
       throw std::bad_alloc();
     }
     header_of(ptr)->requested = size;
+    header_of(ptr)->holders.store(kHolder, std::memory_order_relaxed);
     detail::permit_access(ptr, size);
     size_t peak = peak_.load(std::memory_order_relaxed);
     while (active > peak && !peak_.compare_exchange_weak(peak, active, std::memory_order_relaxed)) {
@@ -89,16 +100,37 @@ class CachingAllocator final : public Allocator {
   void free(Buffer buffer) override {
     void* ptr = buffer.ptr();
     if (!ptr) return;
+    const Header& header = *header_of(ptr);
+    if (header.holders.load(std::memory_order_acquire) != kHolder && !let_go(ptr)) return;
+    recycle(ptr);
+  }
+
+  // Less one holder; true where it was the last one.
+  static bool let_go(void* ptr) {
+    std::atomic<uint64_t>& holders = header_of(ptr)->holders;
+    uint64_t now = holders.load(std::memory_order_relaxed), next;
+    do {
+      next = now - kHolder;
+      // One holder left is the Data, or a pin whose user no longer matters.
+      if (next < 2 * kHolder) next &= ~uint64_t{kSeveral};
+    } while (!holders.compare_exchange_weak(now, next, std::memory_order_acq_rel));
+    return next < kHolder;
+  }
+
+  // Gives memory back that nobody holds any more.
+  void recycle(void* ptr) {
     detail::AllocationHook hook(detail::AllocationHook::free);
-    const Header header = *header_of(ptr);
+    const Header& header = *header_of(ptr);
     hook.freed(ptr, header.requested);
     active_.fetch_sub(header.requested, std::memory_order_relaxed);
     const size_t cached = cached_.load(std::memory_order_relaxed);
-    if (cached + header.capacity > cache_limit_.load(std::memory_order_relaxed)) return to_system(ptr);
-    detail::forbid_access(ptr, header.capacity);
+    const size_t capacity = header.capacity;
+    const bool of_system = !header.handle && source.load(std::memory_order_relaxed);
+    if (of_system || cached + capacity > cache_limit_.load(std::memory_order_relaxed)) return to_system(ptr);
+    detail::forbid_access(ptr, capacity);
     std::lock_guard lock(mutex_);
-    free_[class_of(header.capacity)].push_back(ptr);
-    cached_.fetch_add(header.capacity, std::memory_order_relaxed);
+    free_[class_of(capacity)].push_back(ptr);
+    cached_.fetch_add(capacity, std::memory_order_relaxed);
   }
 
   size_t size(Buffer buffer) const override { return buffer.ptr() ? header_of(buffer.ptr())->requested : 0; }
@@ -136,17 +168,29 @@ class CachingAllocator final : public Allocator {
   static void* from_system(size_t capacity) {
     const size_t total = capacity + kAlign;
     if (total < capacity) return nullptr;
+    if (Source* from = source.load(std::memory_order_acquire)) {
+      const Source::Block block = from->get(total);
+      return block.memory ? start(block.memory, total, capacity, block.handle) : nullptr;
+    }
     const bool huge = total >= 2 * kHuge;
     const size_t align = huge ? kHuge : kAlign;
     if (total > SIZE_MAX - align) return nullptr;
     void* base = std::aligned_alloc(align, (total + align - 1) / align * align);
     if (!base) return nullptr;
     if (huge) madvise(base, total, MADV_HUGEPAGE);
-    new (base) Header{0, capacity};
+    return start(base, total, capacity, nullptr);
+  }
+  static void* start(void* base, size_t total, size_t capacity, void* handle) {
+    new (base) Header{0, capacity, handle, kHolder};
     detail::forbid_access(static_cast<char*>(base) + sizeof(Header), total - sizeof(Header));
     return static_cast<char*>(base) + kAlign;
   }
-  static void to_system(void* ptr) { std::free(header_of(ptr)); }
+  static void to_system(void* ptr) {
+    Header* header = header_of(ptr);
+    if (!header->handle) return std::free(header);
+    detail::permit_access(ptr, header->capacity);
+    source.load(std::memory_order_acquire)->give({header, header->handle});
+  }
 
   std::mutex mutex_;
   std::array<std::vector<void*>, 256> free_;
@@ -161,6 +205,36 @@ CachingAllocator& caching_allocator() {
 }  // namespace
 
 Allocator& allocator() { return caching_allocator(); }
+
+void set_source(Source& from) {
+  source.store(&from, std::memory_order_release);
+  caching_allocator().clear();
+}
+void* source_handle(Buffer buffer) { return header_of(buffer.ptr())->handle; }
+
+void pin(Buffer buffer, uint32_t user) {
+  std::atomic<uint64_t>& holders = header_of(buffer.ptr())->holders;
+  uint64_t now = holders.load(std::memory_order_relaxed), next;
+  do {
+    const auto before = static_cast<uint32_t>(now);
+    const uint32_t whose = before == 0 || before == user ? user : kSeveral;
+    next = (now & ~uint64_t{kSeveral}) + kHolder + whose;
+  } while (!holders.compare_exchange_weak(now, next, std::memory_order_acq_rel));
+}
+void unpin(Buffer buffer) {
+  if (CachingAllocator::let_go(buffer.ptr())) caching_allocator().recycle(buffer.ptr());
+}
+bool is_pinned(Buffer buffer) {
+  return buffer.ptr() &&
+         header_of(buffer.ptr())->holders.load(std::memory_order_acquire) > kHolder + kSeveral;
+}
+bool is_writable(Buffer buffer) {
+  if (!buffer.ptr()) return true;
+  const auto user = static_cast<uint32_t>(header_of(buffer.ptr())->holders.load(std::memory_order_acquire));
+  return user == 0 || user == this_user;
+}
+uint32_t pin_user() { return this_user; }
+void set_pin_user(uint32_t user) { this_user = user; }
 
 Data::~Data() {
   if (deleter_) {
@@ -193,6 +267,5 @@ size_t set_cache_limit(size_t limit) {
   return previous;
 }
 void clear_cache() { memory().clear(); }
-size_t set_wired_limit(size_t) { return 0; }
 
 }  // namespace mlx::core

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 namespace mlx::core::allocator {
@@ -57,6 +58,37 @@ class Data {
   Buffer buffer_;
   Deleter deleter_;
 };
+
+// Where the allocator gets its memory: the system, or a device that shares memory with the CPU.
+class Source {
+ public:
+  struct Block {
+    void* memory;  // 64-byte aligned; null where there is no more
+    void* handle;  // what the source knows it by; not null
+  };
+  virtual Block get(size_t size) = 0;
+  virtual void give(Block block) = 0;
+
+  Source() = default;
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+  virtual ~Source() = default;
+};
+// New memory comes from `source` from now on; what came from elsewhere goes back there.
+void set_source(Source& source);
+// Of the block that an owned buffer lies in; null for memory of the system.
+void* source_handle(Buffer buffer);
+
+// A device that works on a buffer pins it: memory that is freed meanwhile is kept until the last pin is gone.
+// `user` (not 0) says whose pin it is: nobody else may write into the buffer, whoever holds the array.
+void pin(Buffer buffer, uint32_t user);
+void unpin(Buffer buffer);
+bool is_pinned(Buffer buffer);
+// False where somebody pins the buffer who is not this thread's user.
+bool is_writable(Buffer buffer);
+// Whose pins this thread's writes need not fear, since they are ordered behind them; 0: nobody's.
+uint32_t pin_user();
+void set_pin_user(uint32_t user);
 
 // Uninitialised, 64-byte aligned memory. Raises std::bad_alloc (MemoryError in Python) beyond the memory
 // limit.

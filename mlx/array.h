@@ -129,10 +129,11 @@ class array {
   const std::vector<array>& inputs() const { return desc_->inputs; }
   std::vector<array>& inputs() { return desc_->inputs; }
 
-  // True where this handle is the only one and its buffer belongs to nobody else: an output may take the
-  // buffer.
+  // True where this handle is the only one and its buffer belongs to nobody else, nor does a device still
+  // read it: an output may take the buffer.
   bool is_donatable() const {
-    return desc_.use_count() == 1 && desc_->data && desc_->data.use_count() == 1 && desc_->data->is_owned();
+    return desc_.use_count() == 1 && desc_->data && desc_->data.use_count() == 1 && desc_->data->is_owned() &&
+           allocator::is_writable(desc_->data->buffer());
   }
 
   // The other outputs of the same primitive call; outputs() has this one too, in order.

@@ -3,6 +3,7 @@
 #include <ostream>
 #include <typeinfo>
 
+#include "mlx/graph/backend.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/graph/primitive_table.h"
 #include "mlx/ops/rules.h"
@@ -20,13 +21,6 @@ PrimitiveTable& primitive_table() {
 
 namespace {
 
-void run_kernel(Device::DeviceType device, const char* label, const Primitive& p, const Arrays& inputs,
-                Arrays& outputs) {
-  const KernelTable::Kernel* kernel = kernels(device).find(typeid(p));
-  if (!kernel) throw std::runtime_error(text("[", p.name(), "] has no ", label, " kernel"));
-  (*kernel)(p, inputs, outputs);
-}
-
 [[noreturn]] void no_rule(const Primitive& p, const char* rule) {
   throw std::invalid_argument(text("[", p.name(), "] has no ", rule, " rule"));
 }
@@ -34,10 +28,14 @@ void run_kernel(Device::DeviceType device, const char* label, const Primitive& p
 }  // namespace
 
 void Primitive::eval_cpu(const Arrays& inputs, Arrays& outputs) {
-  run_kernel(Device::cpu, "cpu", *this, inputs, outputs);
+  const KernelTable::Kernel* kernel = kernels(Device::cpu).find(typeid(*this));
+  if (!kernel) throw std::runtime_error(text("[", name(), "] has no cpu kernel"));
+  (*kernel)(*this, inputs, outputs);
 }
 void Primitive::eval_gpu(const Arrays& inputs, Arrays& outputs) {
-  run_kernel(Device::gpu, "gpu", *this, inputs, outputs);
+  GpuBackend* gpu = gpu_backend();
+  if (!gpu) throw std::runtime_error(text("[", name(), "] there is no GPU on this machine to run it"));
+  gpu->run(*this, inputs, outputs);
 }
 Arrays Primitive::jvp(const Arrays&, const Arrays&, const Axes&) { no_rule(*this, "jvp"); }
 Arrays Primitive::vjp(const Arrays&, const Arrays&, const Axes&, const Arrays&) { no_rule(*this, "vjp"); }

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "mlx/graph/backend.h"
 #include "mlx/graph/worker.h"
 #include "mlx/utils.h"
 #include "mlx/version.h"
@@ -13,11 +14,23 @@
 namespace mlx::core {
 namespace {
 
+constexpr Device::DeviceType kinds[] = {Device::cpu, Device::gpu};
+
+// The first stream of each device has the number of its kind (cpu: 0).
+Stream first_stream(Device::DeviceType kind) { return Stream(static_cast<int>(kind), kind); }
+
+std::vector<Stream> first_streams() {
+  std::vector<Stream> out;
+  for (const auto kind : kinds)
+    if (is_available(kind)) out.push_back(first_stream(kind));
+  return out;
+}
+
 struct Registry {
   std::mutex mutex;
-  std::vector<Stream> streams{Stream(0, Device::cpu)};
+  std::vector<Stream> streams = first_streams();
   int thread_local_streams = 0;
-  Device device{Device::cpu};
+  Device device = is_available(Device::gpu) ? Device::gpu : Device::cpu;
 };
 Registry& registry() {
   static Registry r;
@@ -25,14 +38,20 @@ Registry& registry() {
 }
 
 void check_available(const Device& d, const char* op) {
-  if (!is_available(d))
-    throw std::invalid_argument(std::string("[") + op + "] there is no " +
-                                (d.type == Device::gpu ? "GPU" : "such CPU device") +
-                                " on this machine, expected Device(cpu, 0)");
+  if (is_available(d)) return;
+  const bool gpu = is_available(Device::gpu);
+  throw std::invalid_argument(std::string("[") + op + "] there is no " +
+                              (d.type == Device::gpu ? gpu ? "such GPU" : "GPU" : "such CPU device") +
+                              " on this machine, expected Device(cpu, 0)" +
+                              (gpu ? " or Device(gpu, 0)" : ""));
 }
 
-// Each thread has a default stream of its own, which starts as stream 0.
-thread_local Stream default_cpu_stream(0, Device::cpu);
+// Each thread has default streams of its own, which start as the first ones.
+struct DefaultStreams {
+  Stream cpu = Stream(0, Device::cpu), gpu = Stream(1, Device::gpu);
+  Stream& operator[](Device::DeviceType kind) { return kind == Device::cpu ? cpu : gpu; }
+};
+thread_local DefaultStreams default_streams;
 thread_local std::vector<Stream> own_streams;  // by index of ThreadLocalStream
 
 }  // namespace
@@ -44,11 +63,12 @@ void set_default_device(const Device& d) {
   check_available(d, "set_default_device");
   registry().device = d;
 }
-bool is_available(const Device& d) { return d.type == Device::cpu && d.index == 0; }
-int device_count(Device::DeviceType type) { return type == Device::cpu ? 1 : 0; }
+bool is_available(const Device& d) { return d.index == 0 && (d.type == Device::cpu || gpu_backend()); }
+int device_count(Device::DeviceType type) { return is_available(type) ? 1 : 0; }
 
 const std::unordered_map<std::string, std::variant<std::string, size_t>>& device_info(const Device& d) {
   check_available(d, "device_info");
+  if (d.type == Device::gpu) return gpu_backend()->info();
   static const auto info = [] {
     utsname names{};
     uname(&names);
@@ -65,15 +85,15 @@ const std::unordered_map<std::string, std::variant<std::string, size_t>>& device
 
 Stream default_stream(Device d) {
   check_available(d, "default_stream");
-  return default_cpu_stream;
+  return default_streams[d.type];
 }
 std::optional<Stream> peek_default_stream(Device d) {
   if (!is_available(d)) return std::nullopt;
-  return default_cpu_stream;
+  return default_streams[d.type];
 }
 void set_default_stream(Stream s) {
   check_available(s.device, "set_default_stream");
-  default_cpu_stream = s;
+  default_streams[s.device.type] = s;
 }
 Stream new_stream(Device d) {
   check_available(d, "new_stream");
@@ -105,11 +125,11 @@ void clear_streams() {
   synchronize();
   Registry& r = registry();
   std::lock_guard lock(r.mutex);
-  r.streams.resize(1, Stream(0, Device::cpu));
+  r.streams = first_streams();
 }
 
 Stream to_stream(StreamOrDevice s) {
-  if (std::holds_alternative<std::monostate>(s)) return default_cpu_stream;
+  if (std::holds_alternative<std::monostate>(s)) return default_streams[registry().device.type];
   if (const auto* stream = std::get_if<Stream>(&s)) return *stream;
   if (const auto* own = std::get_if<ThreadLocalStream>(&s)) return stream_from_thread_local_stream(*own);
   return default_stream(std::get<Device>(s));
@@ -118,14 +138,16 @@ Stream to_stream(StreamOrDevice s, Device default_) {
   return std::holds_alternative<std::monostate>(s) ? default_stream(default_) : to_stream(s);
 }
 
-StreamContext::StreamContext(StreamOrDevice s) : device_(default_device()), stream_(default_stream(device_)) {
+// What is replaced is kept: the default device, and the default stream of the device that `s` is on.
+StreamContext::StreamContext(StreamOrDevice s)
+    : device_(default_device()), stream_(default_stream(to_stream(s).device)) {
   const Stream stream = to_stream(s);
   if (stream.device != device_) set_default_device(stream.device);
   set_default_stream(stream);
 }
 StreamContext::~StreamContext() {
   if (default_device() != device_) set_default_device(device_);
-  default_cpu_stream = stream_;
+  default_streams[stream_.device.type] = stream_;
 }
 
 }  // namespace mlx::core

@@ -28,7 +28,7 @@ struct StreamContext {
 
  private:
   Device device_;
-  Stream stream_;
+  Stream stream_;  // the default one of its device before
 };
 
 struct PrintOptions {

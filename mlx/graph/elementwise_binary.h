@@ -9,7 +9,7 @@ namespace mlx::core::elementwise {
 // --- arithmetic. Integers wrap; bool adds as `or`, multiplies as `and`, subtracts as `xor` ---
 
 struct Add : Row<2> {
-  static constexpr std::string_view name = "add", msl = "x + y";
+  static constexpr std::string_view name = "add", msl = "add(x, y)";
   static constexpr DtypeSet accepts = everything;
   static constexpr bool commutative = true;
   template <class A>
@@ -22,7 +22,7 @@ struct Add : Row<2> {
   }
 };
 struct Subtract : Row<2> {
-  static constexpr std::string_view name = "subtract", msl = "x - y";
+  static constexpr std::string_view name = "subtract", msl = "subtract(x, y)";
   static constexpr DtypeSet accepts = everything;
   template <class A>
   static A tangent0(const A& t, const A&, const A&, const A&) {
@@ -34,7 +34,7 @@ struct Subtract : Row<2> {
   }
 };
 struct Multiply : Row<2> {
-  static constexpr std::string_view name = "multiply", msl = "x * y";
+  static constexpr std::string_view name = "multiply", msl = "multiply(x, y)";
   static constexpr DtypeSet accepts = everything;
   static constexpr bool commutative = true;
   template <class A>
@@ -47,7 +47,7 @@ struct Multiply : Row<2> {
   }
 };
 struct Divide : InexactRow<2> {
-  static constexpr std::string_view name = "divide", msl = "x / y";
+  static constexpr std::string_view name = "divide", msl = "divide(x, y)";
   template <class A>
   static A tangent0(const A& t, const A&, const A& b, const A&) {
     return t / b;

@@ -105,7 +105,7 @@ struct OpInfo {
   uint8_t flat_operands;
   bool holomorphic;
   double max_ulp;
-  std::string_view msl;  // the operands are called x, y, z; functions as in metal/kernels/vmath.h
+  std::string_view msl;  // an expression of x, y, z with the functions of metal/kernels/vmath.h
 
   constexpr Dtype result_dtype(Dtype operand) const {
     if (result == Out::boolean) return bool_;

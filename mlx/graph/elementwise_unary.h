@@ -28,7 +28,7 @@ struct Abs : Row<1> {
   }
 };
 struct Negative : Row<1> {
-  static constexpr std::string_view name = "negative", msl = "-x";
+  static constexpr std::string_view name = "negative", msl = "negate(x)";
   static constexpr DtypeSet accepts = numbers;
   template <class A>
   static A tangent(const A& t, const A&, const A&) {
@@ -51,7 +51,7 @@ struct Sign : Row<1> {
   }
 };
 struct Square : Row<1> {
-  static constexpr std::string_view name = "square", msl = "x * x";
+  static constexpr std::string_view name = "square", msl = "multiply(x, x)";
   static constexpr DtypeSet accepts = everything;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
@@ -74,7 +74,7 @@ struct Rsqrt : InexactRow<1> {
   }
 };
 struct Reciprocal : InexactRow<1> {
-  static constexpr std::string_view name = "reciprocal", msl = "1 / x";
+  static constexpr std::string_view name = "reciprocal", msl = "reciprocal(x)";
   template <class A>
   static A tangent(const A& t, const A&, const A& y) {
     return -t * square(y);
@@ -312,10 +312,10 @@ struct Trunc : Row<1> {
 // --- logic, bits, complex parts ---
 
 struct LogicalNot : Predicate<1> {
-  static constexpr std::string_view name = "logical_not", msl = "!x";
+  static constexpr std::string_view name = "logical_not", msl = "!bool(x)";
 };
 struct BitwiseInvert : Row<1> {
-  static constexpr std::string_view name = "bitwise_invert", msl = "~x";
+  static constexpr std::string_view name = "bitwise_invert", msl = "bit_not(x)";
   static constexpr DtypeSet accepts = bits;
   static constexpr bool flat = true;
 };

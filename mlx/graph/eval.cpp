@@ -9,12 +9,18 @@
 // Ownership. The tape holds plain pointers: a pending node is kept alive by its consumers' inputs, or by the
 // caller. After a node has run it forgets its inputs, which frees or donates their memory as early as
 // possible.
+//
+// The GPU. Nodes on it are encoded as the tape comes to them; they stay `evaluated` until the work is done
+// (InFlight), which is waited for where the CPU wants a buffer that the GPU uses, and at the end of the tape.
+// If that work fails, the values of these nodes are lost with what they were made of: whoever evaluates one
+// meets the error again. Nodes that were not encoded yet go back to `unscheduled`.
 #include "mlx/graph/eval.h"
 
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
+#include "mlx/graph/backend.h"
 #include "mlx/graph/fuse.h"
 #include "mlx/graph/interrupt.h"
 #include "mlx/graph/observe.h"
@@ -125,8 +131,70 @@ void wait_for_inputs(Node& node, uint64_t serial) {
   }
 }
 
+// Takes the place of what computed a value that a failure of the GPU has destroyed.
+class Lost final : public Primitive {
+ public:
+  Lost(Stream s, std::exception_ptr error) : Primitive(s), error_(std::move(error)) {}
+  void eval_cpu(const std::vector<array>&, std::vector<array>&) override { std::rethrow_exception(error_); }
+  void eval_gpu(const std::vector<array>&, std::vector<array>&) override { std::rethrow_exception(error_); }
+  const char* name() const override { return "Lost"; }
+
+ private:
+  const std::exception_ptr error_;
+};
+
+// What a tape has given to the GPU and not waited for yet.
+class InFlight {
+ public:
+  bool started() const { return work_ != nullptr; }
+  void start() {
+    if (!work_) work_ = gpu_backend()->begin();
+  }
+  void add(Node& node) { nodes_.push_back({node.weak_from_this(), node.primitive->stream()}); }
+
+  // The CPU is about to read these, or to write into them.
+  void finish_for(const std::vector<array>& inputs) {
+    for (const array& in : inputs)
+      if (in.data_shared_ptr() && in.data_shared_ptr()->is_owned() &&
+          allocator::is_pinned(in.data_shared_ptr()->buffer()))
+        return finish();
+  }
+  void finish() {
+    if (!work_) return;
+    try {
+      work_->finish();
+    } catch (...) {
+      lose(std::current_exception());
+      throw;
+    }
+    for (const Pending& p : nodes_)
+      if (const auto node = p.node.lock()) set_status(*node, array::Status::available);
+    nodes_.clear();
+  }
+
+ private:
+  struct Pending {
+    std::weak_ptr<Node> node;
+    Stream stream;
+  };
+  void lose(const std::exception_ptr& error) {
+    for (const Pending& p : nodes_) {
+      const auto node = p.node.lock();
+      if (!node) continue;
+      node->data = nullptr;
+      if (!node->primitive) node->primitive = std::make_shared<Lost>(p.stream, error);
+      set_status(*node, array::Status::unscheduled);
+    }
+    nodes_.clear();
+  }
+
+  std::unique_ptr<GpuBackend::Work> work_;
+  std::vector<Pending> nodes_;
+};
+
 // `watches` and `unit` are null where nobody watches.
-void run_node(Node& node, bool tracing, detail::Watches* watches, const detail::Unit* unit) {
+void run_node(Node& node, bool tracing, InFlight& in_flight, detail::Watches* watches,
+              const detail::Unit* unit) {
   std::vector<array> outputs;
   if (node.group) {
     outputs = array(node.shared_from_this()).outputs();
@@ -136,16 +204,49 @@ void run_node(Node& node, bool tracing, detail::Watches* watches, const detail::
   } else {
     outputs.push_back(array(node.shared_from_this()));
   }
-  if (node.primitive->device() == Device::cpu) {
-    node.primitive->eval_cpu(node.inputs, outputs);
-  } else {
+  const bool on_gpu = node.primitive->device() == Device::gpu;
+  if (on_gpu) {
+    in_flight.start();
     node.primitive->eval_gpu(node.inputs, outputs);
+  } else {
+    if (in_flight.started()) in_flight.finish_for(node.inputs);
+    node.primitive->eval_cpu(node.inputs, outputs);
   }
-  if (watches) watches->computed(*unit, outputs);
+  if (on_gpu)
+    for (array& out : outputs) {
+      // It stays `evaluated`, but consumers must not look for it in their group.
+      out.desc()->fused = kAlone;
+      in_flight.add(*out.desc());
+    }
+  if (watches) {
+    if (on_gpu) in_flight.finish();
+    watches->computed(*unit, outputs);
+  }
   for (array& out : outputs) {
-    set_status(*out.desc(), array::Status::available);
+    if (!on_gpu) set_status(*out.desc(), array::Status::available);
     if (!(tracing && out.desc()->tracer)) out.detach();
   }
+}
+
+void run_group(detail::Fuser& fuser, Node& root, InFlight& in_flight, detail::Watches* watches,
+               const detail::Unit& unit) {
+  const bool on_gpu = root.primitive->device() == Device::gpu;
+  if (on_gpu) {
+    in_flight.start();
+    fuser.run(root);
+    in_flight.add(root);
+  } else {
+    if (in_flight.started())
+      for (const Node* member : fuser.members(root)) in_flight.finish_for(member->inputs);
+    fuser.run(root);
+  }
+  if (watches) {
+    if (on_gpu) in_flight.finish();
+    std::vector<array> outputs{array(root.shared_from_this())};
+    watches->computed(unit, outputs);
+  }
+  if (!on_gpu) set_status(root, array::Status::available);
+  fuser.retire(root);
 }
 
 }  // namespace
@@ -162,6 +263,7 @@ void give_back(Tape& tape) {
 }
 
 void run_tape(Tape& tape) {
+  InFlight in_flight;
   try {
     Watches watches(tape);
     Fuser fuser(tape);
@@ -173,23 +275,23 @@ void run_tape(Tape& tape) {
       const Unit unit{*node, fuser.members(*node), tape};
       if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
-        fuser.run(*node);
-        if (watched) {
-          std::vector<array> outputs{array(node->shared_from_this())};
-          watches.computed(unit, outputs);
-        }
-        set_status(*node, array::Status::available);
-        fuser.retire(*node);
+        run_group(fuser, *node, in_flight, watched ? &watches : nullptr, unit);
       } else {
         wait_for_inputs(*node, tape.serial);
         if (watched) watches.begins(unit);
-        run_node(*node, tape.tracing, watched ? &watches : nullptr, &unit);
+        run_node(*node, tape.tracing, in_flight, watched ? &watches : nullptr, &unit);
         tape.nodes[i] = nullptr;
       }
       if (watched) watches.ends();
       check_interrupt();
     }
+    in_flight.finish();
   } catch (...) {
+    try {
+      in_flight.finish();  // what was encoded before is not lost
+    } catch (...) {
+      // These nodes have the error: whoever reads one meets it.
+    }
     give_back(tape);
     throw;
   }

@@ -184,6 +184,7 @@ class ShadowRun {
     }
     const Primitive& primitive = *node.primitive;
     const auto* rule = memory_rules(primitive.device().type).find(typeid(primitive));
+    if (!rule) rule = memory_rules(Device::cpu).find(typeid(primitive));
     if (rule) {
       (*rule)(primitive, self->inputs, outputs, memory_);
     } else {
@@ -213,7 +214,9 @@ class ShadowRun {
     }
     array& out = group.back();
     const int donor = detail::Fuser::donor(*out.desc(), inputs, references, false);
-    if (const auto rule = memory_rules(root.primitive->device().type).program()) {
+    auto rule = memory_rules(root.primitive->device().type).program();
+    if (!rule) rule = memory_rules(Device::cpu).program();
+    if (rule) {
       rule(inputs, out, donor, memory_);
     } else {
       memory_.allocate(out);

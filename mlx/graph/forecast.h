@@ -3,7 +3,8 @@
 // Every node gets a shadow: an array of its shape that holds its inputs' shadows as the node holds its
 // inputs, and whose buffer is a number of bytes. So the questions that kernels ask before they allocate (is
 // an input mine to write into, is it contiguous) have the answers that they will have. What a kernel does
-// about it is a rule, in one table per backend; without a rule every output gets new memory.
+// about it is a rule, in one table per backend; what has none on the GPU is taken to do as on the CPU, and
+// without any rule every output gets new memory.
 #pragma once
 
 #include <functional>

@@ -21,6 +21,7 @@ ProgramKernel program_kernels[2] = {nullptr, nullptr};
 void set_program_kernel(Device::DeviceType device, ProgramKernel kernel) {
   program_kernels[static_cast<int>(device)] = kernel;
 }
+ProgramKernel run_program_of(Device::DeviceType device) { return program_kernels[static_cast<int>(device)]; }
 
 namespace detail {
 
@@ -35,7 +36,7 @@ bool Fuser::joins(const Node& node) const {
   return group.nodes.size() < kMaxSteps && group.inputs + node.inputs.size() - 1 <= kMaxInputs &&
          node.shape == root.shape && !(node.tracer && tape_.tracing) &&
          node.weak_from_this().use_count() == static_cast<long>(node.uses) &&
-         node.primitive->device() == root.primitive->device();
+         node.primitive->stream() == root.primitive->stream();
 }
 
 Fuser::Fuser(Tape& tape) : tape_(tape) {
@@ -81,7 +82,8 @@ int Fuser::donor(const Node& root, const std::vector<const array*>& inputs,
   for (size_t j = 0; j < inputs.size(); ++j) {
     const array& in = *inputs[j];
     const bool mine = in.use_count() == references[j] && in.data_shared_ptr().use_count() == 1 &&
-                      in.data_shared_ptr()->is_owned() && !(in.desc()->tracer && tracing);
+                      in.data_shared_ptr()->is_owned() && !(in.desc()->tracer && tracing) &&
+                      allocator::is_writable(in.data_shared_ptr()->buffer());
     if (mine && in.itemsize() == root.dtype.size() && in.flags().row_contiguous && in.shape() == root.shape)
       return static_cast<int>(j);
   }

@@ -34,5 +34,7 @@ struct Program {
 using ProgramKernel = void (*)(const Program& program, const std::vector<const array*>& inputs, array& out,
                                int donor);
 void set_program_kernel(Device::DeviceType device, ProgramKernel kernel);
+// The one that was set.
+ProgramKernel run_program_of(Device::DeviceType device);
 
 }  // namespace mlx::core

@@ -74,7 +74,7 @@ void check_launch(const char* op, const std::vector<Shape>& shapes, const Kernel
 // Only a GPU backend has kernels for these.
 template <class P>
 bool runs() {
-  return kernels(Device::gpu).find(typeid(P)) != nullptr;
+  return is_available(Device::gpu) && kernels(Device::gpu).find(typeid(P)) != nullptr;
 }
 std::runtime_error no_backend(const char* op, const char* backend, const std::string& kernel) {
   return std::runtime_error(text("[", op, "] No ", backend, " back-end: kernel \"", kernel, "\" needs a ",

@@ -23,20 +23,21 @@ namespace {
 
 Stream stream_of(const StreamOrDevice& s) { return to_stream(s); }
 
-// One primitive per opcode serves every node on the default stream: it has no state.
-const std::shared_ptr<Primitive>& shared_primitive(uint8_t op) {
+// One primitive per opcode serves every node on the first stream of a device: it has no state.
+const std::shared_ptr<Primitive>& shared_primitive(uint8_t op, Device::DeviceType kind) {
   static const auto table = [] {
-    std::array<std::shared_ptr<Primitive>, elementwise::kOps> all;
-    for (int i = 0; i < elementwise::kOps; ++i)
-      all[static_cast<size_t>(i)] =
-          std::make_shared<Elementwise>(Stream(0, Device::cpu), static_cast<uint8_t>(i));
+    std::array<std::array<std::shared_ptr<Primitive>, elementwise::kOps>, 2> all;
+    for (const auto device : {Device::cpu, Device::gpu})
+      for (int i = 0; i < elementwise::kOps; ++i)
+        all[static_cast<size_t>(device)][static_cast<size_t>(i)] =
+            std::make_shared<Elementwise>(Stream(static_cast<int>(device), device), static_cast<uint8_t>(i));
     return all;
   }();
-  return table[op];
+  return table[static_cast<size_t>(kind)][op];
 }
 
 std::shared_ptr<Primitive> primitive_for(uint8_t op, const Stream& s) {
-  if (s.index == 0 && s.device == Device::cpu) return shared_primitive(op);
+  if (s.index == static_cast<int>(s.device.type)) return shared_primitive(op, s.device.type);
   return std::make_shared<Elementwise>(s, op);
 }
 

@@ -81,6 +81,7 @@ bool to_stream(nb::handle h, StreamOrDevice& out) {
 
 void init_device(Module& m) {
   m.attr("__version__") = core::version();
+  core::default_device();  // a GPU brings the memory of arrays along: before the first array
   nb::enum_<Device::DeviceType>(m, "DeviceType", "Kinds of devices: ``cpu`` and ``gpu``.")
       .value("cpu", Device::cpu)
       .value("gpu", Device::gpu)

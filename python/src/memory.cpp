@@ -1,5 +1,6 @@
 // Counters and limits of memory; the modules of back ends that this build does not have.
 #include "mlx/memory.h"
+#include "mlx/metal.h"
 
 #include "python/src/args.h"
 #include "python/src/trees.h"
@@ -25,7 +26,7 @@ void init_memory(Module& m) {
   auto limit = [](Module& to, const char* name, size_t (*f)(size_t), const char* doc) {
     to.def(name, f, "limit"_a, nb::sig((std::string("def ") + name + "(limit: int) -> int").c_str()), doc);
   };
-  Module metal = m.def_submodule("metal", "The GPU back end of Apple silicon; this build has none.");
+  Module metal = m.def_submodule("metal", "The GPU back end of Apple silicon.");
   for (Module* to : {&m, &metal}) {
     define_counters(*to, counter);
     to->def("reset_peak_memory", &core::reset_peak_memory, nb::sig("def reset_peak_memory() -> None"),
@@ -55,23 +56,38 @@ void init_memory(Module& m) {
 Args:
   *args: arrays, and lists, tuples and dicts of them.)");
 
+  metal.def("is_available", &core::metal::is_available, nb::sig("def is_available() -> bool"),
+            "Whether this build and machine can run on an Apple GPU, or on one that is simulated.");
   metal.def(
-      "is_available", [] { return false; }, nb::sig("def is_available() -> bool"),
-      "Whether this build and machine can run on an Apple GPU.");
-  metal.def(
-      "device_info", [] { return nb::dict(); }, nb::sig("def device_info() -> dict[str, str | int]"),
-      "What is known about the Apple GPU: nothing, as there is none.");
-  metal.def(
-      "start_capture",
-      [](const std::string&) {
-        throw std::runtime_error("[metal.start_capture] there is no Metal back end");
+      "device_info",
+      [] {
+        nb::dict out;
+        if (!core::metal::is_available()) return out;
+        for (const auto& [key, value] : core::metal::device_info())
+          std::visit([&](const auto& v) { out[key.c_str()] = nb::cast(v); }, value);
+        return out;
       },
-      "path"_a, nb::sig("def start_capture(path: str) -> None"),
-      "Records GPU work into a file. Raises RuntimeError, as there is no Metal back end.");
+      nb::sig("def device_info() -> dict[str, str | int]"),
+      R"(What is known about the Apple GPU.
+
+Returns:
+  ``device_name``, ``architecture``, ``memory_size``, ``max_buffer_length``, ``max_recommended_working_set_size`` (bytes) and
+  ``resource_limit``; nothing where there is no GPU.)");
+  metal.def("start_capture", &core::metal::start_capture, "path"_a,
+            nb::sig("def start_capture(path: str) -> None"),
+            "Records GPU work into a file. Raises RuntimeError where there is no GPU or it cannot.");
+  metal.def("stop_capture", &core::metal::stop_capture, nb::sig("def stop_capture() -> None"),
+            "Ends a recording. Raises RuntimeError where there is no GPU.");
   metal.def(
-      "stop_capture", [] { throw std::runtime_error("[metal.stop_capture] there is no Metal back end"); },
-      nb::sig("def stop_capture() -> None"),
-      "Ends a recording. Raises RuntimeError, as there is no Metal back end.");
+      "_hand_overs",
+      [] {
+        nb::dict out;
+        if (core::metal::is_available())
+          for (const auto& [name, count] : core::metal::hand_overs()) out[name.c_str()] = count;
+        return out;
+      },
+      nb::sig("def _hand_overs() -> dict[str, int]"),
+      "How often the CPU ran a primitive for the GPU, by name; for tests.");
   Module cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
   cuda.def(
       "is_available", [] { return false; }, nb::sig("def is_available() -> bool"),

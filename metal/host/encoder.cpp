@@ -1,0 +1,239 @@
+#include "metal/host/encoder.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <mutex>
+#include <unordered_map>
+
+#include "metal/host/memory.h"
+
+namespace mlx::core::metal {
+namespace {
+
+// A command buffer ends after so much: the watchdog must not fire, and the device starts early.
+constexpr size_t kMostDispatches = 64;
+constexpr size_t kMostBytes = size_t{1} << 30;  // that its dispatches touch
+constexpr size_t kMostCommitted = 4;            // command buffers that wait for the device
+constexpr size_t kMostSpans = 128;              // looked through for each dispatch; then a barrier is cheaper
+
+thread_local Encoder* current_encoder = nullptr;
+
+uint32_t new_user() {
+  static std::atomic<uint32_t> last{0};
+  uint32_t user = ++last;
+  while (user == 0 || user == ~uint32_t{0}) user = ++last;
+  return user;
+}
+
+// One queue per stream. A queue that failed is forgotten: the next evaluation gets a new one.
+struct Queues {
+  std::mutex mutex;
+  std::unordered_map<int, std::shared_ptr<Queue>> by_stream;
+};
+Queues& queues() {
+  static Queues* const all = std::make_unique<Queues>().release();
+  return *all;
+}
+std::shared_ptr<Queue> queue_of(Device& device, const Stream& stream) {
+  std::lock_guard lock(queues().mutex);
+  auto& queue = queues().by_stream[stream.index];
+  if (!queue) queue = device.new_queue();
+  return queue;
+}
+void forget_queues() {
+  std::lock_guard lock(queues().mutex);
+  queues().by_stream.clear();
+}
+
+}  // namespace
+
+Extent extent_of(const array& a) {
+  const auto itemsize = static_cast<int64_t>(a.itemsize());
+  auto* data = const_cast<char*>(a.data<char>());
+  if (a.size() == 0) return {data, 0, 0};
+  if (a.flags().row_contiguous) return {data, a.nbytes(), 0};
+  int64_t lowest = 0, highest = 0;
+  for (size_t i = 0; i < a.ndim(); ++i) {
+    const int64_t reach = a.strides()[i] * (a.shape()[i] - 1);
+    (reach < 0 ? lowest : highest) += reach;
+  }
+  return {data + lowest * itemsize, static_cast<size_t>((highest - lowest + 1) * itemsize), -lowest};
+}
+
+Encoder::Encoder(Device& device)
+    : device_(device), user_(new_user()), outer_user_(allocator::pin_user()), outer_(current_encoder) {
+  current_encoder = this;
+  allocator::set_pin_user(user_);
+}
+
+Encoder::~Encoder() {
+  try {
+    finish();
+  } catch (...) {
+    // Who evaluated has asked before.
+  }
+  current_encoder = outer_;
+  allocator::set_pin_user(outer_user_);
+}
+
+Encoder& Encoder::current() {
+  if (!current_encoder) throw std::logic_error("a kernel of the GPU runs outside of an evaluation");
+  return *current_encoder;
+}
+
+Encoder::Commands& Encoder::commands(const Stream& stream) {
+  const bool behind_another = stream_ && *stream_ != stream && (open_ || !committed_.empty());
+  if (behind_another) {
+    if (!open_) open(*stream_);
+    if (!event_) event_ = device_.new_event();
+    open_->buffer->signal(event_, ++event_value_);
+    commit();
+  }
+  if (!open_) {
+    open(stream);
+    if (behind_another) open_->buffer->wait_for(event_, event_value_);
+  }
+  return *open_;
+}
+
+void Encoder::open(const Stream& stream) {
+  open_.emplace();
+  open_->buffer = queue_of(device_, stream)->command_buffer();
+  stream_ = stream;
+}
+
+void Encoder::commit() {
+  if (!open_) return;
+  committed_.push_back(std::move(*open_));
+  open_.reset();
+  committed_.back().buffer->commit();
+  while (committed_.size() > kMostCommitted) wait_for_oldest();
+}
+
+void Encoder::wait_for_oldest() {
+  Commands done = std::move(committed_.front());
+  committed_.pop_front();
+  std::exception_ptr error;
+  try {
+    done.buffer->wait();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  for (void* memory : done.pinned) allocator::unpin(allocator::Buffer(memory));
+  if (error) {
+    forget_queues();
+    std::rethrow_exception(error);
+  }
+}
+
+void Encoder::finish() {
+  std::exception_ptr first;
+  const auto attempt = [&](auto f) {
+    try {
+      f();
+    } catch (...) {
+      if (!first) first = std::current_exception();
+    }
+  };
+  attempt([&] { commit(); });
+  while (!committed_.empty()) attempt([&] { wait_for_oldest(); });
+  if (first) std::rethrow_exception(first);
+}
+
+void Encoder::finish_for(const std::vector<array>& arrays) {
+  for (const array& a : arrays)
+    if (a.data_shared_ptr() && a.data_shared_ptr()->is_owned() && allocator::is_pinned(a.buffer()))
+      return finish();
+}
+
+void Encoder::keep(Commands& c, const array& a) {
+  allocator::Buffer buffer = a.buffer();
+  if (c.pinned.insert(buffer.ptr()).second) allocator::pin(buffer, user_);
+}
+
+void Encoder::order(Commands& c, const std::vector<Span>& read, const std::vector<Span>& written) {
+  const auto meets = [](const std::vector<Span>& before, const std::vector<Span>& now) {
+    return std::any_of(now.begin(), now.end(), [&](const Span& n) {
+      return std::any_of(before.begin(), before.end(), [&](const Span& b) { return n.meets(b); });
+    });
+  };
+  if (meets(c.written, read) || meets(c.written, written) || meets(c.read, written) ||
+      c.read.size() + c.written.size() > kMostSpans) {
+    c.buffer->barrier();
+    c.read.clear();
+    c.written.clear();
+  }
+  c.read.insert(c.read.end(), read.begin(), read.end());
+  c.written.insert(c.written.end(), written.begin(), written.end());
+}
+
+Dispatch::Dispatch(const Stream& stream, std::shared_ptr<Pipeline> pipeline)
+    : encoder_(Encoder::current()), commands_(encoder_.commands(stream)), pipeline_(std::move(pipeline)) {
+  commands_.buffer->set_pipeline(pipeline_);
+}
+
+void Dispatch::bind(const array& a, bool reads, bool writes) {
+  const Extent e = extent_of(a);
+  const auto& data = a.data_shared_ptr();
+  Place place{nullptr, 0};
+  if (data->is_owned()) place = place_of(data->buffer(), e.begin);
+  if (place.buffer) {
+    encoder_.keep(commands_, a);
+    commands_.buffer->set_buffer(next_++, place.buffer, place.offset, e.bytes);
+    const Encoder::Span span{e.begin, e.begin + e.bytes};
+    if (reads) read_.push_back(span);
+    if (writes) written_.push_back(span);
+  } else if (writes) {
+    throw std::logic_error("[metal] " + encoder_.operation() +
+                           " writes into memory that is not the device's");
+  } else {
+    // From outside: the device gets a copy.
+    array copy(allocator::malloc(e.bytes), Shape{static_cast<ShapeElem>(0)}, uint8);
+    std::memcpy(copy.data<char>(), e.begin, e.bytes);
+    place = place_of(copy.buffer(), copy.data<char>());
+    encoder_.keep(commands_, copy);
+    commands_.buffer->set_buffer(next_++, place.buffer, place.offset, e.bytes);
+  }
+  commands_.bytes += e.bytes;
+}
+
+Dispatch& Dispatch::in(const array& a) {
+  bind(a, true, false);
+  return *this;
+}
+Dispatch& Dispatch::out(const array& a) {
+  bind(a, false, true);
+  return *this;
+}
+Dispatch& Dispatch::in_out(const array& a) {
+  bind(a, true, true);
+  return *this;
+}
+Dispatch& Dispatch::bytes(const void* data, size_t length) {
+  commands_.buffer->set_bytes(next_++, data, length);
+  return *this;
+}
+Dispatch& Dispatch::threadgroup_memory(size_t length) {
+  commands_.buffer->set_threadgroup_memory(next_threadgroup_++, length);
+  return *this;
+}
+Dispatch& Dispatch::skip() {
+  ++next_;
+  return *this;
+}
+
+void Dispatch::start() { encoder_.order(commands_, read_, written_); }
+
+void Dispatch::threads(Size threads, Size per_group) {
+  start();
+  commands_.buffer->dispatch_threads(threads, per_group, encoder_.operation());
+  if (++commands_.dispatches >= kMostDispatches || commands_.bytes >= kMostBytes) encoder_.commit();
+}
+void Dispatch::groups(Size groups, Size per_group) {
+  start();
+  commands_.buffer->dispatch_groups(groups, per_group, encoder_.operation());
+  if (++commands_.dispatches >= kMostDispatches || commands_.bytes >= kMostBytes) encoder_.commit();
+}
+
+}  // namespace mlx::core::metal

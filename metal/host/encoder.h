@@ -1,0 +1,117 @@
+// How host code gives kernels to the device. One evaluation has one Encoder; it makes command buffers, splits
+// them before they become too long, puts barriers where a dispatch meets what an earlier one wrote, and keeps
+// memory until the device is done with it.
+//
+//   Dispatch d(p.stream(), pipeline);       // arguments in the order of the kernel's buffer indices
+//   d.in(x).out(y).value(params);
+//   d.threads({n, 1, 1}, {256, 1, 1});
+#pragma once
+
+#include <deque>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "metal/device/device.h"
+#include "mlx/array.h"
+#include "mlx/graph/backend.h"
+
+namespace mlx::core::metal {
+
+// The bytes that an array's elements lie in, and where in them the first element is.
+struct Extent {
+  char* begin;
+  size_t bytes;
+  int64_t first;  // in elements, from `begin`
+};
+Extent extent_of(const array& a);
+
+class Encoder final : public GpuBackend::Work {
+ public:
+  explicit Encoder(Device& device);
+  ~Encoder() override;
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
+
+  // The one of the evaluation that runs on this thread. Throws std::logic_error outside of any.
+  static Encoder& current();
+
+  void finish() override;
+  // Before the CPU reads these arrays or writes into them.
+  void finish_for(const std::vector<array>& arrays);
+
+  // What messages call the work that follows.
+  void set_operation(std::string name) { operation_ = std::move(name); }
+  const std::string& operation() const { return operation_; }
+
+ private:
+  friend class Dispatch;
+  struct Span {
+    const char* begin;
+    const char* end;
+    bool meets(const Span& other) const { return begin < other.end && other.begin < end; }
+  };
+  struct Commands {
+    std::shared_ptr<CommandBuffer> buffer;
+    std::unordered_set<void*> pinned;
+    std::vector<array> kept;          // what came from outside, and copies of it
+    std::vector<Span> read, written;  // since the last barrier
+    size_t dispatches = 0, bytes = 0;
+  };
+
+  Commands& commands(const Stream& stream);
+  void open(const Stream& stream);
+  void commit();
+  void wait_for_oldest();
+  void keep(Commands& c, const array& a);
+  void order(Commands& c, const std::vector<Span>& read, const std::vector<Span>& written);
+
+  Device& device_;
+  const uint32_t user_;
+  const uint32_t outer_user_;
+  Encoder* const outer_;
+  std::string operation_;
+  std::optional<Stream> stream_;  // of the open commands
+  std::optional<Commands> open_;
+  std::deque<Commands> committed_;
+  std::shared_ptr<Event> event_;  // between streams
+  uint64_t event_value_ = 0;
+};
+
+class Dispatch {
+ public:
+  Dispatch(const Stream& stream, std::shared_ptr<Pipeline> pipeline);
+
+  Dispatch& in(const array& a);
+  Dispatch& out(const array& a);
+  // One that the kernel reads and writes.
+  Dispatch& in_out(const array& a);
+  Dispatch& bytes(const void* data, size_t length);
+  template <class T>
+  Dispatch& value(const T& v) {
+    return bytes(&v, sizeof(T));
+  }
+  template <class T>
+  Dispatch& values(const std::vector<T>& v) {
+    return bytes(v.data(), v.size() * sizeof(T));
+  }
+  // A threadgroup argument; these count by themselves.
+  Dispatch& threadgroup_memory(size_t length);
+  // Leaves an index without an argument.
+  Dispatch& skip();
+
+  void threads(Size threads, Size per_group);
+  void groups(Size groups, Size per_group);
+
+ private:
+  void bind(const array& a, bool reads, bool writes);
+  void start();
+
+  Encoder& encoder_;
+  Encoder::Commands& commands_;
+  std::shared_ptr<Pipeline> pipeline_;
+  uint32_t next_ = 0, next_threadgroup_ = 0;
+  std::vector<Encoder::Span> read_, written_;
+};
+
+}  // namespace mlx::core::metal

@@ -1,0 +1,172 @@
+// Reductions: dims are sorted into kept and reduced ones and merged; how they lie decides between the kernels
+// of metal/kernels/reduce.metal.
+#include "mlx/ops/reduce.h"
+
+#include <algorithm>
+
+#include "metal/host/kernels.h"
+#include "metal/host/layout.h"
+
+namespace mlx::core::metal {
+namespace {
+
+// As metal/kernels/reduce.h numbers them; a mean is a sum that is divided.
+int kind_of(Reduction kind) {
+  switch (kind) {
+    case Reduction::prod:
+      return 1;
+    case Reduction::max:
+      return 2;
+    case Reduction::min:
+      return 3;
+    case Reduction::any:
+      return 4;
+    case Reduction::all:
+      return 5;
+    default:
+      return 0;
+  }
+}
+
+// As struct Reduction there.
+struct Parameters {
+  uint64_t n, total;
+  int64_t first;
+  uint32_t kept, reduced, results;
+  float divisor;
+};
+
+Dtype accumulator_of(Dtype dtype) {
+  switch (dtype.val()) {
+    case Dtype::Val::bool_:
+    case Dtype::Val::int8:
+    case Dtype::Val::int16:
+    case Dtype::Val::int32:
+      return int32;
+    case Dtype::Val::uint8:
+    case Dtype::Val::uint16:
+    case Dtype::Val::uint32:
+      return uint32;
+    case Dtype::Val::int64:
+    case Dtype::Val::uint64:
+      return dtype;
+    default:
+      return float32;
+  }
+}
+
+std::shared_ptr<Pipeline> kernel_for(Dtype dtype, const std::string& name, int kind) {
+  const std::string type = type_name(dtype);
+  std::string definitions = "#include \"metal/kernels/types.h\"\ntypedef " + type + " T;\n";
+  if (accumulator_of(dtype) != dtype && dtype != bool_) definitions += "#define OTHER_RESULT\n";
+  return pipeline_for("reduce", dtype_name(dtype), definitions, name, {{0, int32_t{kind}}});
+}
+std::string result_name(Dtype in, Dtype out) {
+  if (out == bool_) return "bool";
+  return out == accumulator_of(in) ? "acc" : "same";
+}
+
+struct Dims {
+  Layout kept, reduced;
+};
+Dims dims_of(const array& a, const Axes& axes) {
+  Shape shape[2];
+  Strides strides[2];
+  for (int d = 0; d < static_cast<int>(a.ndim()); ++d) {
+    const bool reduced = std::binary_search(axes.begin(), axes.end(), d);
+    shape[reduced].push_back(a.shape(d));
+    strides[reduced].push_back(a.strides(d));
+  }
+  return {collapsed(shape[0], {strides[0]}), collapsed(shape[1], {strides[1]})};
+}
+
+void run(const array& in, const array& out, const Layout& kept, const Layout& reduced, uint64_t n,
+         uint64_t total, int kind, float divisor, const Stream& s) {
+  const auto results = static_cast<uint32_t>(out.size());
+  std::vector<uint32_t> shape(kept.shape.begin(), kept.shape.end());
+  shape.insert(shape.end(), reduced.shape.begin(), reduced.shape.end());
+  std::vector<int64_t> strides(kept.strides[0].begin(), kept.strides[0].end());
+  strides.insert(strides.end(), reduced.strides[0].begin(), reduced.strides[0].end());
+  if (shape.empty()) shape.push_back(1), strides.push_back(0);
+  const Parameters p{n,
+                     total,
+                     extent_of(in).first,
+                     static_cast<uint32_t>(kept.shape.size()),
+                     static_cast<uint32_t>(reduced.shape.size()),
+                     results,
+                     divisor};
+  const auto nearest = [](const Layout& l) {
+    return l.shape.empty() ? INT64_MAX : std::abs(l.strides[0].back());
+  };
+  const bool by_column = results >= 8 && nearest(kept) < nearest(reduced);
+  const bool long_row = !by_column && n >= 1024;
+  const std::string form = by_column ? "columns_" : long_row ? "long_rows_" : "short_rows_";
+  Dispatch d(s, kernel_for(in.dtype(), form + result_name(in.dtype(), out.dtype()), kind));
+  d.in(in).out(out).value(p).values(shape).values(strides);
+  if (by_column) {
+    const auto height = static_cast<uint32_t>(std::clamp<uint64_t>(n / 4, 1, 8));
+    d.groups({ceil_div(results, 32), 1, 1}, {32, height, 1});
+  } else if (long_row) {
+    d.groups({results, 1, 1},
+             {static_cast<uint32_t>(std::min<uint64_t>(1024, (n / 8 + 31) / 32 * 32)), 1, 1});
+  } else {
+    d.groups({ceil_div(results, 4), 1, 1}, {128, 1, 1});
+  }
+}
+
+// So few results from so many elements are found in two passes, so that every core of the device has a part.
+constexpr size_t kTwoPasses = 1 << 16;
+constexpr size_t kPart = 1 << 13;
+
+void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
+  const array& in = inputs[0];
+  array& out = outputs[0];
+  allocate(out);
+  if (out.size() == 0) return;
+  const int kind = kind_of(p.kind);
+  const uint64_t n = in.size() / out.size();
+  const float divisor = p.kind == Reduction::mean ? static_cast<float>(n) : 0;
+  if (out.size() == 1 && n >= kTwoPasses && in.flags().contiguous) {
+    const uint64_t parts = (n + kPart - 1) / kPart;
+    array partial({static_cast<ShapeElem>(parts)}, accumulator_of(in.dtype()), nullptr, {});
+    allocate(partial);
+    run(in, partial, {{static_cast<int64_t>(parts)}, {{static_cast<int64_t>(kPart)}}},
+        {{static_cast<int64_t>(kPart)}, {{1}}}, kPart, n, kind, 0, p.stream());
+    return run(partial, out, {{}, {{}}}, {{static_cast<int64_t>(parts)}, {{1}}}, parts, 0, kind, divisor,
+               p.stream());
+  }
+  const Dims dims = dims_of(in, p.axes);
+  run(in, out, dims.kept, dims.reduced, n, 0, kind, divisor, p.stream());
+}
+
+// Integer means are rounded differently; empty ones are the CPU's, and so are more results than 32 bits
+// count.
+bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
+  const auto& reduce = static_cast<const Reduce&>(p);
+  return real_only(p, inputs, outputs) && inputs[0].size() > 0 && outputs[0].size() < (size_t{1} << 31) &&
+         (reduce.kind != Reduction::mean || issubdtype(inputs[0].dtype(), floating)) &&
+         outputs[0].size() <= inputs[0].size();
+}
+
+void arg_reduce(const ArgReduce& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  allocate(out);
+  const array in = row_contiguous(inputs[0], p.stream());
+  const auto n = static_cast<uint32_t>(in.shape(p.axis)), results = static_cast<uint32_t>(out.size());
+  uint32_t inner = 1;
+  for (int i = p.axis + 1; i < static_cast<int>(in.ndim()); ++i) inner *= static_cast<uint32_t>(in.shape(i));
+  Dispatch d(p.stream(),
+             kernel_for(in.dtype(), "positions", kind_of(p.max ? Reduction::max : Reduction::min)));
+  d.in(in).out(out).value(n).value(inner).value(results);
+  d.groups({ceil_div(results, 4), 1, 1}, {128, 1, 1});
+}
+bool arg_supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
+  return real_only(p, inputs, outputs) && inputs[0].size() > 0 && inputs[0].size() < (size_t{1} << 31) &&
+         outputs[0].size() > 0;
+}
+
+const bool registered =
+    add_kernel<Reduce>(reduce, supports) && add_kernel<ArgReduce>(arg_reduce, arg_supports);
+
+}  // namespace
+}  // namespace mlx::core::metal

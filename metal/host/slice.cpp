@@ -1,0 +1,97 @@
+// Parts of arrays that become other ones: slice updates, concatenation, padding. All are copies into views of
+// the output, so each element is read once and written once.
+#include "mlx/ops/slice.h"
+
+#include "metal/host/elementwise.h"
+#include "mlx/ops/concatenate.h"
+#include "mlx/ops/view.h"
+
+namespace mlx::core::metal {
+namespace {
+
+// The box of `out` that starts at `start` and has `shape`, its elements `steps` apart.
+array box_of(const array& out, const Shape& start, const Shape& shape, const Shape& steps) {
+  Strides strides = out.strides();
+  int64_t offset = 0;
+  for (size_t i = 0; i < strides.size(); ++i) {
+    offset += start[i] * strides[i];
+    strides[i] *= steps[i];
+  }
+  array box(shape, out.dtype(), nullptr, {});
+  box.copy_shared_buffer(out, strides, flags_of(shape, strides, out.data_size()), out.data_size(), offset);
+  return box;
+}
+
+// Boxes that cover what lies outside [start, stop).
+template <class F>
+void for_each_border(const Shape& shape, const Shape& start, const Shape& stop, F&& f) {
+  Shape from(shape.size(), 0), size = shape;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (start[i] > 0) {
+      from[i] = 0, size[i] = start[i];
+      f(from, size);
+    }
+    if (stop[i] < shape[i]) {
+      from[i] = stop[i], size[i] = shape[i] - stop[i];
+      f(from, size);
+    }
+    from[i] = start[i], size[i] = stop[i] - start[i];
+  }
+}
+
+void slice_update(const SliceUpdate& p, const Arrays& inputs, Arrays& outputs) {
+  const array &src = inputs[0], &update = inputs[1];
+  array& out = outputs[0];
+  const Window w = window_of(p.name(), src.shape(), p.start, p.stop, p.strides);
+  const Shape once(w.start.size(), 1);
+  if (src.is_donatable() && src.flags().contiguous && on_device(src)) {
+    out.copy_shared_buffer(src);
+  } else {
+    allocate(out);
+    bool dense = true;
+    Shape stop = w.start;
+    for (size_t i = 0; i < stop.size(); ++i) {
+      stop[i] += update.shape()[i];
+      dense = dense && (w.strides[i] == 1 || update.shape()[i] == 1);
+    }
+    if (dense) {
+      for_each_border(out.shape(), w.start, stop, [&](const Shape& from, const Shape& size) {
+        copy_into(box_of(src, from, size, once), box_of(out, from, size, once), p.stream());
+      });
+    } else {
+      copy_into(src, out, p.stream());
+    }
+  }
+  copy_into(update, box_of(out, w.start, update.shape(), w.strides), p.stream());
+}
+
+void concatenate(const Concatenate& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  allocate(out);
+  const auto axis = static_cast<size_t>(p.axis);
+  Shape start(out.ndim(), 0);
+  const Shape once(out.ndim(), 1);
+  for (const array& in : inputs) {
+    copy_into(in, box_of(out, start, in.shape(), once), p.stream());
+    start[axis] += in.shape()[axis];
+  }
+}
+
+void pad(const Pad& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  const array& in = inputs[0];
+  allocate(out);
+  Shape stop = p.low;
+  for (size_t i = 0; i < stop.size(); ++i) stop[i] += in.shape()[i];
+  const Shape once(out.ndim(), 1);
+  for_each_border(out.shape(), p.low, stop, [&](const Shape& from, const Shape& size) {
+    copy_into(inputs[1], box_of(out, from, size, once), p.stream());
+  });
+  copy_into(in, box_of(out, p.low, in.shape(), once), p.stream());
+}
+
+const bool registered = add_kernel<SliceUpdate>(slice_update, anything) &&
+                        add_kernel<Concatenate>(concatenate, anything) && add_kernel<Pad>(pad, anything);
+
+}  // namespace
+}  // namespace mlx::core::metal
