@@ -1,8 +1,5 @@
 #include "mlx/allocator.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -15,6 +12,7 @@
 #include <vector>
 
 #include "mlx/graph/poison.h"
+#include "mlx/graph/system.h"
 #include "mlx/memory.h"
 
 namespace mlx::core {
@@ -47,14 +45,9 @@ size_t class_capacity(size_t index) {
   return ((5 + step) << exponent) * (kSmallest / 4);
 }
 
-size_t physical_memory() {
-  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
-  return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : size_t{8} << 30;
-}
-
 class CachingAllocator final : public Allocator {
  public:
-  CachingAllocator() : memory_limit_(physical_memory()), cache_limit_(physical_memory() / 4) {}
+  CachingAllocator() : memory_limit_(system::physical_memory()), cache_limit_(memory_limit_ / 4) {}
 
   Buffer malloc(size_t size) override {
     const size_t limit = memory_limit_.load(std::memory_order_relaxed);
@@ -136,7 +129,7 @@ class CachingAllocator final : public Allocator {
     if (total > SIZE_MAX - align) return nullptr;
     void* base = std::aligned_alloc(align, (total + align - 1) / align * align);
     if (!base) return nullptr;
-    if (huge) madvise(base, total, MADV_HUGEPAGE);
+    if (huge) system::prefer_huge_pages(base, total);
     new (base) Header{0, capacity};
     detail::forbid_access(static_cast<char*>(base) + sizeof(Header), total - sizeof(Header));
     return static_cast<char*>(base) + kAlign;
