@@ -205,7 +205,7 @@ class MachO:
         magic, length, count = struct.unpack_from(">3I", blob)
         assert magic == 0xFADE0CC0
         assert length <= size
-        places = {kind: at for kind, at in (struct.unpack_from(">2I", blob, 12 + 8 * i) for i in range(count))}
+        places = dict(struct.unpack_from(">2I", blob, 12 + 8 * i) for i in range(count))
         directory = blob[places[0] :]
         magic, _, _, flags, hashes, _, _, slots, limit = struct.unpack_from(">9I", directory)
         hash_size, hash_type, _, page_bits = struct.unpack_from("4B", directory, 36)

@@ -90,7 +90,7 @@ def test_holds_what_the_package_holds(files):
     markers = {"mlx/py.typed", "mlx/core/py.typed"}
     assert (modules | headers | stubs | cmake | markers) <= files.keys()
     assert b"lib/libmlx.dylib" in files["mlx/share/cmake/MLX/MLXTargets-release.cmake"]
-    foreign = [f for f in files if f.endswith(".so") and "darwin" not in f or "linux" in f]
+    foreign = [f for f in files if (f.endswith(".so") and "darwin" not in f) or "linux" in f]
     assert not foreign
 
 
