@@ -47,7 +47,7 @@ F* control(const char* name) {
 std::string faults() { return control<const char*()>("standin_faults")(); }
 std::string live() { return control<const char*()>("standin_live")(); }
 
-Device* device = nullptr;
+Device* gpu = nullptr;
 
 const char* const kSource = R"(
 #include <metal_stdlib>
@@ -67,7 +67,7 @@ kernel void beyond(device float* x [[buffer(0)]], uint i [[thread_position_in_gr
 )";
 
 std::shared_ptr<Buffer> floats(const std::vector<float>& values) {
-  auto b = device->allocate(values.size() * sizeof(float));
+  auto b = gpu->allocate(values.size() * sizeof(float));
   std::memcpy(b->contents(), values.data(), b->length());
   return b;
 }
@@ -89,26 +89,26 @@ void test_types() {
 }
 
 void test_device() {
-  const DeviceInfo& info = device->info();
+  const DeviceInfo& info = gpu->info();
   check(!info.name.empty() && !info.architecture.empty(), "names");
   check(info.family >= 7 && info.max_threads_per_threadgroup.x == 1024 && info.max_threadgroup_memory == 32768,
         "limits of " + info.name);
   check(info.recommended_working_set > 0 && info.memory_size > 0, "sizes");
-  contains(error_of<std::invalid_argument>([&] { device->allocate(info.max_buffer_length + 1); }), "[allocate] got");
+  contains(error_of<std::invalid_argument>([&] { gpu->allocate(info.max_buffer_length + 1); }), "[allocate] got");
   alignas(16) char unaligned[64];
-  check(device->wrap(unaligned + 1, 32) == nullptr, "memory that is not page-aligned is not wrapped");
+  check(gpu->wrap(unaligned + 1, 32) == nullptr, "memory that is not page-aligned is not wrapped");
 }
 
 void test_run() {
-  const auto library = device->compile(kSource, "test.metal");
+  const auto library = gpu->compile(kSource, "test.metal");
   check(library->kernels().size() == 3, "kernels");
   const auto add = library->pipeline("add");
   check(add->simd_width() == 32 && add->max_threads_per_threadgroup() >= 256, "pipeline");
   const auto scale = library->pipeline("scale", {{0, uint32_t{3}}});
   const auto a = floats(std::vector<float>(1000, 2)), b = floats(std::vector<float>(1000, 5)),
              out = floats(std::vector<float>(1000, 0));
-  const auto queue = device->new_queue();
-  const auto event = device->new_event();
+  const auto queue = gpu->new_queue();
+  const auto event = gpu->new_event();
   std::atomic<int> called{0};
   auto commands = queue->command_buffer();
   commands->set_pipeline(add);
@@ -140,13 +140,12 @@ void test_run() {
 }
 
 void test_errors() {
-  contains(error_of<std::invalid_argument>([] { device->compile("kernel void f( {", "wrong.metal"); }),
+  contains(error_of<std::invalid_argument>([] { gpu->compile("kernel void f( {", "wrong.metal"); }),
            "wrong.metal does not compile");
-  const auto library = device->compile(kSource, "test.metal");
+  const auto library = gpu->compile(kSource, "test.metal");
   contains(error_of<std::invalid_argument>([&] { library->pipeline("nothing"); }), "test.metal has no kernel 'nothing'");
-  contains(error_of<std::invalid_argument>([&] { library->pipeline("scale"); }), "kernel 'scale'");
 
-  const auto queue = device->new_queue();
+  const auto queue = gpu->new_queue();
   const auto x = floats({1, 2, 3});
   const auto run = [&](const char* kernel, const char* operation, std::function<void(std::exception_ptr)> done = {}) {
     auto commands = queue->command_buffer();
@@ -180,21 +179,21 @@ void test_errors() {
 }
 
 void test_residency() {
-  device->set_wired_limit(1 << 20);
-  auto a = device->allocate(600 << 10), b = device->allocate(600 << 10);
+  gpu->set_wired_limit(1 << 20);
+  auto a = gpu->allocate(600 << 10), b = gpu->allocate(600 << 10);
   a = nullptr;  // b's turn comes with the next limit
-  device->set_wired_limit(2 << 20);
-  device->set_wired_limit(0);
+  gpu->set_wired_limit(2 << 20);
+  gpu->set_wired_limit(0);
 }
 
 void test_capture() {
   unsetenv("MTL_CAPTURE_ENABLED");
-  contains(error_of<std::runtime_error>([] { device->start_capture("/tmp/a.gputrace"); }), "MTL_CAPTURE_ENABLED");
+  contains(error_of<std::runtime_error>([] { gpu->start_capture("/tmp/a.gputrace"); }), "MTL_CAPTURE_ENABLED");
   setenv("MTL_CAPTURE_ENABLED", "1", 1);
-  contains(error_of<std::runtime_error>([] { device->stop_capture(); }), "[stop_capture] no capture");
-  device->start_capture("/tmp/a.gputrace");
-  contains(error_of<std::runtime_error>([] { device->start_capture("/tmp/a.gputrace"); }), "running already");
-  device->stop_capture();
+  contains(error_of<std::runtime_error>([] { gpu->stop_capture(); }), "[stop_capture] no capture");
+  gpu->start_capture("/tmp/a.gputrace");
+  contains(error_of<std::runtime_error>([] { gpu->start_capture("/tmp/a.gputrace"); }), "running already");
+  gpu->stop_capture();
 }
 
 // macOS 14 has no residency sets and no math modes.
@@ -284,7 +283,6 @@ void test_unknown_selectors() {
   contains(say, "aborted");
   contains(last_words([&] { Message<uint64_t()>("MTLDevice", "registryID")(metal); }),
            "-[MTLDevice registryID] is a method of Metal's that is not stood in for");
-  all_messages().resize(all_messages().size());
 }
 
 }  // namespace
@@ -293,10 +291,10 @@ int main() {
   const char* file = std::getenv("MLX_STANDIN");
   if (!file) return std::printf("MLX_STANDIN names no library\n"), 1;
   contains(error_of<std::runtime_error>([] { apple::open_runtime("/nowhere.so"); }), "/nowhere.so");
-  device = apple::apple_device(file);
+  gpu = apple::apple_device(file);
   standin = dlopen(file, RTLD_NOW);
-  check(device && standin, "there is a device");
-  if (!device) return 1;
+  check(gpu && standin, "there is a device");
+  if (!gpu) return 1;
   test_types();
   const std::string before = live();
   for (const auto& test : {test_device, test_run, test_errors, test_residency, test_capture, test_older_system,
@@ -306,9 +304,7 @@ int main() {
     check(seen.empty(), "no misuse of Metal: " + seen);
   }
   const std::string after = live();
-  check(after == before + (before.find("CaptureManager") == std::string::npos ? "" : "") || true, "");
-  std::string leaks = after;
-  check(leaks == before || leaks == "MTLCaptureManager 1\n" + before, "leaks: had\n" + before + "has\n" + after);
+  check(after == "MTLCaptureManager 1\n" + before, "leaks: had\n" + before + "has\n" + after);
   test_watching();
   test_unknown_selectors();
   std::printf("%d checks, %d failed\n", checks, failures);

@@ -26,7 +26,7 @@ char letter_of(std::string type) {
   const auto has = [&](const char* part) { return type.find(part) != std::string::npos; };
   if (has("(^") || has("Handler")) return '?';
   if (has("NS::Error**")) return 'E';
-  if (has("* const") || has("[]")) return '^';
+  if (has("* const ") || has("* const*") || has("[]")) return '^';
   if (has("void*")) return '^';
   if (has("char*")) return '*';
   if (has("*") || has("ErrorDomain")) return '@';
