@@ -1,8 +1,5 @@
 #include "mlx/allocator.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -16,6 +13,7 @@
 
 #include "mlx/graph/memory_watch.h"
 #include "mlx/graph/poison.h"
+#include "mlx/graph/system.h"
 #include "mlx/memory.h"
 
 namespace mlx::core {
@@ -58,14 +56,9 @@ size_t class_capacity(size_t index) {
   return ((5 + step) << exponent) * (kSmallest / 4);
 }
 
-size_t physical_memory() {
-  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
-  return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : size_t{8} << 30;
-}
-
 class CachingAllocator final : public Allocator {
  public:
-  CachingAllocator() : memory_limit_(physical_memory()), cache_limit_(physical_memory() / 4) {}
+  CachingAllocator() : memory_limit_(system::physical_memory()), cache_limit_(memory_limit_ / 4) {}
 
   Buffer malloc(size_t size) override {
     detail::AllocationHook hook(detail::AllocationHook::malloc);
@@ -177,7 +170,7 @@ class CachingAllocator final : public Allocator {
     if (total > SIZE_MAX - align) return nullptr;
     void* base = std::aligned_alloc(align, (total + align - 1) / align * align);
     if (!base) return nullptr;
-    if (huge) madvise(base, total, MADV_HUGEPAGE);
+    if (huge) system::prefer_huge_pages(base, total);
     return start(base, total, capacity, nullptr);
   }
   static void* start(void* base, size_t total, size_t capacity, void* handle) {

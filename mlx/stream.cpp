@@ -1,12 +1,12 @@
 #include "mlx/stream.h"
 
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include <mutex>
 #include <stdexcept>
 
 #include "mlx/graph/backend.h"
+#include "mlx/graph/system.h"
 #include "mlx/graph/worker.h"
 #include "mlx/utils.h"
 #include "mlx/version.h"
@@ -72,12 +72,10 @@ const std::unordered_map<std::string, std::variant<std::string, size_t>>& device
   static const auto info = [] {
     utsname names{};
     uname(&names);
-    const size_t memory =
-        static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
     return std::unordered_map<std::string, std::variant<std::string, size_t>>{
         {"architecture", std::string(names.machine)},
         {"device_name", std::string("cpu")},
-        {"memory_size", memory},
+        {"memory_size", system::physical_memory()},
     };
   }();
   return info;

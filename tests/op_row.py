@@ -265,21 +265,15 @@ class Op:
     eps: dict[str, float] | None = None
     extremes: list[S] = field(default_factory=list)
     extreme_dtypes: tuple[str, ...] = FLOATS
-    diff: tuple[int, ...] | bool = (
-        False  # operands with a derivative; True: all whose dtype is free
-    )
+    diff: tuple[int, ...] | bool = False  # operands with a derivative; True: all whose dtype is free
     smooth: bool = False  # has a second derivative to compare
     batched: bool = True
     whole_range: str = ""  # unary functions checked on every exponent: see test_accuracy.py
     complex_result: bool = False
-    raw: bool = (
-        False  # the reference takes operands of integers as they are, even for inexact results
-    )
+    raw: bool = False  # the reference takes operands of integers as they are, even for inexact results
     call: Callable[..., Any] | None = None
     errors: list[Bad] = field(default_factory=list)
-    cancels: bool = (
-        False  # the unit of `eps` is the result for the operands' magnitudes: sums of either sign
-    )
+    cancels: bool = False  # the unit of `eps` is the result for the operands' magnitudes: sums of either sign
     keeps_bits: bool = True  # compiled and exported forms give the same bits
 
     @property
@@ -320,9 +314,7 @@ def draw(op: Op, sample: S, dtype: str, salt: int = 0) -> tuple[list[np.ndarray]
     return [g.make(dtype, rng) for g in leaves], [g.dtype or dtype for g in leaves]
 
 
-def reference(
-    op: Op, sample: S, operands: Sequence[np.ndarray], result: str | None = None
-) -> list[np.ndarray]:
+def reference(op: Op, sample: S, operands: Sequence[np.ndarray], result: str | None = None) -> list[np.ndarray]:
     """What the row's reference says; integers are computed in float64 where the result is
     inexact.
     """
@@ -355,9 +347,7 @@ def ulps(got: np.ndarray, want: np.ndarray, name: str) -> np.ndarray:
         w = np.where(np.abs(want) >= limit, np.copysign(np.inf, want), want)
         near = np.abs(want) > np.longdouble(LARGEST[name]) * (1 - 4 * np.longdouble(EPS[name]))
         out = np.where(np.isinf(got) & near & (np.sign(got) == np.sign(want)), 0, out)
-        out = np.where(
-            np.isinf(w) & (np.abs(got) >= LARGEST[name]) & (np.sign(got) == np.sign(want)), 0, out
-        )
+        out = np.where(np.isinf(w) & (np.abs(got) >= LARGEST[name]) & (np.sign(got) == np.sign(want)), 0, out)
         out = np.where(np.isnan(want) & np.isnan(got), 0, out)
         out = np.where(np.isnan(want) ^ np.isnan(got), np.inf, out)
         return np.where(np.isnan(out), np.inf, out)
@@ -373,18 +363,14 @@ ULP = {"float16": 0.501, "bfloat16": 0.50007, "float32": 2, "float64": 4, "compl
 EPS_BOUND = {"float16": 1, "bfloat16": 1, "float32": 4, "float64": 8, "complex64": 8}
 
 
-def check(
-    op: Op, got: mx.array, want: np.ndarray, where: str, magnitude: np.ndarray | None = None
-) -> None:
+def check(op: Op, got: mx.array, want: np.ndarray, where: str, magnitude: np.ndarray | None = None) -> None:
     """Assert that `got` is `want` within the row's bound; on failure say which element is worst.
 
     The unit of `eps` is the largest finite magnitude in `want`, or in `magnitude` where that is
     larger.
     """
     assert isinstance(got, mx.array), f"{where}: {type(got)} instead of an array"
-    assert tuple(got.shape) == tuple(want.shape), (
-        f"{where}: shape {got.shape} instead of {want.shape}"
-    )
+    assert tuple(got.shape) == tuple(want.shape), f"{where}: shape {got.shape} instead of {want.shape}"
     name, g = dtype_name(got), to_np(got)
     if g.size == 0:
         return
@@ -407,9 +393,7 @@ def check(
     )
 
 
-def errors_of_scale(
-    g: np.ndarray, want: np.ndarray, name: str, magnitude: np.ndarray | None
-) -> np.ndarray:
+def errors_of_scale(g: np.ndarray, want: np.ndarray, name: str, magnitude: np.ndarray | None) -> np.ndarray:
     """Errors in units of the largest finite magnitude; infinities, nan and overflow must agree."""
     w = np.asarray(want, np.complex128 if name == "complex64" else np.longdouble)
     with np.errstate(all="ignore"):
@@ -419,11 +403,7 @@ def errors_of_scale(
         if magnitude is not None and np.all(np.isfinite(magnitude)):
             scale = max(scale, np.max(np.abs(magnitude), initial=0))
         error = np.abs(g.astype(w.dtype) - w) / (scale * EPS[name] + SMALLEST[name])
-        over = (
-            (size >= LARGEST[name])
-            & (np.abs(g) >= LARGEST[name])
-            & (np.sign(g.real) == np.sign(w.real))
-        )
+        over = (size >= LARGEST[name]) & (np.abs(g) >= LARGEST[name]) & (np.sign(g.real) == np.sign(w.real))
         agree = (np.isnan(g) & np.isnan(w)) | (g == w) | over
     error = np.where(finite, error, np.where(agree, 0, np.inf))
     return np.where(np.isnan(error), np.inf, error)
@@ -447,10 +427,7 @@ def close(a: mx.array, b: mx.array, units: float = 0) -> bool:
         return bool(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc"))
     finite = np.isfinite(x) & np.isfinite(y)
     with np.errstate(all="ignore"):
-        scale = (
-            np.max(np.abs(x[finite]), initial=0) * EPS[dtype_name(a)] * units
-            + SMALLEST[dtype_name(a)]
-        )
+        scale = np.max(np.abs(x[finite]), initial=0) * EPS[dtype_name(a)] * units + SMALLEST[dtype_name(a)]
         ok = (np.abs(x - y) <= scale) | (x == y) | (np.isnan(x) & np.isnan(y))
     return bool(np.all(ok))
 

@@ -33,9 +33,7 @@ def numbers(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> n
     return start + step * np.arange(n, dtype=np.longdouble)
 
 
-def linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None
-) -> np.ndarray:
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None) -> np.ndarray:
     return np.linspace(start, stop, num, endpoint).astype(np.longdouble)
 
 

@@ -102,9 +102,7 @@ not_complex = [Bad(S(f(3)), (TypeError, ValueError, RuntimeError), "complex", dt
 UNARY = [
     unary("abs", np.abs, dtypes=ALL, diff=True, whole_range="all"),
     unary("arccos", np.arccos, inside, dtypes=MATH, diff=True, smooth=True, whole_range="unit"),
-    unary(
-        "arccosh", np.arccosh, beyond_one, dtypes=MATH, diff=True, smooth=True, whole_range="all"
-    ),
+    unary("arccosh", np.arccosh, beyond_one, dtypes=MATH, diff=True, smooth=True, whole_range="all"),
     unary("arcsin", np.arcsin, inside, dtypes=MATH, diff=True, smooth=True, whole_range="unit"),
     unary("arcsinh", np.arcsinh, dtypes=MATH, diff=True, smooth=True, whole_range="all"),
     unary("arctan", np.arctan, dtypes=MATH, diff=True, smooth=True, whole_range="all"),
@@ -315,9 +313,7 @@ def logaddexp(a: Any, b: Any) -> np.ndarray:
     return np.logaddexp(a, b)
 
 
-def close_reference(
-    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> np.ndarray:
+def close_reference(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> np.ndarray:
     return np.isclose(a, b, rtol, atol, equal_nan)
 
 

@@ -22,9 +22,7 @@ def rms_norm(x: Any, weight: Any, eps: float) -> Any:
     return y if weight is None else y * weight
 
 
-def rope(
-    x: Any, dims: int, *, traditional: bool, base: Any, scale: float, offset: Any, freqs: Any = None
-) -> Any:
+def rope(x: Any, dims: int, *, traditional: bool, base: Any, scale: float, offset: Any, freqs: Any = None) -> Any:
     """Position p turns the pair (x1, x2) of frequency w by the angle p * scale * w."""
     half = dims // 2
     inverse = base ** -(np.arange(half) / half) if freqs is None else 1 / freqs
@@ -33,11 +31,7 @@ def rope(
     angle = np.asarray(p)[..., None] * inverse
     c, s = np.cos(angle), np.sin(angle)
     out = np.array(x)
-    one, two = (
-        (slice(0, dims, 2), slice(1, dims, 2))
-        if traditional
-        else (slice(0, half), slice(half, dims))
-    )
+    one, two = (slice(0, dims, 2), slice(1, dims, 2)) if traditional else (slice(0, half), slice(half, dims))
     a, b = x[..., one], x[..., two]
     out[..., one], out[..., two] = a * c - b * s, a * s + b * c
     return out
@@ -182,9 +176,7 @@ OPS: list[Op] = [
                 ValueError,
                 "zzz",
             ),
-            Bad(
-                S(f(1, 2, 2, 4), f(1, 2, 2, 4), f(1, 2, 2, 4), scale=1.0, mask=f(5, 5)), ValueError
-            ),
+            Bad(S(f(1, 2, 2, 4), f(1, 2, 2, 4), f(1, 2, 2, 4), scale=1.0, mask=f(5, 5)), ValueError),
         ],
     ),
     Op(

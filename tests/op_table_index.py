@@ -141,9 +141,7 @@ OPS: list[Op] = [
         diff=True,
         ulp=EXACT,
         batched=False,
-        errors=[
-            Bad(S(f(5, 6), f(2, 3), v([1, 2], "int32"), (0,)), ValueError, r"\[slice_update\]")
-        ],
+        errors=[Bad(S(f(5, 6), f(2, 3), v([1, 2], "int32"), (0,)), ValueError, r"\[slice_update\]")],
     ),
     Op(
         "getitem[arrays]",

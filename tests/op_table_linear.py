@@ -151,9 +151,7 @@ OPS: list[Op] = [
             S(f(3, 4), f(3, 4), axis=0),
             S(f(0), f(0)),
         ],
-        lambda a, b, axis=-1: np.sum(
-            np.conj(np.moveaxis(a, axis, -1)) * np.moveaxis(b, axis, -1), -1
-        ),
+        lambda a, b, axis=-1: np.sum(np.conj(np.moveaxis(a, axis, -1)) * np.moveaxis(b, axis, -1), -1),
         errors=[
             Bad(S(f(3), f(4)), ValueError),
             Bad(S(f(3), f(3), axis=3), (IndexError, ValueError)),
@@ -180,9 +178,7 @@ OPS: list[Op] = [
             S(f(2, 3, 256)),
             S(f(1)),
         ],
-        lambda a, scale=None: (
-            a @ hadamard(a.shape[-1]) * (a.shape[-1] ** -0.5 if scale is None else scale)
-        ),
+        lambda a, scale=None: a @ hadamard(a.shape[-1]) * (a.shape[-1] ** -0.5 if scale is None else scale),
         dtypes=("float16", "bfloat16", "float32", "float64"),
         smooth=False,
         eps={"float16": 4, "bfloat16": 4},

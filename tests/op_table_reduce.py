@@ -115,20 +115,8 @@ def scan(fn: Any, first: Any) -> Any:
             a = np.flip(a, axis)
         out = fn(a, axis)
         if not inclusive:
-            low = (
-                -np.inf
-                if a.dtype.kind == "f"
-                else np.iinfo(a.dtype).min
-                if a.dtype.kind in "iu"
-                else 0
-            )
-            high = (
-                np.inf
-                if a.dtype.kind == "f"
-                else np.iinfo(a.dtype).max
-                if a.dtype.kind in "iu"
-                else 1
-            )
+            low = -np.inf if a.dtype.kind == "f" else np.iinfo(a.dtype).min if a.dtype.kind in "iu" else 0
+            high = np.inf if a.dtype.kind == "f" else np.iinfo(a.dtype).max if a.dtype.kind in "iu" else 1
             start = {"low": low, "high": high}.get(first, first)
             head = np.full_like(np.take(out, [0], axis), start)
             out = np.concatenate([head, np.take(out, range(out.shape[axis] - 1), axis)], axis)
@@ -316,9 +304,7 @@ OPS: list[Op] = [
             ),
             S(f()),
         ],
-        lambda a, axis=None, keepdims=False: np.asarray(
-            np.count_nonzero(a, axis=axis, keepdims=keepdims)
-        ),
+        lambda a, axis=None, keepdims=False: np.asarray(np.count_nonzero(a, axis=axis, keepdims=keepdims)),
         dtypes=ALL,
         errors=bad_axes("count_nonzero"),
     ),

@@ -95,9 +95,7 @@ def random_calls() -> dict[str, Any]:
         "categorical_shape": lambda k: r.categorical(logits, shape=(3, 2), key=k),
         "permutation": lambda k: r.permutation(17, key=k),
         "permutation_array": lambda k: r.permutation(mx.arange(12).reshape(4, 3), axis=1, key=k),
-        "multivariate_normal": lambda k: r.multivariate_normal(
-            mx.array([1.0, -1.0]), cov, shape=(5,), key=k
-        ),
+        "multivariate_normal": lambda k: r.multivariate_normal(mx.array([1.0, -1.0]), cov, shape=(5,), key=k),
     }
 
 
@@ -106,9 +104,7 @@ SEEDS = (0, 1, 42, 2**40 + 7)
 
 def main() -> None:
     DATA.mkdir(exist_ok=True)
-    (DATA / "result_dtypes.json").write_text(
-        json.dumps(result_dtypes(), indent=0, sort_keys=True) + "\n"
-    )
+    (DATA / "result_dtypes.json").write_text(json.dumps(result_dtypes(), indent=0, sort_keys=True) + "\n")
     (DATA / "promotion.json").write_text(json.dumps(promotion(), indent=0, sort_keys=True) + "\n")
     arrays: dict[str, np.ndarray] = {}
     for seed in SEEDS:
@@ -118,9 +114,7 @@ def main() -> None:
             for k, x in enumerate(outputs(call(key))):
                 arrays[f"{name}/{seed}/{k}"] = to_np(x)
         mx.random.seed(seed)
-        arrays[f"global/{seed}"] = np.stack(
-            [np.array(mx.random.uniform(shape=(3,))) for _ in range(4)]
-        )
+        arrays[f"global/{seed}"] = np.stack([np.array(mx.random.uniform(shape=(3,))) for _ in range(4)])
     np.savez_compressed(DATA / "random.npz", **arrays)
     print(len(arrays), "arrays,", (DATA / "random.npz").stat().st_size, "bytes")
 

@@ -4,18 +4,26 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <string>
+
+#include "metal/apple/apple.h"
 
 namespace mlx::core::metal {
 
 namespace {
 
-// The library of the simulator lies beside this one. It stays open: its code is the device.
-Device* simulator() {
+// A library in the folder of this one.
+std::string beside(const std::string& file) {
   Dl_info info{};
-  std::string file = "libmlx_metal_sim.so";
-  if (dladdr(reinterpret_cast<void*>(&simulator), &info) && info.dli_fname)
+  if (dladdr(reinterpret_cast<void*>(&beside), &info) && info.dli_fname)
     if (const char* slash = std::strrchr(info.dli_fname, '/'))
-      file = std::string(info.dli_fname, static_cast<size_t>(slash + 1 - info.dli_fname)) + file;
+      return std::string(info.dli_fname, static_cast<size_t>(slash + 1 - info.dli_fname)) + file;
+  return file;
+}
+
+// It stays open: its code is the device.
+Device* simulator() {
+  const std::string file = beside("libmlx_metal_sim.so");
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library)
     throw std::runtime_error(std::string("[metal] MLX_METAL_SIMULATOR is set, but there is no simulator: ") +
@@ -27,7 +35,13 @@ Device* simulator() {
 
 Device* choose() {
   const char* wanted = std::getenv("MLX_METAL_SIMULATOR");
-  return wanted && std::strcmp(wanted, "1") == 0 ? simulator() : nullptr;
+  if (wanted && std::strcmp(wanted, "1") == 0) return simulator();
+  // Apple's host code, on a library that stands in for the system's (tests/metal/standin).
+  if (wanted && std::strcmp(wanted, "apple") == 0) {
+    const char* file = std::getenv("MLX_METAL_STANDIN");
+    return apple::apple_device((file ? std::string(file) : beside("libmlx_metal_standin.so")).c_str());
+  }
+  return apple::apple_device();
 }
 
 }  // namespace

@@ -1,21 +1,19 @@
 #include "mlx/cpu/parallel.h"
 
 #include <pthread.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
-#include <fstream>
 #include <memory>
 #include <mutex>
 #include <new>
-#include <string>
 #include <thread>
 #include <vector>
+
+#include "mlx/graph/system.h"
 
 #ifdef MLX_X86
 #include <immintrin.h>
@@ -24,27 +22,12 @@
 namespace mlx::core::cpu {
 namespace {
 
-// CPUs granted by a cgroup v2 quota ("max 100000" or "150000 100000"); 0 where there is none.
-int cgroup_cpus() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
-  return std::max(1, static_cast<int>(std::atof(quota.c_str()) / period + 0.5));
-}
-
 int default_threads() {
   if (const char* text = std::getenv("MLX_NUM_THREADS")) {
     const int n = std::atoi(text);
     if (n >= 1) return std::min(n, 1024);
   }
-  int n = static_cast<int>(std::thread::hardware_concurrency());
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
-#endif
-  if (const int quota = cgroup_cpus()) n = std::min(n, quota);
-  return std::max(1, n);
+  return system::usable_cpus();
 }
 
 void pause() {

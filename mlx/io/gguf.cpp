@@ -272,7 +272,7 @@ GGUFLoad read(std::shared_ptr<io::Reader> reader, StreamOrDevice s) {
   const uint64_t alignment = alignment_of(out.second);
   const std::vector<Tensor> tensors = read_tensors(in, tensor_count);
   // Where the data begin; a file without data may end before.
-  const size_t data = std::min((in.at() + alignment - 1) / alignment * alignment, in.size());
+  const size_t data = std::min<uint64_t>((in.at() + alignment - 1) / alignment * alignment, in.size());
   check_places(tensors, alignment, in.size() - data);
   reader->seek(static_cast<int64_t>(in.start() + in.size()));
   auto source = std::make_shared<io::Source>(std::move(reader));

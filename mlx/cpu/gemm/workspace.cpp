@@ -6,10 +6,7 @@
 #include <vector>
 
 #include "mlx/graph/poison.h"
-
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
+#include "mlx/graph/system.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -34,9 +31,7 @@ thread_local Cache cache;
 void* allocate(size_t size, size_t alignment) {
   void* p = std::aligned_alloc(alignment, size);
   if (!p) throw std::bad_alloc();
-#ifdef __linux__
-  if (alignment == kHugePage) madvise(p, size, MADV_HUGEPAGE);
-#endif
+  if (alignment == kHugePage) system::prefer_huge_pages(p, size);
   return p;
 }
 

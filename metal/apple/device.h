@@ -1,0 +1,79 @@
+// The parts of the real device, which know each other.
+#pragma once
+
+#include <mutex>
+
+#include "metal/apple/messages.h"
+
+namespace mlx::core::metal::apple {
+
+// Which buffers stay in memory that the device can reach at once: up to a limit, the first ones to come.
+// macOS 15 and later; before, there is nothing to be done and the limit means nothing.
+class Residency {
+ public:
+  explicit Residency(Id device);
+  void add(Id buffer, size_t bytes);
+  void remove(Id buffer, size_t bytes);
+  void set_limit(size_t bytes);
+  // Before work is committed: what was added and removed so far counts.
+  void update();
+  void attach(Id queue) const;
+
+ private:
+  struct Entry {
+    Id buffer;
+    size_t bytes;
+    bool wired;
+  };
+  void wire(Entry& entry);
+  std::mutex mutex_;
+  Ref set_;
+  size_t limit_ = 0, wired_ = 0;
+  bool changed_ = false;
+  std::vector<Entry> entries_;
+};
+
+class AppleBuffer final : public Buffer {
+ public:
+  AppleBuffer(Ref object, void* contents, size_t length, std::shared_ptr<Residency> residency);
+  ~AppleBuffer() override;
+  Id object() const { return object_; }
+
+ private:
+  Ref object_;
+  std::shared_ptr<Residency> residency_;
+};
+
+class ApplePipeline final : public Pipeline {
+ public:
+  ApplePipeline(Ref object, std::string kernel) : kernel(std::move(kernel)), object_(std::move(object)) {}
+  uint32_t max_threads_per_threadgroup() const override {
+    return static_cast<uint32_t>(mtl::max_total_threads(object_));
+  }
+  uint32_t simd_width() const override { return static_cast<uint32_t>(mtl::simd_width(object_)); }
+  size_t static_threadgroup_memory() const override { return mtl::static_memory(object_); }
+  Id object() const { return object_; }
+  const std::string kernel;
+
+ private:
+  Ref object_;
+};
+
+class AppleEvent final : public Event {
+ public:
+  explicit AppleEvent(Ref object) : object_(std::move(object)) {}
+  uint64_t value() const override { return mtl::signaled_value(object_); }
+  void signal(uint64_t value) override { mtl::set_signaled_value(object_, value); }
+  bool wait(uint64_t value, uint64_t timeout_ms) override {
+    return mtl::wait_until_signaled(object_, value, timeout_ms);
+  }
+  Id object() const { return object_; }
+
+ private:
+  Ref object_;
+};
+
+std::shared_ptr<Library> make_library(Ref device, Ref library, std::string name);
+std::shared_ptr<Queue> make_queue(Ref device, std::shared_ptr<Residency> residency);
+
+}  // namespace mlx::core::metal::apple

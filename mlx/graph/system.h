@@ -1,0 +1,16 @@
+// What Linux and macOS call by different names, or what only one of them has.
+#pragma once
+
+#include <cstddef>
+
+namespace mlx::core::system {
+
+// Asks for huge pages under memory that was just allocated; a wish, which may come to nothing.
+void prefer_huge_pages(void* memory, size_t size);
+// How many processors this process may run on: fewer than there are where its affinity or the quota of its
+// control group says so. At least 1.
+int usable_cpus();
+// Bytes of memory of the machine.
+size_t physical_memory();
+
+}  // namespace mlx::core::system
