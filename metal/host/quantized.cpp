@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "metal/host/elementwise.h"
 #include "metal/host/layout.h"
 #include "metal/host/matmul.h"
 #include "mlx/ops/gather_matmul.h"
@@ -78,13 +79,15 @@ void quantized_matmul(const QuantizedMatmul& q, const Arrays& inputs, Arrays& ou
   allocate(out);
   if (out.size() == 0) return;
   const Stream s = q.stream();
+  if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
   const array x = row_contiguous(inputs[0], s);
   Product p{q.layout,      q.transpose,   x,           operands(q.layout, inputs, 1, s),
             out.shape(-2), out.shape(-1), x.shape(-1), 1,
             {1, 0, 0, 0}};
   const int64_t products = static_cast<int64_t>(out.size()) / (p.m * p.n);
   const array& words = p.w[0];
-  const int64_t matrices = static_cast<int64_t>(words.size()) / (int64_t{words.shape(-2)} * words.shape(-1));
+  int64_t matrices = 1;
+  for (size_t i = 0; i + 2 < words.ndim(); ++i) matrices *= words.shape()[i];
   if (matrices == 1 && static_cast<int64_t>(x.size()) == products * p.m * p.k) {
     p.m *= products;  // the rows of all products are rows of one
   } else {
@@ -115,6 +118,7 @@ void gather_qmm(const GatherQMM& q, const Arrays& inputs, Arrays& outputs) {
   const size_t last = inputs.size() - 2;
   check_indices("gather_qmm", inputs[last], 0, inputs[0].shape(0));
   check_indices("gather_qmm", inputs[last + 1], 0, inputs[1].shape(0));
+  if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
   Product p{q.layout,      q.transpose,   inputs[0],           operands(q.layout, inputs, 1, s),
             out.shape(-2), out.shape(-1), inputs[0].shape(-1), static_cast<int64_t>(inputs[last].size()),
             {1, 0, 0, 0}};
