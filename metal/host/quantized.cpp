@@ -131,8 +131,9 @@ void quantize_into(const QuantizedLayout& l, const array& w, const std::optional
   auto constants = constants_of(l);
   constants.push_back({3, global.has_value()});
   const uint64_t groups = w.size() / static_cast<size_t>(l.group_size);
+  const array dense = row_contiguous(w, s);  // before the dispatch that reads it begins
   Dispatch d(s, instantiated("quantize", "quantize", types(w.dtype(), outputs[1].dtype()), constants));
-  d.in(row_contiguous(w, s)).out(outputs[0]).out(outputs[1]);
+  d.in(dense).out(outputs[0]).out(outputs[1]);
   l.affine() ? d.out(outputs[2]) : d.skip();
   d.value(groups);
   if (global) d.in(*global);
@@ -195,8 +196,9 @@ void each(const char* kernel, Dtype dtype, const array& in, array& out, const St
   // These kernels are specialised for no layout; the constants are there for the others of their file.
   auto constants = constants_of(default_layout(QuantizationMode::mxfp8));
   constants.push_back({3, false});
+  const array dense = row_contiguous(in, s);
   Dispatch d(s, instantiated("quantize", kernel, type_name(dtype), constants));
-  d.in(row_contiguous(in, s)).out(out);
+  d.in(dense).out(out);
   d.threads({static_cast<uint32_t>(out.size()), 1, 1}, {256, 1, 1});
 }
 void to_fp8(const ToFp8& q, const Arrays& inputs, Arrays& outputs) {
