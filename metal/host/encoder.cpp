@@ -13,9 +13,9 @@ namespace {
 
 // A command buffer ends after so much: the watchdog must not fire, and the device starts early.
 constexpr size_t kMostDispatches = 64;
-constexpr size_t kMostBytes = size_t{1} << 30;  // that its dispatches touch
-constexpr size_t kMostCommitted = 4;            // command buffers that wait for the device
-constexpr size_t kMostSpans = 128;              // looked through for each dispatch; then a barrier is cheaper
+constexpr size_t kMostBytes = size_t{64} << 20;  // that its dispatches touch: what they free comes back then
+constexpr size_t kMostCommitted = 2;             // command buffers that wait for the device
+constexpr size_t kMostSpans = 128;  // looked through for each dispatch; then a barrier is cheaper
 
 thread_local Encoder* current_encoder = nullptr;
 

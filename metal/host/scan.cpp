@@ -17,7 +17,8 @@ void scan(const Scan& p, const Arrays& inputs, Arrays& outputs) {
   take_or_allocate(out, inputs);
   const array in = row_contiguous(inputs[0], p.stream());
   Parameters line{static_cast<uint32_t>(in.shape(p.axis)), 1, 0};
-  for (int d = p.axis + 1; d < static_cast<int>(in.ndim()); ++d) line.inner *= static_cast<uint32_t>(in.shape(d));
+  for (int d = p.axis + 1; d < static_cast<int>(in.ndim()); ++d)
+    line.inner *= static_cast<uint32_t>(in.shape(d));
   line.lines = static_cast<uint32_t>(in.size() / line.n);
   // The first four kinds are numbered as in metal/kernels/reduce.h.
   const std::vector<FunctionConstant> constants = {
@@ -32,7 +33,8 @@ void scan(const Scan& p, const Arrays& inputs, Arrays& outputs) {
 }
 bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
   return real_only(p, inputs, outputs) && static_cast<const Scan&>(p).kind != Accumulation::logaddexp &&
-         inputs[0].size() > 0 && inputs[0].size() < (size_t{1} << 31) && inputs[0].dtype() == outputs[0].dtype();
+         inputs[0].size() > 0 && inputs[0].size() < (size_t{1} << 31) &&
+         inputs[0].dtype() == outputs[0].dtype();
 }
 
 const bool registered = add_kernel<Scan>(scan, supports);
