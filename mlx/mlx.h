@@ -13,6 +13,7 @@
 #include "mlx/io.h"
 #include "mlx/linalg.h"
 #include "mlx/memory.h"
+#include "mlx/metal.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
 #include "mlx/quantized_layout.h"

@@ -13,9 +13,9 @@ namespace {
 
 // A command buffer ends after so much: the watchdog must not fire, and the device starts early.
 constexpr size_t kMostDispatches = 64;
-constexpr size_t kMostBytes = size_t{1} << 30;  // that its dispatches touch
-constexpr size_t kMostCommitted = 4;            // command buffers that wait for the device
-constexpr size_t kMostSpans = 128;              // looked through for each dispatch; then a barrier is cheaper
+constexpr size_t kMostBytes = size_t{64} << 20;  // that its dispatches touch: what they free comes back then
+constexpr size_t kMostCommitted = 2;             // command buffers that wait for the device
+constexpr size_t kMostSpans = 128;  // looked through for each dispatch; then a barrier is cheaper
 
 thread_local Encoder* current_encoder = nullptr;
 
@@ -117,6 +117,13 @@ void Encoder::wait_for_oldest() {
   std::exception_ptr error;
   try {
     done.buffer->wait();
+  } catch (const DeviceError& e) {
+    // What went wrong with all of them together names none.
+    const std::string what = e.what(), all = "[command buffer]";
+    const std::string names = done.first == done.last ? done.first : done.first + " ... " + done.last;
+    error = what.rfind(all, 0) == 0 && !names.empty()
+                ? std::make_exception_ptr(DeviceError("[" + names + "]" + what.substr(all.size())))
+                : std::current_exception();
   } catch (...) {
     error = std::current_exception();
   }
@@ -223,17 +230,24 @@ Dispatch& Dispatch::skip() {
   return *this;
 }
 
-void Dispatch::start() { encoder_.order(commands_, read_, written_); }
+void Dispatch::start() {
+  encoder_.order(commands_, read_, written_);
+  if (commands_.dispatches == 0) commands_.first = encoder_.operation();
+  commands_.last = encoder_.operation();
+}
+void Dispatch::end() {
+  if (++commands_.dispatches >= kMostDispatches || commands_.bytes >= kMostBytes) encoder_.commit();
+}
 
 void Dispatch::threads(Size threads, Size per_group) {
   start();
   commands_.buffer->dispatch_threads(threads, per_group, encoder_.operation());
-  if (++commands_.dispatches >= kMostDispatches || commands_.bytes >= kMostBytes) encoder_.commit();
+  end();
 }
 void Dispatch::groups(Size groups, Size per_group) {
   start();
   commands_.buffer->dispatch_groups(groups, per_group, encoder_.operation());
-  if (++commands_.dispatches >= kMostDispatches || commands_.bytes >= kMostBytes) encoder_.commit();
+  end();
 }
 
 }  // namespace mlx::core::metal

@@ -56,6 +56,7 @@ class Encoder final : public GpuBackend::Work {
     std::unordered_set<void*> pinned;
     std::vector<array> kept;          // what came from outside, and copies of it
     std::vector<Span> read, written;  // since the last barrier
+    std::string first, last;          // operations
     size_t dispatches = 0, bytes = 0;
   };
 
@@ -106,6 +107,7 @@ class Dispatch {
  private:
   void bind(const array& a, bool reads, bool writes);
   void start();
+  void end();
 
   Encoder& encoder_;
   Encoder::Commands& commands_;

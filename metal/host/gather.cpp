@@ -28,7 +28,9 @@ void for_each_element(const array& a, F&& f) {
   });
 }
 
-void check(const Primitive& p, const array& indices, int axis, int64_t limit) {
+}  // namespace
+
+void check_indices(std::string_view op, const array& indices, int axis, int64_t limit) {
   Encoder::current().finish_for({indices});
   for_each_element(indices, [&](auto value) {
     const auto i = static_cast<int64_t>(value);
@@ -36,10 +38,12 @@ void check(const Primitive& p, const array& indices, int axis, int64_t limit) {
                             ? i >= -limit && i < limit
                             : static_cast<uint64_t>(value) < static_cast<uint64_t>(limit);
     if (!inside)
-      throw std::out_of_range(text("[", p.name(), "] index ", std::to_string(value),
-                                   " is out of range for axis ", axis, " with size ", limit));
+      throw std::out_of_range(text("[", op, "] index ", std::to_string(value), " is out of range for axis ",
+                                   axis, " with size ", limit));
   });
 }
+
+namespace {
 
 Dtype bits_of(Dtype dtype) {
   switch (dtype.size()) {
@@ -63,7 +67,7 @@ void gather(const Primitive& p, const Arrays& inputs, array& out, int axis, size
   const int64_t limit = inputs[0].shape(axis);
   allocate(out);
   if (out.size() == 0) return;
-  check(p, inputs[1], axis, limit);
+  check_indices(p.name(), inputs[1], axis, limit);
   array indices(inputs[1].shape(), int64, nullptr, {});
   allocate(indices);
   copy_to(inputs[1], indices, s);

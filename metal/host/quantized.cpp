@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "metal/host/elementwise.h"
 #include "metal/host/layout.h"
 #include "metal/host/matmul.h"
 #include "mlx/ops/gather_matmul.h"
@@ -78,13 +79,15 @@ void quantized_matmul(const QuantizedMatmul& q, const Arrays& inputs, Arrays& ou
   allocate(out);
   if (out.size() == 0) return;
   const Stream s = q.stream();
+  if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
   const array x = row_contiguous(inputs[0], s);
   Product p{q.layout,      q.transpose,   x,           operands(q.layout, inputs, 1, s),
             out.shape(-2), out.shape(-1), x.shape(-1), 1,
             {1, 0, 0, 0}};
   const int64_t products = static_cast<int64_t>(out.size()) / (p.m * p.n);
   const array& words = p.w[0];
-  const int64_t matrices = static_cast<int64_t>(words.size()) / (int64_t{words.shape(-2)} * words.shape(-1));
+  int64_t matrices = 1;
+  for (size_t i = 0; i + 2 < words.ndim(); ++i) matrices *= words.shape()[i];
   if (matrices == 1 && static_cast<int64_t>(x.size()) == products * p.m * p.k) {
     p.m *= products;  // the rows of all products are rows of one
   } else {
@@ -113,6 +116,9 @@ void gather_qmm(const GatherQMM& q, const Arrays& inputs, Arrays& outputs) {
   if (out.size() == 0) return;
   const Stream s = q.stream();
   const size_t last = inputs.size() - 2;
+  check_indices("gather_qmm", inputs[last], 0, inputs[0].shape(0));
+  check_indices("gather_qmm", inputs[last + 1], 0, inputs[1].shape(0));
+  if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
   Product p{q.layout,      q.transpose,   inputs[0],           operands(q.layout, inputs, 1, s),
             out.shape(-2), out.shape(-1), inputs[0].shape(-1), static_cast<int64_t>(inputs[last].size()),
             {1, 0, 0, 0}};
@@ -125,8 +131,9 @@ void quantize_into(const QuantizedLayout& l, const array& w, const std::optional
   auto constants = constants_of(l);
   constants.push_back({3, global.has_value()});
   const uint64_t groups = w.size() / static_cast<size_t>(l.group_size);
+  const array dense = row_contiguous(w, s);  // before the dispatch that reads it begins
   Dispatch d(s, instantiated("quantize", "quantize", types(w.dtype(), outputs[1].dtype()), constants));
-  d.in(row_contiguous(w, s)).out(outputs[0]).out(outputs[1]);
+  d.in(dense).out(outputs[0]).out(outputs[1]);
   l.affine() ? d.out(outputs[2]) : d.skip();
   d.value(groups);
   if (global) d.in(*global);
@@ -189,8 +196,9 @@ void each(const char* kernel, Dtype dtype, const array& in, array& out, const St
   // These kernels are specialised for no layout; the constants are there for the others of their file.
   auto constants = constants_of(default_layout(QuantizationMode::mxfp8));
   constants.push_back({3, false});
+  const array dense = row_contiguous(in, s);
   Dispatch d(s, instantiated("quantize", kernel, type_name(dtype), constants));
-  d.in(row_contiguous(in, s)).out(out);
+  d.in(dense).out(out);
   d.threads({static_cast<uint32_t>(out.size()), 1, 1}, {256, 1, 1});
 }
 void to_fp8(const ToFp8& q, const Arrays& inputs, Arrays& outputs) {

@@ -39,7 +39,7 @@ struct StoreProduct {
   }
 };
 
-// Indices below zero count from the end. -1: there is no such matrix.
+// Indices below zero count from the end. -1: there is no such matrix; the host refuses those, and here none is read.
 METAL_FUNC int wrapped(int index, int count) {
   if (index < 0) index += count;
   return index >= 0 && index < count ? index : -1;

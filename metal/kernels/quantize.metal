@@ -108,7 +108,11 @@ template <class T, class S>
   const float bias = affine ? scale_value(biases[g]) : 0.0f;
   float codes[pack];
   decode(words + i * bits, codes);
-  for (int j = 0; j < pack; ++j) out[i * pack + j] = static_cast<T>(codes[j] * scale + bias);
+  for (int j = 0; j < pack; ++j) {
+    // The product is rounded before the bias is added.
+    const T product = static_cast<T>(codes[j] * scale);
+    out[i * pack + j] = affine ? static_cast<T>(static_cast<float>(product) + bias) : product;
+  }
 }
 
 template <class T>

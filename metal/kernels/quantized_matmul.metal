@@ -29,7 +29,7 @@ METAL_FUNC Chosen chosen(uint z, constant QuantizedParams& p, constant long* bat
     const Offsets at = offsets_of(z, batch, p.dims);
     return {at.a, at.b, true};
   }
-  // Indices below zero count from the end. What is outside gives nan.
+  // Indices below zero count from the end. The host refuses what is outside; here it is not read.
   const int i = lhs[z] < 0 ? lhs[z] + p.x_count : lhs[z], j = rhs[z] < 0 ? rhs[z] + p.w_count : rhs[z];
   const bool exists = i >= 0 && i < p.x_count && j >= 0 && j < p.w_count;
   return {exists ? i : 0, exists ? j : 0, exists};

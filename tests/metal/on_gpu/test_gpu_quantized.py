@@ -127,3 +127,26 @@ def test_bytes_of_a_product_with_a_matrix() -> None:
     words, scales = n * k // 2, n * k // group * 4 * 2
     assert c["read"] == m * k * 4 * (n // tile) + (words + scales * (group // 16)) * (m // tile)
     assert c["written"] == m * n * 4
+
+
+def test_strided_operands() -> None:
+    w = random(np.random.default_rng(8), 64, 40)
+    got = mx.quantize(w.T, group_size=32)
+    want = mx.quantize(mx.contiguous(w.T), group_size=32, stream=mx.cpu)
+    for a, b in zip(got, want, strict=True):
+        assert np.array_equal(np.array(a), np.array(b))
+    x = random(np.random.default_rng(9), 64, 3)
+    y = on_gpu(lambda: mx.quantized_matmul(x.T, *got, group_size=32), "QuantizedMatmul")
+    assert error(y, double(x.T) @ matrix(got, "affine", 32, 4).T) < BOUND[mx.float32]
+    assert np.array_equal(np.array(mx.to_fp8(w.T)), np.array(mx.to_fp8(w.T, stream=mx.cpu)))
+
+
+def test_empty_inner_dimension() -> None:
+    q = (mx.zeros((3, 0), mx.uint32), mx.zeros((3, 0)), mx.zeros((3, 0)))
+    assert np.array_equal(np.array(mx.quantized_matmul(mx.zeros((5, 0)), *q)), np.zeros((5, 3)))
+
+
+def test_an_index_outside_is_an_error() -> None:
+    q = parts(random(np.random.default_rng(10), 2, 32, 64), "affine", 64, 4)
+    with pytest.raises(IndexError, match=r"\[gather_qmm\] index 5"):
+        mx.eval(mx.gather_qmm(mx.ones((1, 1, 64)), *q, rhs_indices=mx.array([5])))
