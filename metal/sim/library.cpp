@@ -3,7 +3,9 @@
 #include <dlfcn.h>
 #include <link.h>
 
+#include <algorithm>
 #include <cstring>
+#include <sstream>
 #include <stdexcept>
 
 #include "metal/sim/compiler.h"
@@ -99,7 +101,10 @@ class CompiledLibrary final : public Library {
   std::shared_ptr<Pipeline> pipeline(const std::string& kernel,
                                      const std::vector<FunctionConstant>& constants) override {
     for (const Kernel* k = object_->module()->kernels; k; k = k->next)
-      if (kernel == k->name) return std::make_shared<KernelPipeline>(object_, k, constants);
+      if (kernel == k->name) {
+        check_constants(*k, constants);
+        return std::make_shared<KernelPipeline>(object_, k, constants);
+      }
     throw std::invalid_argument("[metal simulator] " + name_ + " has no kernel " + kernel);
   }
   std::vector<std::string> kernels() const override {
@@ -109,6 +114,17 @@ class CompiledLibrary final : public Library {
   }
 
  private:
+  void check_constants(const Kernel& kernel, const std::vector<FunctionConstant>& constants) const {
+    std::istringstream names(kernel.constants);
+    for (std::string name; names >> name;)
+      for (const Constant* c = object_->module()->constants; c; c = c->next)
+        if (name == c->name && std::none_of(constants.begin(), constants.end(),
+                                            [&](const auto& set) { return set.index == c->index; }))
+          throw std::invalid_argument("[metal simulator] kernel " + std::string(kernel.name) + " of " +
+                                      name_ + " needs function constant " + name + " (" +
+                                      std::to_string(c->index) + ")");
+  }
+
   std::shared_ptr<Object> object_;
   std::string name_;
 };

@@ -16,7 +16,10 @@ namespace {
 
 class Transform {
  public:
-  Transform(const std::string& source, const std::string& name) : t_(tokenize(source, name)) {}
+  Transform(const std::string& source, const std::string& name) : t_(tokenize(source, name)) {
+    for (size_t i = 0; i + 2 < t_.size(); ++i)
+      if (t_[i].is("is_function_constant_defined")) optional_.insert(t_[i + 2].text);
+  }
 
   std::string run() {
     for (size_t i = 0; i < t_.size();) i = declaration(i);
@@ -38,6 +41,7 @@ class Transform {
       if (i < t_.size() && t_[i].is("{")) return i + 1;
     }
     const Extent e = extent(t_, begin);
+    note_uses(begin, e);
     const Attributes attributes = take_attributes(t_, begin, e.head_end);
     bool is_kernel = attributes.count("kernel") != 0;
     for (size_t i = begin; i < e.head_end; ++i)
@@ -99,7 +103,44 @@ class Transform {
 
   std::string registration(const std::string& name, const std::string& function, const KernelTemplate& k,
                            const Token& at) {
-    return kernel_registration(++count_, name, function, k, at);
+    return kernel_registration(++count_, name, function, k, at, needed_constants(function));
+  }
+
+  // Which names the declaration of a name uses, by the words in it.
+  void note_uses(size_t begin, const Extent& e) {
+    std::set<std::string> words;
+    for (size_t i = begin; i < e.end; ++i)
+      if (t_[i].kind == Token::Identifier) words.insert(t_[i].text);
+    // What is declared is one of the words of its head; taking all of them asks for too much at worst.
+    for (size_t i = begin; i < e.head_end; ++i) {
+      if (t_[i].is("(") || t_[i].is("=")) break;
+      if (t_[i].kind == Token::Identifier && !common_words().count(t_[i].text))
+        uses_[t_[i].text].insert(words.begin(), words.end());
+    }
+  }
+  static const std::set<std::string>& common_words() {
+    static const std::set<std::string> words{
+        "kernel", "void",   "template",   "typename",  "constant", "device", "thread",
+        "inline", "static", "const",      "constexpr", "bool",     "int",    "uint",
+        "float",  "half",   "METAL_FUNC", "struct",    "T",        "U",      "unsigned"};
+    return words;
+  }
+
+  // The function constants that a kernel reaches and that must be set.
+  std::string needed_constants(const std::string& function) const {
+    std::set<std::string> seen;
+    std::vector<std::string> todo;
+    for (const Token& t : tokenize(function, "")) todo.push_back(t.text);
+    std::string needed;
+    while (!todo.empty()) {
+      const std::string name = todo.back();
+      todo.pop_back();
+      if (!seen.insert(name).second) continue;
+      if (set_by_host_.count(name) && !optional_.count(name)) needed += name + " ";
+      if (const auto found = uses_.find(name); found != uses_.end())
+        todo.insert(todo.end(), found->second.begin(), found->second.end());
+    }
+    return needed;
   }
 
   // Program-scope variables: function constants, and what is derived from them.
@@ -113,6 +154,7 @@ class Transform {
     if (constant != attributes.end()) {
       if (!v) fail(t_[begin], "a function constant needs a type and a name");
       remember(*v);
+      set_by_host_.insert(v->name);
       erase(begin, e.end,
             "static " + v->type + " " + v->name +
                 "; static ::metal_simulator::ConstantEntry metal_simulator_constant_" + v->name + "{" +
@@ -222,7 +264,9 @@ class Transform {
 
   std::vector<Token> t_;
   std::map<std::string, KernelTemplate> templates_;
-  std::set<std::string> constants_;
+  std::set<std::string> constants_;  // those of the host, and what is derived from them
+  std::set<std::string> set_by_host_, optional_;
+  std::map<std::string, std::set<std::string>> uses_;
   int count_ = 0;
 };
 

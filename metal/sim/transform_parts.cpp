@@ -222,7 +222,7 @@ Instance instance_of(const std::vector<Token>& t, size_t begin, const Extent& e)
 }
 
 std::string kernel_registration(int number, const std::string& host_name, const std::string& function,
-                                const KernelTemplate& k, const Token& at) {
+                                const KernelTemplate& k, const Token& at, const std::string& constants) {
   const std::string n = std::to_string(number);
   std::string slots, parameters;
   for (size_t i = 0; i < k.parameters.size(); ++i) {
@@ -235,10 +235,10 @@ std::string kernel_registration(int number, const std::string& host_name, const 
   }
   return " static ::metal_simulator::Parameter metal_simulator_parameters" + n + "[] = {" + parameters +
          "{}}; static ::metal_simulator::Kernel metal_simulator_kernel" + n + "{" + host_name + ", \"" +
-         at.file + "\", " + std::to_string(at.line) + ", " + std::to_string(k.max_threads) +
-         ", nullptr, nullptr, nullptr, 0, nullptr}; static bool metal_simulator_added" + n +
-         " = ::metal_simulator::Signature<" + slots + ">::add(metal_simulator_kernel" + n + ", &" + function +
-         ", metal_simulator_parameters" + n + ");";
+         at.file + "\", " + std::to_string(at.line) + ", " + std::to_string(k.max_threads) + ", \"" +
+         constants + "\"" + ", nullptr, nullptr, nullptr, 0, nullptr}; static bool metal_simulator_added" +
+         n + " = ::metal_simulator::Signature<" + slots + ">::add(metal_simulator_kernel" + n + ", &" +
+         function + ", metal_simulator_parameters" + n + ");";
 }
 
 std::optional<Initialized> initialized(const std::vector<Token>& t, size_t begin, size_t end) {

@@ -55,7 +55,7 @@ struct Instance {
 Instance instance_of(const std::vector<Token>& t, size_t begin, const Extent& e);
 
 std::string kernel_registration(int number, const std::string& host_name, const std::string& function,
-                                const KernelTemplate& k, const Token& at);
+                                const KernelTemplate& k, const Token& at, const std::string& constants);
 
 // `constant T name = initializer;`
 struct Initialized {

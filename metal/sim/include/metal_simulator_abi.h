@@ -47,6 +47,8 @@ struct Kernel {
   const char* file;
   int line;
   unsigned max_threads;  // 0: none said
+  const char*
+      constants;  // names of the function constants that it cannot do without, each followed by a space
   void (*run)(const Kernel*, const Thread*, void* const* arguments);
   void (*function)();
   const Parameter* parameters;
@@ -91,7 +93,7 @@ struct Module {
   Site* sites;
 };
 
-constexpr int abi_version = 1;
+constexpr int abi_version = 2;
 
 enum Meeting : int { MeetBarrier, MeetSimdBarrier, MeetSimd, MeetQuad };
 enum Access : int { AccessRead = 1, AccessWrite = 2 };
