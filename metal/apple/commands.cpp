@@ -1,5 +1,5 @@
-// Queues and command buffers. All that can go wrong on the device comes back through the completion handler of a
-// command buffer, as an exception that is kept, never thrown, there.
+// Queues and command buffers. All that can go wrong on the device comes back through the completion handler
+// of a command buffer, as an exception that is kept, never thrown, there.
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -176,7 +176,8 @@ class AppleCommands final : public CommandBuffer {
 
   void set_buffer(uint32_t index, std::shared_ptr<Buffer> buffer, size_t offset, size_t length) override {
     check_open("set_buffer");
-    if (!buffer) throw std::invalid_argument("[set_buffer] got no buffer for argument " + std::to_string(index));
+    if (!buffer)
+      throw std::invalid_argument("[set_buffer] got no buffer for argument " + std::to_string(index));
     if (offset > buffer->length() || length > buffer->length() - offset)
       throw std::invalid_argument("[set_buffer] got bytes " + std::to_string(offset) + " to " +
                                   std::to_string(offset + length) + " of a buffer of " +

@@ -19,13 +19,15 @@ class AppleDevice final : public Device {
     info_.name = text(mtl::name(device_));
     info_.architecture = text(mtl::architecture_name(mtl::architecture(device_)));
     for (long family = kFamilyApple10; family >= long{kFamilyApple1} && info_.family == 0; --family)
-      if (mtl::supports_family(device_, family)) info_.family = static_cast<int>(family - kFamilyApple1.value) + 1;
+      if (mtl::supports_family(device_, family))
+        info_.family = static_cast<int>(family - kFamilyApple1.value) + 1;
     info_.memory_size = system::physical_memory();
     info_.max_buffer_length = mtl::max_buffer_length(device_);
     info_.recommended_working_set = mtl::working_set(device_);
     info_.max_threadgroup_memory = mtl::max_threadgroup_memory(device_);
     const Extent most = mtl::max_threads(device_);
-    info_.max_threads_per_threadgroup = {static_cast<uint32_t>(most.width), static_cast<uint32_t>(most.height),
+    info_.max_threads_per_threadgroup = {static_cast<uint32_t>(most.width),
+                                         static_cast<uint32_t>(most.height),
                                          static_cast<uint32_t>(most.depth)};
   }
 
@@ -34,8 +36,8 @@ class AppleDevice final : public Device {
   std::shared_ptr<Buffer> allocate(size_t length) override {
     check_length("allocate", length);
     Pool pool;
-    // Metal has no empty buffers. Hazards are tracked, which orders encoders and command buffers by what they touch;
-    // within an encoder, which is concurrent, barriers do.
+    // Metal has no empty buffers. Hazards are tracked, which orders encoders and command buffers by what they
+    // touch; within an encoder, which is concurrent, barriers do.
     const size_t bytes = length ? length : 1;
     Ref object = Ref::owned(mtl::new_buffer(device_, bytes, kStorageShared));
     if (!object) throw std::bad_alloc();
@@ -49,8 +51,7 @@ class AppleDevice final : public Device {
         length > info_.max_buffer_length)
       return nullptr;
     Pool pool;
-    Ref object =
-        Ref::owned(mtl::new_buffer_around(device_, memory, length, kStorageShared, nullptr));
+    Ref object = Ref::owned(mtl::new_buffer_around(device_, memory, length, kStorageShared, nullptr));
     if (!object) return nullptr;
     return std::make_shared<AppleBuffer>(std::move(object), memory, length, residency_);
   }
@@ -91,7 +92,8 @@ class AppleDevice final : public Device {
     if (mtl::is_capturing(manager)) throw std::runtime_error("[start_capture] a capture is running already");
     if (!mtl::supports_destination(manager, kTraceDocument))
       throw std::runtime_error(
-          "[start_capture] the device writes no traces: the environment variable MTL_CAPTURE_ENABLED must be 1 "
+          "[start_capture] the device writes no traces: the environment variable MTL_CAPTURE_ENABLED must be "
+          "1 "
           "when the process starts");
     const Ref descriptor = make("MTLCaptureDescriptor");
     mtl::set_capture_object(descriptor, Id{device_});

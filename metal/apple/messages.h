@@ -7,7 +7,8 @@
 namespace mlx::core::metal::apple {
 
 namespace ns {
-inline const Message<Id(const char*, UInteger)> string_with_c_string{"+NSString", "stringWithCString:encoding:"};
+inline const Message<Id(const char*, UInteger)> string_with_c_string{"+NSString",
+                                                                     "stringWithCString:encoding:"};
 inline const Message<const char*()> utf8{"NSString", "UTF8String"};
 inline const Message<UInteger()> count{"NSArray", "count"};
 inline const Message<Id(UInteger)> at{"NSArray", "objectAtIndex:"};
@@ -44,18 +45,22 @@ inline const Message<void(bool)> set_fast_math{"MTLCompileOptions", "setFastMath
 inline const Message<void(UInteger)> set_language{"MTLCompileOptions", "setLanguageVersion:"};
 inline const Message<Id()> function_names{"MTLLibrary", "functionNames"};
 inline const Message<Id(Id)> new_function{"MTLLibrary", "newFunctionWithName:"};
-inline const Message<Id(Id, Id, Id*)> new_function_with{"MTLLibrary", "newFunctionWithName:constantValues:error:"};
+inline const Message<Id(Id, Id, Id*)> new_function_with{"MTLLibrary",
+                                                        "newFunctionWithName:constantValues:error:"};
 inline const Message<void(const void*, UInteger, UInteger)> set_constant{"MTLFunctionConstantValues",
                                                                          "setConstantValue:type:atIndex:"};
-inline const Message<UInteger()> max_total_threads{"MTLComputePipelineState", "maxTotalThreadsPerThreadgroup"};
+inline const Message<UInteger()> max_total_threads{"MTLComputePipelineState",
+                                                   "maxTotalThreadsPerThreadgroup"};
 inline const Message<UInteger()> simd_width{"MTLComputePipelineState", "threadExecutionWidth"};
 inline const Message<UInteger()> static_memory{"MTLComputePipelineState", "staticThreadgroupMemoryLength"};
 // MTLCommandQueue, MTLCommandBuffer
 inline const Message<Id(Id)> command_buffer{"MTLCommandQueue", "commandBufferWithDescriptor:"};
 inline const Message<void(Id)> add_residency_set{"MTLCommandQueue", "addResidencySet:"};
 inline const Message<void(UInteger)> set_error_options{"MTLCommandBufferDescriptor", "setErrorOptions:"};
-inline const Message<void(bool)> set_retained_references{"MTLCommandBufferDescriptor", "setRetainedReferences:"};
-inline const Message<Id(UInteger)> compute_encoder{"MTLCommandBuffer", "computeCommandEncoderWithDispatchType:"};
+inline const Message<void(bool)> set_retained_references{"MTLCommandBufferDescriptor",
+                                                         "setRetainedReferences:"};
+inline const Message<Id(UInteger)> compute_encoder{"MTLCommandBuffer",
+                                                   "computeCommandEncoderWithDispatchType:"};
 inline const Message<void(Id, uint64_t)> encode_signal{"MTLCommandBuffer", "encodeSignalEvent:value:"};
 inline const Message<void(Id, uint64_t)> encode_wait{"MTLCommandBuffer", "encodeWaitForEvent:value:"};
 inline const Message<void(Block)> add_completed{"MTLCommandBuffer", "addCompletedHandler:"};
@@ -66,7 +71,8 @@ inline const Message<Id()> error{"MTLCommandBuffer", "error"};
 inline const Message<void(Id)> set_buffer_label{"MTLCommandBuffer", "setLabel:"};
 // MTLComputeCommandEncoder
 inline const Message<void(Id)> set_pipeline{"MTLComputeCommandEncoder", "setComputePipelineState:"};
-inline const Message<void(Id, UInteger, UInteger)> set_buffer{"MTLComputeCommandEncoder", "setBuffer:offset:atIndex:"};
+inline const Message<void(Id, UInteger, UInteger)> set_buffer{"MTLComputeCommandEncoder",
+                                                              "setBuffer:offset:atIndex:"};
 inline const Message<void(const void*, UInteger, UInteger)> set_bytes{"MTLComputeCommandEncoder",
                                                                       "setBytes:length:atIndex:"};
 inline const Message<void(UInteger, UInteger)> set_threadgroup_memory{"MTLComputeCommandEncoder",
@@ -126,18 +132,20 @@ inline constexpr Enumerator kBuffers{"MTLBarrierScope", "BarrierScopeBuffers", 1
 inline constexpr Enumerator kStatusError{"MTLCommandBufferStatus", "CommandBufferStatusError", 5};
 inline constexpr Enumerator kEncoderStatus{"MTLCommandBufferErrorOption",
                                            "CommandBufferErrorOptionEncoderExecutionStatus", 1};
-inline constexpr Enumerator kEncoderFaulted{"MTLCommandEncoderErrorState", "CommandEncoderErrorStateFaulted", 4};
-inline constexpr Enumerator kEncoderAffected{"MTLCommandEncoderErrorState", "CommandEncoderErrorStateAffected", 2};
+inline constexpr Enumerator kEncoderFaulted{"MTLCommandEncoderErrorState", "CommandEncoderErrorStateFaulted",
+                                            4};
+inline constexpr Enumerator kEncoderAffected{"MTLCommandEncoderErrorState",
+                                             "CommandEncoderErrorStateAffected", 2};
 inline constexpr Enumerator kTimeout{"MTLCommandBufferError", "CommandBufferErrorTimeout", 2};
 inline constexpr Enumerator kAccessRevoked{"MTLCommandBufferError", "CommandBufferErrorAccessRevoked", 4};
 inline constexpr Enumerator kDeviceRemoved{"MTLCommandBufferError", "CommandBufferErrorDeviceRemoved", 11};
 inline constexpr Enumerator kOutOfMemory{"MTLCommandBufferError", "CommandBufferErrorOutOfMemory", 8};
 inline constexpr Enumerator kTraceDocument{"MTLCaptureDestination", "CaptureDestinationGPUTraceDocument", 2};
 inline constexpr const Enumerator* kEnumerators[] = {
-    &kUtf8,     &kFamilyApple1, &kFamilyApple10, &kStorageShared,         &kMathSafe, &kMathFast,
-    &kTypeFloat, &kTypeInt,     &kTypeUInt,      &kTypeBool,       &kConcurrent,      &kBuffers,  &kStatusError,
-    &kEncoderStatus, &kEncoderFaulted, &kEncoderAffected, &kTimeout, &kAccessRevoked, &kDeviceRemoved, &kOutOfMemory,
-    &kTraceDocument,
+    &kUtf8,          &kFamilyApple1,  &kFamilyApple10,  &kStorageShared,   &kMathSafe,   &kMathFast,
+    &kTypeFloat,     &kTypeInt,       &kTypeUInt,       &kTypeBool,        &kConcurrent, &kBuffers,
+    &kStatusError,   &kEncoderStatus, &kEncoderFaulted, &kEncoderAffected, &kTimeout,    &kAccessRevoked,
+    &kDeviceRemoved, &kOutOfMemory,   &kTraceDocument,
 };
 
 }  // namespace mlx::core::metal::apple

@@ -73,7 +73,8 @@ std::vector<MessageTypes>& all_messages() {
 }
 
 Ref string(const std::string& text) {
-  return Ref::shared(ns::string_with_c_string(runtime().get_class("NSString"), text.c_str(), UInteger{kUtf8}));
+  return Ref::shared(
+      ns::string_with_c_string(runtime().get_class("NSString"), text.c_str(), UInteger{kUtf8}));
 }
 
 std::string text(Id string) {

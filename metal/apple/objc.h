@@ -1,5 +1,5 @@
-// As much of Objective-C as Metal needs, in terms of the C functions of its runtime: messages with types, owning
-// references, autorelease pools, blocks.
+// As much of Objective-C as Metal needs, in terms of the C functions of its runtime: messages with types,
+// owning references, autorelease pools, blocks.
 #pragma once
 
 #include <cstdint>
@@ -49,16 +49,26 @@ bool open_runtime(const char* library);
 // One letter per result and argument, as the test writes the types of the interface's description.
 template <class T>
 constexpr char type_letter() {
-  if constexpr (std::is_void_v<T>) return 'v';
-  else if constexpr (std::is_same_v<T, bool>) return 'B';
-  else if constexpr (std::is_same_v<T, Id>) return '@';
-  else if constexpr (std::is_same_v<T, Id*>) return 'E';
-  else if constexpr (std::is_same_v<T, Block>) return '?';
-  else if constexpr (std::is_same_v<T, const void*>) return '^';
-  else if constexpr (std::is_same_v<T, const char*>) return '*';
-  else if constexpr (std::is_same_v<T, Extent>) return 'S';
-  else if constexpr (std::is_integral_v<T> && sizeof(T) == 8) return std::is_signed_v<T> ? 'q' : 'Q';
-  else static_assert(!sizeof(T), "no type of a message");
+  if constexpr (std::is_void_v<T>)
+    return 'v';
+  else if constexpr (std::is_same_v<T, bool>)
+    return 'B';
+  else if constexpr (std::is_same_v<T, Id>)
+    return '@';
+  else if constexpr (std::is_same_v<T, Id*>)
+    return 'E';
+  else if constexpr (std::is_same_v<T, Block>)
+    return '?';
+  else if constexpr (std::is_same_v<T, const void*>)
+    return '^';
+  else if constexpr (std::is_same_v<T, const char*>)
+    return '*';
+  else if constexpr (std::is_same_v<T, Extent>)
+    return 'S';
+  else if constexpr (std::is_integral_v<T> && sizeof(T) == 8)
+    return std::is_signed_v<T> ? 'q' : 'Q';
+  else
+    static_assert(!sizeof(T), "no type of a message");
 }
 
 // What messages this code sends, for the test that compares them with Metal's interface.
@@ -146,8 +156,8 @@ class Pool {
   void* pool_;
 };
 
-// A block (its layout is part of the ABI) that calls `f(object)`; whom it is handed to copies it and with it the
-// function. Nothing may be thrown through Objective-C: `f` is noexcept.
+// A block (its layout is part of the ABI) that calls `f(object)`; whom it is handed to copies it and with it
+// the function. Nothing may be thrown through Objective-C: `f` is noexcept.
 template <class F>
 class Handler {
  public:

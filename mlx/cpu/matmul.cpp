@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "mlx/allocator.h"
+#include "mlx/cpu/accelerate.h"
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/gemm/gemm.h"
 #include "mlx/graph/kernels.h"
@@ -79,7 +80,7 @@ void matmul(const Matmul&, const Arrays& inputs, Arrays& outputs) {
   g.c = out.data<void>();
   Batch batch;
   set_batch(g, batch, leading(out), inputs[0], inputs[1], nullptr);
-  gemm(g);
+  if (!accelerate_gemm(g)) gemm(g);
 }
 
 void addmm(const AddMM& p, const Arrays& inputs, Arrays& outputs) {

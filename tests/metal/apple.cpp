@@ -1,5 +1,5 @@
-// metal/apple through the stand-in: what it sends, what comes back, what goes wrong, and that nothing is left over.
-// Runs itself again for what ends a process.
+// metal/apple through the stand-in: what it sends, what comes back, what goes wrong, and that nothing is left
+// over. Runs itself again for what ends a process.
 #include <dlfcn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -91,10 +91,12 @@ void test_types() {
 void test_device() {
   const DeviceInfo& info = gpu->info();
   check(!info.name.empty() && !info.architecture.empty(), "names");
-  check(info.family >= 7 && info.max_threads_per_threadgroup.x == 1024 && info.max_threadgroup_memory == 32768,
-        "limits of " + info.name);
+  check(
+      info.family >= 7 && info.max_threads_per_threadgroup.x == 1024 && info.max_threadgroup_memory == 32768,
+      "limits of " + info.name);
   check(info.recommended_working_set > 0 && info.memory_size > 0, "sizes");
-  contains(error_of<std::invalid_argument>([&] { gpu->allocate(info.max_buffer_length + 1); }), "[allocate] got");
+  contains(error_of<std::invalid_argument>([&] { gpu->allocate(info.max_buffer_length + 1); }),
+           "[allocate] got");
   alignas(16) char unaligned[64];
   check(gpu->wrap(unaligned + 1, 32) == nullptr, "memory that is not page-aligned is not wrapped");
 }
@@ -113,7 +115,8 @@ void test_run() {
   auto commands = queue->command_buffer();
   commands->set_pipeline(add);
   int index = 0;
-  for (const auto& buffer : {a, b, out}) commands->set_buffer(static_cast<uint32_t>(index++), buffer, 0, buffer->length());
+  for (const auto& buffer : {a, b, out})
+    commands->set_buffer(static_cast<uint32_t>(index++), buffer, 0, buffer->length());
   commands->dispatch_threads({1000}, {256}, "Add");
   commands->barrier();
   commands->set_pipeline(scale);
@@ -127,7 +130,8 @@ void test_run() {
   check(first(out) == 7 * 30 * 30, "result " + std::to_string(first(out)));
   check(called == 1, "the completion handler was called once, with null");
   check(event->value() == 7 && event->wait(7, 10) && !event->wait(8, 10), "event");
-  contains(error_of<std::logic_error>([&] { commands->commit(); }), "[commit] the command buffer was committed");
+  contains(error_of<std::logic_error>([&] { commands->commit(); }),
+           "[commit] the command buffer was committed");
   contains(error_of<std::logic_error>([&] { queue->command_buffer()->wait(); }), "[wait]");
   contains(error_of<std::invalid_argument>([&] {
              auto c = queue->command_buffer();
@@ -135,19 +139,22 @@ void test_run() {
              c->dispatch_threads({1}, {1025}, "Wide");
            }),
            "[Wide] kernel 'add' runs at most");
-  contains(error_of<std::invalid_argument>([&] { queue->command_buffer()->set_buffer(0, a, 10, a->length()); }),
-           "[set_buffer] got bytes 10 to 4010 of a buffer of 4000");
+  contains(
+      error_of<std::invalid_argument>([&] { queue->command_buffer()->set_buffer(0, a, 10, a->length()); }),
+      "[set_buffer] got bytes 10 to 4010 of a buffer of 4000");
 }
 
 void test_errors() {
   contains(error_of<std::invalid_argument>([] { gpu->compile("kernel void f( {", "wrong.metal"); }),
            "wrong.metal does not compile");
   const auto library = gpu->compile(kSource, "test.metal");
-  contains(error_of<std::invalid_argument>([&] { library->pipeline("nothing"); }), "test.metal has no kernel 'nothing'");
+  contains(error_of<std::invalid_argument>([&] { library->pipeline("nothing"); }),
+           "test.metal has no kernel 'nothing'");
 
   const auto queue = gpu->new_queue();
   const auto x = floats({1, 2, 3});
-  const auto run = [&](const char* kernel, const char* operation, std::function<void(std::exception_ptr)> done = {}) {
+  const auto run = [&](const char* kernel, const char* operation,
+                       std::function<void(std::exception_ptr)> done = {}) {
     auto commands = queue->command_buffer();
     commands->set_pipeline(library->pipeline(kernel));
     for (uint32_t i = 0; i < 3; ++i) commands->set_buffer(i, x, 0, x->length());
@@ -188,7 +195,8 @@ void test_residency() {
 
 void test_capture() {
   unsetenv("MTL_CAPTURE_ENABLED");
-  contains(error_of<std::runtime_error>([] { gpu->start_capture("/tmp/a.gputrace"); }), "MTL_CAPTURE_ENABLED");
+  contains(error_of<std::runtime_error>([] { gpu->start_capture("/tmp/a.gputrace"); }),
+           "MTL_CAPTURE_ENABLED");
   setenv("MTL_CAPTURE_ENABLED", "1", 1);
   contains(error_of<std::runtime_error>([] { gpu->stop_capture(); }), "[stop_capture] no capture");
   gpu->start_capture("/tmp/a.gputrace");
@@ -217,42 +225,56 @@ void test_watching() {
   const Ref descriptor = make("MTLCommandBufferDescriptor");
   const auto buffer = [&] { return mtl::command_buffer(queue, Id{descriptor}); };
   const auto encoder = [&](Id b) { return mtl::compute_encoder(b, UInteger{kConcurrent}); };
-  fault_of([&] {
-    const Id e = encoder(buffer());
-    mtl::end_encoding(e);
-    mtl::barrier(e, UInteger{kBuffers});
-  }, "memoryBarrierWithScope: after endEncoding");
-  fault_of([&] {
-    const Id b = buffer(), e = encoder(b);
-    encoder(b);
-    mtl::end_encoding(e);
-  }, "while another one is open");
-  fault_of([&] {
-    const Id b = buffer();
-    mtl::commit(b);
-    mtl::wait(b);
-    mtl::commit(b);
-  }, "commit after commit");
-  fault_of([&] {
-    const Id e = encoder(buffer());
-    mtl::dispatch_threads(e, Extent{1, 1, 1}, Extent{1, 1, 1});
-    mtl::end_encoding(e);
-  }, "without a pipeline");
-  fault_of([&] {
-    Pool inner;
-    encoder(buffer());
-  }, "deallocated without endEncoding");
+  fault_of(
+      [&] {
+        const Id e = encoder(buffer());
+        mtl::end_encoding(e);
+        mtl::barrier(e, UInteger{kBuffers});
+      },
+      "memoryBarrierWithScope: after endEncoding");
+  fault_of(
+      [&] {
+        const Id b = buffer(), e = encoder(b);
+        encoder(b);
+        mtl::end_encoding(e);
+      },
+      "while another one is open");
+  fault_of(
+      [&] {
+        const Id b = buffer();
+        mtl::commit(b);
+        mtl::wait(b);
+        mtl::commit(b);
+      },
+      "commit after commit");
+  fault_of(
+      [&] {
+        const Id e = encoder(buffer());
+        mtl::dispatch_threads(e, Extent{1, 1, 1}, Extent{1, 1, 1});
+        mtl::end_encoding(e);
+      },
+      "without a pipeline");
+  fault_of(
+      [&] {
+        Pool inner;
+        encoder(buffer());
+      },
+      "deallocated without endEncoding");
   faults();
-  fault_of([&] {
-    const Id b = mtl::new_buffer(metal, 16ul, UInteger{kStorageShared});
-    runtime().release(b);
-    mtl::contents(b);
-  }, "-[MTLBuffer contents] was sent to a deallocated object");
-  fault_of([&] {
-    const Id b = mtl::new_buffer(metal, 16ul, UInteger{kStorageShared});
-    runtime().release(b);
-    runtime().release(b);
-  }, "release of a deallocated MTLBuffer");
+  fault_of(
+      [&] {
+        const Id b = mtl::new_buffer(metal, 16ul, UInteger{kStorageShared});
+        runtime().release(b);
+        mtl::contents(b);
+      },
+      "-[MTLBuffer contents] was sent to a deallocated object");
+  fault_of(
+      [&] {
+        const Id b = mtl::new_buffer(metal, 16ul, UInteger{kStorageShared});
+        runtime().release(b);
+        runtime().release(b);
+      },
+      "release of a deallocated MTLBuffer");
 }
 
 // What the process says before it dies.
@@ -297,8 +319,8 @@ int main() {
   if (!gpu) return 1;
   test_types();
   const std::string before = live();
-  for (const auto& test : {test_device, test_run, test_errors, test_residency, test_capture, test_older_system,
-                           test_run, test_errors, test_residency}) {
+  for (const auto& test : {test_device, test_run, test_errors, test_residency, test_capture,
+                           test_older_system, test_run, test_errors, test_residency}) {
     test();
     const std::string seen = faults();
     check(seen.empty(), "no misuse of Metal: " + seen);

@@ -55,29 +55,39 @@ Id make_error(long code, const std::string& text, Id user_info) {
 }
 
 void add_foundation() {
-  for (const char* name : {"NSString", "NSArray", "NSDictionary", "NSError", "NSURL"}) add_class(name, nullptr);
-  method("NSString", "stringWithCString:encoding:", +[](Id, Selector, const char* bytes, UInteger) {
-    return autorelease(make_string(bytes)); }, '+');
+  for (const char* name : {"NSString", "NSArray", "NSDictionary", "NSError", "NSURL"})
+    add_class(name, nullptr);
+  method(
+      "NSString", "stringWithCString:encoding:",
+      +[](Id, Selector, const char* bytes, UInteger) { return autorelease(make_string(bytes)); }, '+');
   method("NSString", "UTF8String", +[](Id self, Selector) { return text_of(self).c_str(); });
   method("NSArray", "count", +[](Id self, Selector) -> UInteger { return as<Array>(self).fields.size(); });
-  method("NSArray", "objectAtIndex:", +[](Id self, Selector, UInteger i) -> Id {
-    const auto& all = as<Array>(self).fields;
-    if (i >= all.size()) die("index " + std::to_string(i) + " beyond an array of " + std::to_string(all.size()));
-    return all[i];
-  });
-  method("NSDictionary", "objectForKey:", +[](Id self, Selector, Id key) -> Id {
-    for (const auto& [k, v] : as<Dictionary>(self).fields)
-      if (Id{k} == key) return v;
-    return nullptr;
-  });
+  method(
+      "NSArray", "objectAtIndex:", +[](Id self, Selector, UInteger i) -> Id {
+        const auto& all = as<Array>(self).fields;
+        if (i >= all.size())
+          die("index " + std::to_string(i) + " beyond an array of " + std::to_string(all.size()));
+        return all[i];
+      });
+  method(
+      "NSDictionary", "objectForKey:", +[](Id self, Selector, Id key) -> Id {
+        for (const auto& [k, v] : as<Dictionary>(self).fields)
+          if (Id{k} == key) return v;
+        return nullptr;
+      });
   method("NSError", "code", +[](Id self, Selector) -> Integer { return as<Error>(self).fields.code; });
-  method("NSError", "localizedDescription", +[](Id self, Selector) {
-    return autorelease(make_string(as<Error>(self).fields.text)); });
+  method(
+      "NSError", "localizedDescription",
+      +[](Id self, Selector) { return autorelease(make_string(as<Error>(self).fields.text)); });
   method("NSError", "userInfo", +[](Id self, Selector) -> Id { return as<Error>(self).fields.user_info; });
-  method("NSURL", "fileURLWithPath:", +[](Id, Selector, Id path) {
-    auto* u = create<Url>();
-    u->fields = text_of(path);
-    return autorelease(id_of(u)); }, '+');
+  method(
+      "NSURL", "fileURLWithPath:",
+      +[](Id, Selector, Id path) {
+        auto* u = create<Url>();
+        u->fields = text_of(path);
+        return autorelease(id_of(u));
+      },
+      '+');
 }
 
 }  // namespace standin

@@ -1,5 +1,5 @@
-// The classes of Metal, on top of the device that stands behind (the simulator of MLX_STANDIN_DEVICE). Encoders and
-// command buffers are watched as Metal's validation layer does.
+// The classes of Metal, on top of the device that stands behind (the simulator of MLX_STANDIN_DEVICE).
+// Encoders and command buffers are watched as Metal's validation layer does.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -27,8 +27,8 @@ const standin::ClassInfo* objc_getClass(const char* name);
 namespace standin {
 namespace {
 
-constexpr long kCommitted = 2, kCompleted = 4, kFailed = 5;           // MTLCommandBufferStatus
-constexpr long kEncoderCompleted = 1, kEncoderFaulted = 4;            // MTLCommandEncoderErrorState
+constexpr long kCommitted = 2, kCompleted = 4, kFailed = 5;             // MTLCommandBufferStatus
+constexpr long kEncoderCompleted = 1, kEncoderFaulted = 4;              // MTLCommandEncoderErrorState
 constexpr long kInternal = 1, kAccessRevoked = 4, kCompileFailure = 3;  // errors
 
 std::atomic<long> next_failure{0};  // a code of MTLCommandBufferError, for the next command buffer
@@ -52,10 +52,10 @@ Id refuse(Id* error, long code, const std::string& text) {
   return nullptr;
 }
 
-#define CLASS(Name, Fields)                                    \
-  struct Name : Instance {                                     \
-    static constexpr const char* kName = "MTL" #Name;          \
-    Fields fields;                                             \
+#define CLASS(Name, Fields)                           \
+  struct Name : Instance {                            \
+    static constexpr const char* kName = "MTL" #Name; \
+    Fields fields;                                    \
   }
 
 struct DeviceFields {};
@@ -248,7 +248,8 @@ void end_encoding(Id self, Selector) {
   f.ended = true;
   CommandBufferFields& b = as<CommandBuffer>(f.buffer).fields;
   b.open_encoder = nullptr;
-  if (!b.encoders.empty()) b.commands->barrier();  // encoders follow one another where they touch the same memory
+  if (!b.encoders.empty())
+    b.commands->barrier();  // encoders follow one another where they touch the same memory
   b.encoders.push_back(f.label);
   for (const auto& command : f.commands) command(*b.commands, f.label);
   f.commands.clear();
@@ -260,7 +261,8 @@ Id new_encoder(Id self, Selector, UInteger) {
   auto* e = new ComputeCommandEncoder{{ComputeCommandEncoder::kName,
                                        [](Instance* i) {
                                          auto& fields = static_cast<ComputeCommandEncoder*>(i)->fields;
-                                         if (!fields.ended) fault("an encoder was deallocated without endEncoding");
+                                         if (!fields.ended)
+                                           fault("an encoder was deallocated without endEncoding");
                                          fields = {};
                                        }},
                                       {}};
@@ -279,164 +281,219 @@ void dispatch(Id self, Selector selector, Extent grid, Extent group) {
   const UInteger threads = group.width * group.height * group.depth;
   if (threads == 0 || threads > pipeline->max_threads_per_threadgroup())
     return fault(std::string(name) + " with " + std::to_string(threads) + " threads in a threadgroup");
-  f.commands.push_back([g = size_of(grid), t = size_of(group)](metal::CommandBuffer& c, const std::string& label) {
-    (c.*Dispatch)(g, t, label);
-  });
+  f.commands.push_back(
+      [g = size_of(grid), t = size_of(group)](metal::CommandBuffer& c, const std::string& label) {
+        (c.*Dispatch)(g, t, label);
+      });
 }
 
 void add_encoder() {
   using C = metal::CommandBuffer;
   const char* encoder = "MTLComputeCommandEncoder";
   method("MTLCommandEncoder", "endEncoding", end_encoding);
-  method("MTLCommandEncoder", "setLabel:", +[](Id self, Selector, Id label) {
-    encoding(self, "setLabel:").label = text_of(label); });
-  method(encoder, "setComputePipelineState:", +[](Id self, Selector, Id state) {
-    EncoderFields& f = encoding(self, "setComputePipelineState:");
-    f.pipeline = state;
-    use(f, state);
-    f.commands.push_back([p = as<ComputePipelineState>(state).fields](C& c, const std::string&) { c.set_pipeline(p); });
-  });
-  method(encoder, "setBuffer:offset:atIndex:", +[](Id self, Selector, Id buffer, UInteger offset, UInteger index) {
-    EncoderFields& f = encoding(self, "setBuffer:offset:atIndex:");
-    if (index > 30) return fault("setBuffer:offset:atIndex: with index " + std::to_string(index));
-    if (as<Instance>(buffer).dead) return fault("setBuffer:offset:atIndex: with a deallocated buffer");
-    const auto& memory = as<Buffer>(buffer).fields;
-    if (offset > memory->length()) return fault("setBuffer:offset:atIndex: with an offset beyond the buffer");
-    use(f, buffer);
-    f.commands.push_back([=](C& c, const std::string&) {
-      c.set_buffer(static_cast<uint32_t>(index), memory, offset, memory->length() - offset); });
-  });
-  method(encoder, "setBytes:length:atIndex:", +[](Id self, Selector, const void* bytes, UInteger n, UInteger index) {
-    EncoderFields& f = encoding(self, "setBytes:length:atIndex:");
-    if (n == 0 || n > 4096 || index > 30) return fault("setBytes:length:atIndex: of " + std::to_string(n) + " bytes");
-    f.commands.push_back([=, copy = std::string(static_cast<const char*>(bytes), n)](C& c, const std::string&) {
-      c.set_bytes(static_cast<uint32_t>(index), copy.data(), copy.size()); });
-  });
-  method(encoder, "setThreadgroupMemoryLength:atIndex:", +[](Id self, Selector, UInteger n, UInteger index) {
-    EncoderFields& f = encoding(self, "setThreadgroupMemoryLength:atIndex:");
-    if (n % 16 || n > behind()->info().max_threadgroup_memory)
-      return fault("setThreadgroupMemoryLength:atIndex: of " + std::to_string(n) + " bytes");
-    f.commands.push_back([=](C& c, const std::string&) {
-      c.set_threadgroup_memory(static_cast<uint32_t>(index), n); });
-  });
+  method(
+      "MTLCommandEncoder",
+      "setLabel:", +[](Id self, Selector, Id label) { encoding(self, "setLabel:").label = text_of(label); });
+  method(
+      encoder, "setComputePipelineState:", +[](Id self, Selector, Id state) {
+        EncoderFields& f = encoding(self, "setComputePipelineState:");
+        f.pipeline = state;
+        use(f, state);
+        f.commands.push_back(
+            [p = as<ComputePipelineState>(state).fields](C& c, const std::string&) { c.set_pipeline(p); });
+      });
+  method(
+      encoder,
+      "setBuffer:offset:atIndex:", +[](Id self, Selector, Id buffer, UInteger offset, UInteger index) {
+        EncoderFields& f = encoding(self, "setBuffer:offset:atIndex:");
+        if (index > 30) return fault("setBuffer:offset:atIndex: with index " + std::to_string(index));
+        if (as<Instance>(buffer).dead) return fault("setBuffer:offset:atIndex: with a deallocated buffer");
+        const auto& memory = as<Buffer>(buffer).fields;
+        if (offset > memory->length())
+          return fault("setBuffer:offset:atIndex: with an offset beyond the buffer");
+        use(f, buffer);
+        f.commands.push_back([=](C& c, const std::string&) {
+          c.set_buffer(static_cast<uint32_t>(index), memory, offset, memory->length() - offset);
+        });
+      });
+  method(
+      encoder,
+      "setBytes:length:atIndex:", +[](Id self, Selector, const void* bytes, UInteger n, UInteger index) {
+        EncoderFields& f = encoding(self, "setBytes:length:atIndex:");
+        if (n == 0 || n > 4096 || index > 30)
+          return fault("setBytes:length:atIndex: of " + std::to_string(n) + " bytes");
+        f.commands.push_back(
+            [=, copy = std::string(static_cast<const char*>(bytes), n)](C& c, const std::string&) {
+              c.set_bytes(static_cast<uint32_t>(index), copy.data(), copy.size());
+            });
+      });
+  method(
+      encoder, "setThreadgroupMemoryLength:atIndex:", +[](Id self, Selector, UInteger n, UInteger index) {
+        EncoderFields& f = encoding(self, "setThreadgroupMemoryLength:atIndex:");
+        if (n % 16 || n > behind()->info().max_threadgroup_memory)
+          return fault("setThreadgroupMemoryLength:atIndex: of " + std::to_string(n) + " bytes");
+        f.commands.push_back(
+            [=](C& c, const std::string&) { c.set_threadgroup_memory(static_cast<uint32_t>(index), n); });
+      });
   method(encoder, "dispatchThreads:threadsPerThreadgroup:", dispatch<&C::dispatch_threads>);
   method(encoder, "dispatchThreadgroups:threadsPerThreadgroup:", dispatch<&C::dispatch_groups>);
-  method(encoder, "memoryBarrierWithScope:", +[](Id self, Selector, UInteger scope) {
-    EncoderFields& f = encoding(self, "memoryBarrierWithScope:");
-    if (scope != 1) return fault("memoryBarrierWithScope: for other things than buffers");
-    f.commands.push_back([](C& c, const std::string&) { c.barrier(); });
-  });
+  method(
+      encoder, "memoryBarrierWithScope:", +[](Id self, Selector, UInteger scope) {
+        EncoderFields& f = encoding(self, "memoryBarrierWithScope:");
+        if (scope != 1) return fault("memoryBarrierWithScope: for other things than buffers");
+        f.commands.push_back([](C& c, const std::string&) { c.barrier(); });
+      });
 }
 
 void add_commands() {
-  method("MTLCommandQueue", "commandBufferWithDescriptor:", +[](Id self, Selector, Id descriptor) {
-    auto* b = create<CommandBuffer>();
-    b->fields.commands = as<CommandQueue>(self).fields.queue->command_buffer();
-    b->fields.queue = Held(self);
-    b->fields.settings = as<CommandBufferDescriptor>(descriptor).fields;
-    return autorelease(id_of(b));
-  });
-  method("MTLCommandQueue", "addResidencySet:", +[](Id, Selector, Id set) {
-    if (as<Instance>(set).dead) fault("addResidencySet: of a deallocated set"); });
-  method("MTLCommandBufferDescriptor", "setErrorOptions:", +[](Id self, Selector, UInteger options) {
-    as<CommandBufferDescriptor>(self).fields.errors = options; });
-  method("MTLCommandBufferDescriptor", "setRetainedReferences:", +[](Id self, Selector, bool retained) {
-    as<CommandBufferDescriptor>(self).fields.retained = retained; });
+  method(
+      "MTLCommandQueue", "commandBufferWithDescriptor:", +[](Id self, Selector, Id descriptor) {
+        auto* b = create<CommandBuffer>();
+        b->fields.commands = as<CommandQueue>(self).fields.queue->command_buffer();
+        b->fields.queue = Held(self);
+        b->fields.settings = as<CommandBufferDescriptor>(descriptor).fields;
+        return autorelease(id_of(b));
+      });
+  method(
+      "MTLCommandQueue", "addResidencySet:", +[](Id, Selector, Id set) {
+        if (as<Instance>(set).dead) fault("addResidencySet: of a deallocated set");
+      });
+  method(
+      "MTLCommandBufferDescriptor", "setErrorOptions:", +[](Id self, Selector, UInteger options) {
+        as<CommandBufferDescriptor>(self).fields.errors = options;
+      });
+  method(
+      "MTLCommandBufferDescriptor", "setRetainedReferences:", +[](Id self, Selector, bool retained) {
+        as<CommandBufferDescriptor>(self).fields.retained = retained;
+      });
   const char* buffer = "MTLCommandBuffer";
   method(buffer, "computeCommandEncoderWithDispatchType:", new_encoder);
   method(buffer, "commit", commit);
   method(buffer, "setLabel:", +[](Id self, Selector, Id) { open_buffer(self, "setLabel:"); });
-  method(buffer, "addCompletedHandler:", +[](Id self, Selector, Block block) {
-    open_buffer(self, "addCompletedHandler:").handlers.push_back(copy_block(block)); });
-  method(buffer, "encodeSignalEvent:value:", +[](Id self, Selector, Id event, uint64_t value) {
-    CommandBufferFields& f = open_buffer(self, "encodeSignalEvent:value:");
-    if (f.open_encoder) return fault("encodeSignalEvent:value: while an encoder is open");
-    f.commands->signal(as<SharedEvent>(event).fields, value); });
-  method(buffer, "encodeWaitForEvent:value:", +[](Id self, Selector, Id event, uint64_t value) {
-    CommandBufferFields& f = open_buffer(self, "encodeWaitForEvent:value:");
-    if (f.open_encoder) return fault("encodeWaitForEvent:value: while an encoder is open");
-    f.commands->wait_for(as<SharedEvent>(event).fields, value); });
-  method(buffer, "waitUntilCompleted", +[](Id self, Selector) {
-    const auto completion = as<CommandBuffer>(self).fields.completion;
-    std::unique_lock lock(completion->mutex);
-    if (completion->status < kCommitted) return fault("waitUntilCompleted before commit");
-    completion->changed.wait(lock, [&] { return completion->status > 100; });
-  });
-  method(buffer, "status", +[](Id self, Selector) -> UInteger {
-    const auto completion = as<CommandBuffer>(self).fields.completion;
-    std::lock_guard lock(completion->mutex);
-    return static_cast<UInteger>(completion->status % 100);
-  });
+  method(
+      buffer, "addCompletedHandler:", +[](Id self, Selector, Block block) {
+        open_buffer(self, "addCompletedHandler:").handlers.push_back(copy_block(block));
+      });
+  method(
+      buffer, "encodeSignalEvent:value:", +[](Id self, Selector, Id event, uint64_t value) {
+        CommandBufferFields& f = open_buffer(self, "encodeSignalEvent:value:");
+        if (f.open_encoder) return fault("encodeSignalEvent:value: while an encoder is open");
+        f.commands->signal(as<SharedEvent>(event).fields, value);
+      });
+  method(
+      buffer, "encodeWaitForEvent:value:", +[](Id self, Selector, Id event, uint64_t value) {
+        CommandBufferFields& f = open_buffer(self, "encodeWaitForEvent:value:");
+        if (f.open_encoder) return fault("encodeWaitForEvent:value: while an encoder is open");
+        f.commands->wait_for(as<SharedEvent>(event).fields, value);
+      });
+  method(
+      buffer, "waitUntilCompleted", +[](Id self, Selector) {
+        const auto completion = as<CommandBuffer>(self).fields.completion;
+        std::unique_lock lock(completion->mutex);
+        if (completion->status < kCommitted) return fault("waitUntilCompleted before commit");
+        completion->changed.wait(lock, [&] { return completion->status > 100; });
+      });
+  method(
+      buffer, "status", +[](Id self, Selector) -> UInteger {
+        const auto completion = as<CommandBuffer>(self).fields.completion;
+        std::lock_guard lock(completion->mutex);
+        return static_cast<UInteger>(completion->status % 100);
+      });
   method(buffer, "error", +[](Id self, Selector) -> Id { return as<CommandBuffer>(self).fields.error; });
-  method("MTLCommandBufferEncoderInfo", "label", +[](Id self, Selector) -> Id {
-    return as<CommandBufferEncoderInfo>(self).fields.label; });
-  method("MTLCommandBufferEncoderInfo", "errorState", +[](Id self, Selector) -> Integer {
-    return as<CommandBufferEncoderInfo>(self).fields.state; });
+  method(
+      "MTLCommandBufferEncoderInfo", "label",
+      +[](Id self, Selector) -> Id { return as<CommandBufferEncoderInfo>(self).fields.label; });
+  method(
+      "MTLCommandBufferEncoderInfo", "errorState",
+      +[](Id self, Selector) -> Integer { return as<CommandBufferEncoderInfo>(self).fields.state; });
 }
 
 void add_device() {
   const char* device = "MTLDevice";
   method(device, "name", +[](Id, Selector) { return autorelease(make_string(behind()->info().name)); });
   method(device, "architecture", +[](Id, Selector) { return autorelease(id_of(create<Architecture>())); });
-  method("MTLArchitecture", "name", +[](Id, Selector) {
-    return autorelease(make_string(behind()->info().architecture)); });
-  method(device, "supportsFamily:", +[](Id, Selector, Integer family) {
-    return family >= 1001 && family <= 1000 + behind()->info().family; });
-  method(device, "maxBufferLength", +[](Id, Selector) -> UInteger { return behind()->info().max_buffer_length; });
-  method(device, "maxThreadgroupMemoryLength", +[](Id, Selector) -> UInteger {
-    return behind()->info().max_threadgroup_memory; });
-  method(device, "maxThreadsPerThreadgroup", +[](Id, Selector) {
-    const metal::Size s = behind()->info().max_threads_per_threadgroup;
-    return Extent{s.x, s.y, s.z}; });
-  method(device, "recommendedMaxWorkingSetSize", +[](Id, Selector) -> uint64_t {
-    return behind()->info().recommended_working_set; });
-  method(device, "newBufferWithLength:options:", +[](Id, Selector, UInteger n, UInteger options) -> Id {
-    if (options & 0xf0) fault("newBufferWithLength:options: of memory that the CPU does not share");
-    if (n == 0) fault("newBufferWithLength:options: of no bytes");
-    try {
-      auto memory = behind()->allocate(n);
-      auto* b = create<Buffer>();
-      b->fields = std::move(memory);
-      return id_of(b);
-    } catch (const std::exception&) {
-      return nullptr;
-    }
-  });
-  method(device, "newBufferWithBytesNoCopy:length:options:deallocator:",
-         +[](Id, Selector, const void* bytes, UInteger n, UInteger, Block) -> Id {
-    auto memory = behind()->wrap(const_cast<void*>(bytes), n);
-    if (!memory) return nullptr;
-    auto* b = create<Buffer>();
-    b->fields = std::move(memory);
-    return id_of(b);
-  });
-  method("MTLBuffer", "contents", +[](Id self, Selector) -> const void* {
-    return as<Buffer>(self).fields->contents(); });
-  method(device, "newLibraryWithSource:options:error:", +[](Id, Selector, Id source, Id options, Id* error) -> Id {
-    const Options& o = as<CompileOptions>(options).fields;
-    try {
-      auto library = behind()->compile(text_of(source), "program_source",
-                                       {o.fast, static_cast<int>(o.language >> 16), static_cast<int>(o.language & 0xffff)});
-      auto* l = create<Library>();
-      l->fields = std::move(library);
-      return id_of(l);
-    } catch (const std::exception& e) {
-      return refuse(error, kCompileFailure, e.what());
-    }
-  });
-  method("MTLCompileOptions", "setMathMode:", +[](Id self, Selector, Integer mode) {
-    as<CompileOptions>(self).fields.fast = mode == 2; });
-  method("MTLCompileOptions", "setFastMathEnabled:", +[](Id self, Selector, bool fast) {
-    as<CompileOptions>(self).fields.fast = fast; });
-  method("MTLCompileOptions", "setLanguageVersion:", +[](Id self, Selector, UInteger version) {
-    as<CompileOptions>(self).fields.language = version; });
-  method("MTLLibrary", "functionNames", +[](Id self, Selector) {
-    std::vector<Id> names;
-    for (const std::string& name : as<Library>(self).fields->kernels()) names.push_back(make_string(name));
-    const Id array = make_array(names);
-    for (Id name : names) release(name);
-    return autorelease(array);
-  });
+  method(
+      "MTLArchitecture", "name",
+      +[](Id, Selector) { return autorelease(make_string(behind()->info().architecture)); });
+  method(
+      device, "supportsFamily:", +[](Id, Selector, Integer family) {
+        return family >= 1001 && family <= 1000 + behind()->info().family;
+      });
+  method(
+      device, "maxBufferLength",
+      +[](Id, Selector) -> UInteger { return behind()->info().max_buffer_length; });
+  method(
+      device, "maxThreadgroupMemoryLength",
+      +[](Id, Selector) -> UInteger { return behind()->info().max_threadgroup_memory; });
+  method(
+      device, "maxThreadsPerThreadgroup", +[](Id, Selector) {
+        const metal::Size s = behind()->info().max_threads_per_threadgroup;
+        return Extent{s.x, s.y, s.z};
+      });
+  method(
+      device, "recommendedMaxWorkingSetSize",
+      +[](Id, Selector) -> uint64_t { return behind()->info().recommended_working_set; });
+  method(
+      device, "newBufferWithLength:options:", +[](Id, Selector, UInteger n, UInteger options) -> Id {
+        if (options & 0xf0) fault("newBufferWithLength:options: of memory that the CPU does not share");
+        if (n == 0) fault("newBufferWithLength:options: of no bytes");
+        try {
+          auto memory = behind()->allocate(n);
+          auto* b = create<Buffer>();
+          b->fields = std::move(memory);
+          return id_of(b);
+        } catch (const std::exception&) {
+          return nullptr;
+        }
+      });
+  method(
+      device, "newBufferWithBytesNoCopy:length:options:deallocator:",
+      +[](Id, Selector, const void* bytes, UInteger n, UInteger, Block) -> Id {
+        auto memory = behind()->wrap(const_cast<void*>(bytes), n);
+        if (!memory) return nullptr;
+        auto* b = create<Buffer>();
+        b->fields = std::move(memory);
+        return id_of(b);
+      });
+  method(
+      "MTLBuffer", "contents",
+      +[](Id self, Selector) -> const void* { return as<Buffer>(self).fields->contents(); });
+  method(
+      device,
+      "newLibraryWithSource:options:error:", +[](Id, Selector, Id source, Id options, Id* error) -> Id {
+        const Options& o = as<CompileOptions>(options).fields;
+        try {
+          auto library = behind()->compile(
+              text_of(source), "program_source",
+              {o.fast, static_cast<int>(o.language >> 16), static_cast<int>(o.language & 0xffff)});
+          auto* l = create<Library>();
+          l->fields = std::move(library);
+          return id_of(l);
+        } catch (const std::exception& e) {
+          return refuse(error, kCompileFailure, e.what());
+        }
+      });
+  method(
+      "MTLCompileOptions", "setMathMode:", +[](Id self, Selector, Integer mode) {
+        as<CompileOptions>(self).fields.fast = mode == 2;
+      });
+  method(
+      "MTLCompileOptions", "setFastMathEnabled:", +[](Id self, Selector, bool fast) {
+        as<CompileOptions>(self).fields.fast = fast;
+      });
+  method(
+      "MTLCompileOptions", "setLanguageVersion:", +[](Id self, Selector, UInteger version) {
+        as<CompileOptions>(self).fields.language = version;
+      });
+  method(
+      "MTLLibrary", "functionNames", +[](Id self, Selector) {
+        std::vector<Id> names;
+        for (const std::string& name : as<Library>(self).fields->kernels())
+          names.push_back(make_string(name));
+        const Id array = make_array(names);
+        for (Id name : names) release(name);
+        return autorelease(array);
+      });
   static const auto function = [](Id self, Id name, std::vector<metal::FunctionConstant> constants) -> Id {
     const auto& library = as<Library>(self).fields;
     const auto kernels = library->kernels();
@@ -445,97 +502,142 @@ void add_device() {
     f->fields = {library, text_of(name), std::move(constants)};
     return id_of(f);
   };
-  method("MTLLibrary", "newFunctionWithName:", +[](Id self, Selector, Id name) { return function(self, name, {}); });
-  method("MTLLibrary", "newFunctionWithName:constantValues:error:",
-         +[](Id self, Selector, Id name, Id values, Id* error) -> Id {
-    const Id f = function(self, name, as<FunctionConstantValues>(values).fields);
-    return f ? f : refuse(error, 5, "no function " + text_of(name));
-  });
-  method("MTLFunctionConstantValues", "setConstantValue:type:atIndex:",
-         +[](Id self, Selector, const void* value, UInteger type, UInteger index) {
-    auto& all = as<FunctionConstantValues>(self).fields;
-    const auto add = [&]<class T>(T v) {
-      std::memcpy(&v, value, sizeof v);
-      all.push_back({static_cast<uint16_t>(index), v});
-    };
-    if (type == 53) add(bool{});
-    else if (type == 29) add(int32_t{});
-    else if (type == 33) add(uint32_t{});
-    else if (type == 3) add(float{});
-    else fault("setConstantValue:type:atIndex: with type " + std::to_string(type));
-  });
-  method(device, "newComputePipelineStateWithFunction:error:", +[](Id, Selector, Id function, Id* error) -> Id {
-    const FunctionFields& f = as<Function>(function).fields;
-    try {
-      auto pipeline = f.library->pipeline(f.name, f.constants);
-      auto* p = create<ComputePipelineState>();
-      p->fields = std::move(pipeline);
-      return id_of(p);
-    } catch (const std::exception& e) {
-      return refuse(error, 3, e.what());
-    }
-  });
+  method(
+      "MTLLibrary",
+      "newFunctionWithName:", +[](Id self, Selector, Id name) { return function(self, name, {}); });
+  method(
+      "MTLLibrary", "newFunctionWithName:constantValues:error:",
+      +[](Id self, Selector, Id name, Id values, Id* error) -> Id {
+        const Id f = function(self, name, as<FunctionConstantValues>(values).fields);
+        return f ? f : refuse(error, 5, "no function " + text_of(name));
+      });
+  method(
+      "MTLFunctionConstantValues", "setConstantValue:type:atIndex:",
+      +[](Id self, Selector, const void* value, UInteger type, UInteger index) {
+        auto& all = as<FunctionConstantValues>(self).fields;
+        const auto add = [&]<class T>(T v) {
+          std::memcpy(&v, value, sizeof v);
+          all.push_back({static_cast<uint16_t>(index), v});
+        };
+        if (type == 53)
+          add(bool{});
+        else if (type == 29)
+          add(int32_t{});
+        else if (type == 33)
+          add(uint32_t{});
+        else if (type == 3)
+          add(float{});
+        else
+          fault("setConstantValue:type:atIndex: with type " + std::to_string(type));
+      });
+  method(
+      device, "newComputePipelineStateWithFunction:error:", +[](Id, Selector, Id function, Id* error) -> Id {
+        const FunctionFields& f = as<Function>(function).fields;
+        try {
+          auto pipeline = f.library->pipeline(f.name, f.constants);
+          auto* p = create<ComputePipelineState>();
+          p->fields = std::move(pipeline);
+          return id_of(p);
+        } catch (const std::exception& e) {
+          return refuse(error, 3, e.what());
+        }
+      });
   const char* pipeline = "MTLComputePipelineState";
-  method(pipeline, "maxTotalThreadsPerThreadgroup", +[](Id self, Selector) -> UInteger {
-    return as<ComputePipelineState>(self).fields->max_threads_per_threadgroup(); });
-  method(pipeline, "threadExecutionWidth", +[](Id self, Selector) -> UInteger {
-    return as<ComputePipelineState>(self).fields->simd_width(); });
-  method(pipeline, "staticThreadgroupMemoryLength", +[](Id self, Selector) -> UInteger {
-    return as<ComputePipelineState>(self).fields->static_threadgroup_memory(); });
-  method(device, "newCommandQueue", +[](Id, Selector) {
-    auto* q = create<CommandQueue>();
-    q->fields.queue = behind()->new_queue();
-    return id_of(q); });
-  method(device, "newSharedEvent", +[](Id, Selector) {
-    auto* e = create<SharedEvent>();
-    e->fields = behind()->new_event();
-    return id_of(e); });
-  method("MTLSharedEvent", "signaledValue", +[](Id self, Selector) { return as<SharedEvent>(self).fields->value(); });
-  method("MTLSharedEvent", "setSignaledValue:", +[](Id self, Selector, uint64_t value) {
-    as<SharedEvent>(self).fields->signal(value); });
-  method("MTLSharedEvent", "waitUntilSignaledValue:timeoutMS:", +[](Id self, Selector, uint64_t value, uint64_t ms) {
-    return as<SharedEvent>(self).fields->wait(value, ms); });
+  method(
+      pipeline, "maxTotalThreadsPerThreadgroup", +[](Id self, Selector) -> UInteger {
+        return as<ComputePipelineState>(self).fields->max_threads_per_threadgroup();
+      });
+  method(
+      pipeline, "threadExecutionWidth",
+      +[](Id self, Selector) -> UInteger { return as<ComputePipelineState>(self).fields->simd_width(); });
+  method(
+      pipeline, "staticThreadgroupMemoryLength", +[](Id self, Selector) -> UInteger {
+        return as<ComputePipelineState>(self).fields->static_threadgroup_memory();
+      });
+  method(
+      device, "newCommandQueue", +[](Id, Selector) {
+        auto* q = create<CommandQueue>();
+        q->fields.queue = behind()->new_queue();
+        return id_of(q);
+      });
+  method(
+      device, "newSharedEvent", +[](Id, Selector) {
+        auto* e = create<SharedEvent>();
+        e->fields = behind()->new_event();
+        return id_of(e);
+      });
+  method(
+      "MTLSharedEvent", "signaledValue",
+      +[](Id self, Selector) { return as<SharedEvent>(self).fields->value(); });
+  method(
+      "MTLSharedEvent", "setSignaledValue:", +[](Id self, Selector, uint64_t value) {
+        as<SharedEvent>(self).fields->signal(value);
+      });
+  method(
+      "MTLSharedEvent",
+      "waitUntilSignaledValue:timeoutMS:", +[](Id self, Selector, uint64_t value, uint64_t ms) {
+        return as<SharedEvent>(self).fields->wait(value, ms);
+      });
 }
 
 void add_residency_and_capture() {
-  method("MTLDevice", "newResidencySetWithDescriptor:error:", +[](Id, Selector, Id, Id*) {
-    return id_of(create<ResidencySet>()); });
+  method(
+      "MTLDevice", "newResidencySetWithDescriptor:error:", +[](Id, Selector, Id, Id*) {
+        return id_of(create<ResidencySet>());
+      });
   const char* set = "MTLResidencySet";
-  method(set, "addAllocation:", +[](Id self, Selector, Id allocation) {
-    as<ResidencySet>(self).fields.push_back(allocation); });
-  method(set, "removeAllocation:", +[](Id self, Selector, Id allocation) {
-    auto& all = as<ResidencySet>(self).fields;
-    const auto found = std::find(all.begin(), all.end(), allocation);
-    if (found == all.end()) return fault("removeAllocation: of what is not in the residency set");
-    all.erase(found);
-  });
-  method(set, "commit", +[](Id self, Selector) {
-    for (Id allocation : as<ResidencySet>(self).fields)
-      if (as<Instance>(allocation).dead) fault("a residency set was committed with a deallocated buffer");
-  });
+  method(
+      set, "addAllocation:", +[](Id self, Selector, Id allocation) {
+        as<ResidencySet>(self).fields.push_back(allocation);
+      });
+  method(
+      set, "removeAllocation:", +[](Id self, Selector, Id allocation) {
+        auto& all = as<ResidencySet>(self).fields;
+        const auto found = std::find(all.begin(), all.end(), allocation);
+        if (found == all.end()) return fault("removeAllocation: of what is not in the residency set");
+        all.erase(found);
+      });
+  method(
+      set, "commit", +[](Id self, Selector) {
+        for (Id allocation : as<ResidencySet>(self).fields)
+          if (as<Instance>(allocation).dead) fault("a residency set was committed with a deallocated buffer");
+      });
   method(set, "requestResidency", +[](Id, Selector) {});
   method(set, "endResidency", +[](Id, Selector) {});
-  method("MTLCaptureManager", "sharedCaptureManager", +[](Id, Selector) {
-    static CaptureManager* const manager = create<CaptureManager>();
-    return id_of(manager); }, '+');
+  method(
+      "MTLCaptureManager", "sharedCaptureManager",
+      +[](Id, Selector) {
+        static CaptureManager* const manager = create<CaptureManager>();
+        return id_of(manager);
+      },
+      '+');
   method("MTLCaptureManager", "isCapturing", +[](Id, Selector) { return capturing.load(); });
-  method("MTLCaptureManager", "supportsDestination:", +[](Id, Selector, Integer destination) {
-    return destination == 2 && std::getenv("MTL_CAPTURE_ENABLED") != nullptr; });
-  method("MTLCaptureManager", "startCaptureWithDescriptor:error:", +[](Id, Selector, Id descriptor, Id* error) {
-    const CaptureFields& f = as<CaptureDescriptor>(descriptor).fields;
-    if (f.destination != 2 || !Id{f.url} || !Id{f.object}) {
-      refuse(error, 3, "the capture's descriptor is incomplete");
-      return false;
-    }
-    return !capturing.exchange(true);
-  });
+  method(
+      "MTLCaptureManager", "supportsDestination:", +[](Id, Selector, Integer destination) {
+        return destination == 2 && std::getenv("MTL_CAPTURE_ENABLED") != nullptr;
+      });
+  method(
+      "MTLCaptureManager", "startCaptureWithDescriptor:error:", +[](Id, Selector, Id descriptor, Id* error) {
+        const CaptureFields& f = as<CaptureDescriptor>(descriptor).fields;
+        if (f.destination != 2 || !Id{f.url} || !Id{f.object}) {
+          refuse(error, 3, "the capture's descriptor is incomplete");
+          return false;
+        }
+        return !capturing.exchange(true);
+      });
   method("MTLCaptureManager", "stopCapture", +[](Id, Selector) { capturing = false; });
-  method("MTLCaptureDescriptor", "setCaptureObject:", +[](Id self, Selector, Id object) {
-    as<CaptureDescriptor>(self).fields.object = Held(object); });
-  method("MTLCaptureDescriptor", "setDestination:", +[](Id self, Selector, Integer destination) {
-    as<CaptureDescriptor>(self).fields.destination = destination; });
-  method("MTLCaptureDescriptor", "setOutputURL:", +[](Id self, Selector, Id url) {
-    as<CaptureDescriptor>(self).fields.url = Held(url); });
+  method(
+      "MTLCaptureDescriptor", "setCaptureObject:", +[](Id self, Selector, Id object) {
+        as<CaptureDescriptor>(self).fields.object = Held(object);
+      });
+  method(
+      "MTLCaptureDescriptor", "setDestination:", +[](Id self, Selector, Integer destination) {
+        as<CaptureDescriptor>(self).fields.destination = destination;
+      });
+  method(
+      "MTLCaptureDescriptor", "setOutputURL:", +[](Id self, Selector, Id url) {
+        as<CaptureDescriptor>(self).fields.url = Held(url);
+      });
 }
 
 template <class T>
@@ -546,9 +648,10 @@ Id made() {
 }  // namespace
 
 void add_metal() {
-  for (const char* name : {"MTLDevice", "MTLArchitecture", "MTLAllocation", "MTLLibrary", "MTLFunction",
-                           "MTLComputePipelineState", "MTLCommandQueue", "MTLCommandBuffer", "MTLCommandEncoder",
-                           "MTLCommandBufferEncoderInfo", "MTLEvent", "MTLResidencySet", "MTLCaptureManager"})
+  for (const char* name :
+       {"MTLDevice", "MTLArchitecture", "MTLAllocation", "MTLLibrary", "MTLFunction",
+        "MTLComputePipelineState", "MTLCommandQueue", "MTLCommandBuffer", "MTLCommandEncoder",
+        "MTLCommandBufferEncoderInfo", "MTLEvent", "MTLResidencySet", "MTLCaptureManager"})
     add_class(name, nullptr);
   add_class("MTLResource", "MTLAllocation");
   add_class("MTLBuffer", "MTLResource");
@@ -575,6 +678,6 @@ EXPORT Id MTLCreateSystemDefaultDevice() {
     MTLCommandBufferEncoderInfoErrorKey = make_string("MTLCommandBufferEncoderInfoErrorKey");
   return id_of(create<Device>());
 }
-// For tests: the next command buffer that is committed fails with this MTLCommandBufferError. After 4 (access revoked)
-// so do all later ones of its queue.
+// For tests: the next command buffer that is committed fails with this MTLCommandBufferError. After 4 (access
+// revoked) so do all later ones of its queue.
 EXPORT void standin_fail_next(long code) { next_failure = code; }

@@ -57,8 +57,10 @@ std::map<std::string, std::string> read_description() {
     if (line.empty() || line[0] == '#') continue;
     std::vector<std::string> fields(1);
     for (char c : line)
-      if (c == '\t') fields.emplace_back();
-      else fields.back() += c;
+      if (c == '\t')
+        fields.emplace_back();
+      else
+        fields.back() += c;
     fields.resize(5);
     std::string types(1, letter_of(fields[3]));
     // Commas inside a block's parameters are not between parameters.
@@ -147,7 +149,8 @@ void add_class(const char* name, const char* parent, Id (*make)()) {
   }
 }
 
-void add_method(const char* class_name, char kind, const char* selector, const std::string& types, void (*f)()) {
+void add_method(const char* class_name, char kind, const char* selector, const std::string& types,
+                void (*f)()) {
   const std::string described = described_types(class_name, kind, selector);
   if (described != types)
     die(std::string("its own ") + kind + "[" + class_name + " " + selector + "] has types " + types +

@@ -1,5 +1,5 @@
-// A small stand-in for the runtime of Objective-C: classes with methods, selectors, reference counts, autorelease
-// pools. What a real one would forgive or crash on, it writes down.
+// A small stand-in for the runtime of Objective-C: classes with methods, selectors, reference counts,
+// autorelease pools. What a real one would forgive or crash on, it writes down.
 #pragma once
 
 #include <atomic>
@@ -29,8 +29,8 @@ struct ClassInfo {
   Id (*create)() = nullptr;  // what alloc and init make; null where only Metal makes them
 };
 
-// Every object begins like this. What is released for the last time is taken apart, but its memory stays, so that a
-// message to it can be told.
+// Every object begins like this. What is released for the last time is taken apart, but its memory stays, so
+// that a message to it can be told.
 struct Instance {
   Instance(const char* class_name, void (*dismantle)(Instance*));
   const ClassInfo* isa;
@@ -76,17 +76,19 @@ void fault(const std::string& what);
 // For what would end the process there.
 [[noreturn]] void die(const std::string& what);
 
-// Result and parameters of a method as letters (type_letter), from the description of Metal's interface; "" where there
-// is no such method.
+// Result and parameters of a method as letters (type_letter), from the description of Metal's interface; ""
+// where there is no such method.
 std::string described_types(const std::string& class_name, char kind, const std::string& selector);
 // An enumerator's value, from the description; -1 where there is none.
 long described_value(const std::string& type, const std::string& name);
 
 void add_class(const char* name, const char* parent, Id (*create)() = nullptr);
-void add_method(const char* class_name, char kind, const char* selector, const std::string& types, void (*f)());
+void add_method(const char* class_name, char kind, const char* selector, const std::string& types,
+                void (*f)());
 template <class R, class... A>
 void method(const char* class_name, const char* selector, R (*f)(Id, Selector, A...), char kind = '-') {
-  add_method(class_name, kind, selector, {type_letter<R>(), type_letter<A>()...}, reinterpret_cast<void (*)()>(f));
+  add_method(class_name, kind, selector, {type_letter<R>(), type_letter<A>()...},
+             reinterpret_cast<void (*)()>(f));
 }
 void add_foundation();
 void add_metal();
