@@ -82,8 +82,8 @@ class Module : public nb::module_ {
 
   template <class F, class... Extra>
   Module& def(const char* name, F&& f, const Extra&... extra) {
-    const char* example = nb::hasattr(*this, name) ? nullptr : example_of(prefix_ + name);
-    std::string text;
+    [[maybe_unused]] const char* example = nb::hasattr(*this, name) ? nullptr : example_of(prefix_ + name);
+    [[maybe_unused]] std::string text;
     nb::module_::def(name, std::forward<F>(f), with_example(extra, example, text)...);
     return *this;
   }
