@@ -52,8 +52,8 @@ array row_contiguous(const array& a, const Stream& s);
 // All elements of `in`, whatever its strides, into `out` in row-major order, cast to its dtype.
 void copy_to(const array& in, const array& out, const Stream& s);
 
-// IndexError where one is outside of an axis of `limit` elements (negative ones count from its end). Waits for
-// indices that the device is still computing.
+// IndexError where one is outside of an axis of `limit` elements (negative ones count from its end). Waits
+// for indices that the device is still computing.
 void check_indices(std::string_view op, const array& indices, int axis, int64_t limit);
 
 // Threads in a line, in groups of 256: at most 2^31 of them in x, the rest in y.

@@ -2,11 +2,11 @@
 #pragma once
 #include "metal/kernels/gemm.h"
 
-constant bool vectors [[function_constant(0)]];    // rows of q, k and v begin at multiples of four elements
-constant bool causal [[function_constant(1)]];     // query i sees keys up to i + lk - lq
+constant bool vectors [[function_constant(0)]];      // rows of q, k and v begin at multiples of four elements
+constant bool causal [[function_constant(1)]];       // query i sees keys up to i + lk - lq
 constant bool has_allowed [[function_constant(2)]];  // a boolean mask
-constant bool has_mask [[function_constant(3)]];   // an additive mask
-constant bool has_sinks [[function_constant(4)]];  // one more score per head, of the sum alone
+constant bool has_mask [[function_constant(3)]];     // an additive mask
+constant bool has_sinks [[function_constant(4)]];    // one more score per head, of the sum alone
 
 // Strides: of batch, head, row; then where the first element is.
 struct AttentionParams {

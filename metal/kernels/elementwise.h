@@ -6,8 +6,8 @@
 constant bool strided [[function_constant(0)]];  // some operand is neither contiguous nor a single element
 constant int scalars [[function_constant(1)]];   // bit i: operand i is a single element
 
-// The output's last two axes (after merging axes) and the others together. Not strided: a line, cut into rows of
-// 2^30 elements; `outer` is the length of the last one.
+// The output's last two axes (after merging axes) and the others together. Not strided: a line, cut into rows
+// of 2^30 elements; `outer` is the length of the last one.
 struct Lines {
   uint columns, rows, outer, dims;
 };

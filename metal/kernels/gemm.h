@@ -1,15 +1,15 @@
 // The core that products of matrices share: tiles of both operands in threadgroup memory, products of 8 by 8
 // matrices that SIMD-groups hold in registers, sums in float32.
 //
-// A threadgroup of WM by WN SIMD-groups computes BM by BN elements, BK of the inner dimension at a time. Per step
-// it moves (BM + BN) * BK elements from the device and multiplies BM * BN * BK pairs: 2 * BM * BN / (BM + BN)
-// operations per element moved; 64 by 64 in float32: 16 per byte, in 16 bits: 32. Nothing else is read, each line of a
-// tile once by neighbouring threads in 16 (8) bytes each, so the bytes moved are the least of the tile's shape.
-// Each thread holds BM * BN / (32 * WM * WN) sums (32 of 64 by 64 with 4 SIMD-groups) and, in a step of 8, BM / WM / 4 +
-// BN / WN / 4 elements of the operands (16): below the 128 registers up to which all SIMD-groups that a core
-// holds stay in flight. Threadgroup memory: see Tiles::bytes, 9.5 KiB of 64 by 64 by 16 in float32 (three
-// threadgroups in 32 KiB). Lines of tiles are padded by 16 bytes: lanes that read a column of 8 lines meet
-// different banks.
+// A threadgroup of WM by WN SIMD-groups computes BM by BN elements, BK of the inner dimension at a time. Per
+// step it moves (BM + BN) * BK elements from the device and multiplies BM * BN * BK pairs: 2 * BM * BN / (BM
+// + BN) operations per element moved; 64 by 64 in float32: 16 per byte, in 16 bits: 32. Nothing else is read,
+// each line of a tile once by neighbouring threads in 16 (8) bytes each, so the bytes moved are the least of
+// the tile's shape. Each thread holds BM * BN / (32 * WM * WN) sums (32 of 64 by 64 with 4 SIMD-groups) and,
+// in a step of 8, BM / WM / 4 + BN / WN / 4 elements of the operands (16): below the 128 registers up to
+// which all SIMD-groups that a core holds stay in flight. Threadgroup memory: see Tiles::bytes, 9.5 KiB of 64
+// by 64 by 16 in float32 (three threadgroups in 32 KiB). Lines of tiles are padded by 16 bytes: lanes that
+// read a column of 8 lines meet different banks.
 #pragma once
 #include "metal/kernels/types.h"
 
@@ -18,8 +18,8 @@ METAL_FUNC ushort2 matrix_place(ushort lane) {
   return ushort2(((lane >> 3 & 1) << 2) + ((lane & 1) << 1), (lane >> 4 << 2) + (lane >> 1 & 3));
 }
 
-// A part of a matrix to threadgroup memory: LINES lines of LENGTH elements, of which only the first `lines` and
-// `length` exist; the others become zeros. `vectors`: every line begins at a multiple of four elements.
+// A part of a matrix to threadgroup memory: LINES lines of LENGTH elements, of which only the first `lines`
+// and `length` exist; the others become zeros. `vectors`: every line begins at a multiple of four elements.
 template <class T, int LINES, int LENGTH, int PITCH, int THREADS>
 METAL_FUNC void load_tile(threadgroup T* tile, device const T* source, long pitch, int lines, int length,
                           bool vectors, uint index) {
@@ -43,22 +43,23 @@ struct Tiles {
   static constant constexpr int rows = BM / WM, columns = BN / WN;  // of a SIMD-group
   static constant constexpr int TM = rows / 8, TN = columns / 8;
   // Of tiles as they lie in the matrix: rows (or columns) of a, columns (or rows) of b.
-  static constant constexpr int a_pitch = BK + pad, at_pitch = BM + pad, b_pitch = BN + pad, bt_pitch = BK + pad;
-  static constant constexpr int a_size = BM * a_pitch > BK * at_pitch ? BM * a_pitch : BK * at_pitch;
-  static constant constexpr int b_size = BK * b_pitch > BN * bt_pitch ? BK * b_pitch : BN * bt_pitch;
+  static constant constexpr int a_pitch = BK + pad, at_pitch = BM + pad, b_pitch = BN + pad,
+                                bt_pitch = BK + pad;
+  static constant constexpr int a_size = BM * a_pitch > BK* at_pitch ? BM * a_pitch : BK * at_pitch;
+  static constant constexpr int b_size = BK * b_pitch > BN* bt_pitch ? BK * b_pitch : BN * bt_pitch;
   static constant constexpr int bytes = (a_size + b_size) * sizeof(T);
 
   // BM by BK of a, of which `m` by `k` exist.
-  static METAL_FUNC void load_a(threadgroup T* tile, device const T* a, long pitch, int m, int k, bool transposed,
-                                bool vectors, uint index) {
+  static METAL_FUNC void load_a(threadgroup T* tile, device const T* a, long pitch, int m, int k,
+                                bool transposed, bool vectors, uint index) {
     if (transposed) {
       load_tile<T, BK, BM, at_pitch, threads>(tile, a, pitch, k, m, vectors, index);
     } else {
       load_tile<T, BM, BK, a_pitch, threads>(tile, a, pitch, m, k, vectors, index);
     }
   }
-  static METAL_FUNC void load_b(threadgroup T* tile, device const T* b, long pitch, int n, int k, bool transposed,
-                                bool vectors, uint index) {
+  static METAL_FUNC void load_b(threadgroup T* tile, device const T* b, long pitch, int n, int k,
+                                bool transposed, bool vectors, uint index) {
     if (transposed) {
       load_tile<T, BN, BK, bt_pitch, threads>(tile, b, pitch, n, k, vectors, index);
     } else {

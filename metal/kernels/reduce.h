@@ -52,8 +52,12 @@ template <class T>
 METAL_FUNC T lane_xor(T x, ushort mask) {
   return simd_shuffle_xor(x, mask);
 }
-METAL_FUNC long lane_xor(long x, ushort mask) { return as_type<long>(simd_shuffle_xor(as_type<uint2>(x), mask)); }
-METAL_FUNC ulong lane_xor(ulong x, ushort mask) { return as_type<ulong>(simd_shuffle_xor(as_type<uint2>(x), mask)); }
+METAL_FUNC long lane_xor(long x, ushort mask) {
+  return as_type<long>(simd_shuffle_xor(as_type<uint2>(x), mask));
+}
+METAL_FUNC ulong lane_xor(ulong x, ushort mask) {
+  return as_type<ulong>(simd_shuffle_xor(as_type<uint2>(x), mask));
+}
 
 template <class T>
 struct Limits {
@@ -111,8 +115,8 @@ METAL_FUNC float simd_combine(int kind, float x) {
   return x;
 }
 
-// Every thread gets the result. `parts` has room for 32 and may be used again after another barrier. All threads of
-// a group of whole SIMD-groups call it.
+// Every thread gets the result. `parts` has room for 32 and may be used again after another barrier. All
+// threads of a group of whole SIMD-groups call it.
 template <class A>
 METAL_FUNC A group_combine(int kind, A x, threadgroup A* parts, uint lane, uint simd, uint simds) {
   x = simd_combine(kind, x);

@@ -16,9 +16,13 @@ METAL_FUNC complex64_t operator*(complex64_t a, complex64_t b) {
 METAL_FUNC complex64_t operator*(complex64_t a, float s) { return {a.re * s, a.im * s}; }
 METAL_FUNC bool operator==(complex64_t a, complex64_t b) { return a.re == b.re && a.im == b.im; }
 METAL_FUNC bool operator!=(complex64_t a, complex64_t b) { return !(a == b); }
-METAL_FUNC bool operator<(complex64_t a, complex64_t b) { return a.re < b.re || (a.re == b.re && a.im < b.im); }
+METAL_FUNC bool operator<(complex64_t a, complex64_t b) {
+  return a.re < b.re || (a.re == b.re && a.im < b.im);
+}
 METAL_FUNC bool operator>(complex64_t a, complex64_t b) { return b < a; }
-METAL_FUNC bool operator<=(complex64_t a, complex64_t b) { return a.re < b.re || (a.re == b.re && a.im <= b.im); }
+METAL_FUNC bool operator<=(complex64_t a, complex64_t b) {
+  return a.re < b.re || (a.re == b.re && a.im <= b.im);
+}
 METAL_FUNC bool operator>=(complex64_t a, complex64_t b) { return b <= a; }
 
 template <class T>
@@ -38,8 +42,8 @@ struct is_float<bfloat> {
   static constant constexpr bool value = true;
 };
 
-// Floats to integers: truncated; nan gives 0; 32 and 64 bits saturate (unsigned ones wrap negative values), narrower
-// integers take the low bits of int32.
+// Floats to integers: truncated; nan gives 0; 32 and 64 bits saturate (unsigned ones wrap negative values),
+// narrower integers take the low bits of int32.
 METAL_FUNC long truncated_long(float x) {
   if (x != x) return 0;
   if (x >= 9223372036854775808.0f) return LONG_MAX;

@@ -1,5 +1,5 @@
-// What the rows of the element-wise table compute (mlx/graph/elementwise*.h), beyond what the language has: for
-// float, integers and complex64_t. 16-bit floats are computed as float.
+// What the rows of the element-wise table compute (mlx/graph/elementwise*.h), beyond what the language has:
+// for float, integers and complex64_t. 16-bit floats are computed as float.
 #pragma once
 #include "metal/kernels/types.h"
 
@@ -100,7 +100,8 @@ METAL_FUNC T truncated_quotient(T a, T b) {
 }
 template <class T>
 METAL_FUNC bool goes_below(T r, T b) {
-  return r != static_cast<T>(0) && b != static_cast<T>(0) && (r < static_cast<T>(0)) != (b < static_cast<T>(0));
+  return r != static_cast<T>(0) && b != static_cast<T>(0) &&
+         (r < static_cast<T>(0)) != (b < static_cast<T>(0));
 }
 template <class T>
 METAL_FUNC T remainder(T a, T b) {
@@ -147,8 +148,12 @@ METAL_FUNC T minimum(T a, T b) {
   return a != a ? a : smaller;
 }
 METAL_FUNC bool is_nan(complex64_t z) { return z.re != z.re || z.im != z.im; }
-METAL_FUNC complex64_t maximum(complex64_t a, complex64_t b) { return is_nan(a) || (!is_nan(b) && b < a) ? a : b; }
-METAL_FUNC complex64_t minimum(complex64_t a, complex64_t b) { return is_nan(a) || (!is_nan(b) && a < b) ? a : b; }
+METAL_FUNC complex64_t maximum(complex64_t a, complex64_t b) {
+  return is_nan(a) || (!is_nan(b) && b < a) ? a : b;
+}
+METAL_FUNC complex64_t minimum(complex64_t a, complex64_t b) {
+  return is_nan(a) || (!is_nan(b) && a < b) ? a : b;
+}
 METAL_FUNC bool maximum(bool a, bool b) { return a || b; }
 METAL_FUNC bool minimum(bool a, bool b) { return a && b; }
 
@@ -214,14 +219,16 @@ METAL_FUNC U next_bits(U a, U b, bool equal, bool a_is_less, bool a_is_zero) {
   return equal ? b : a_is_zero ? static_cast<U>((b & sign) | 1) : step;
 }
 METAL_FUNC float nextafter(float a, float b) {
-  return a != a || b != b ? a + b
-                          : as_type<float>(next_bits(as_type<uint>(a), as_type<uint>(b), a == b, a < b, a == 0));
+  return a != a || b != b
+             ? a + b
+             : as_type<float>(next_bits(as_type<uint>(a), as_type<uint>(b), a == b, a < b, a == 0));
 }
 template <class T>
 METAL_FUNC T next_half(T a, T b) {
   const float x = static_cast<float>(a), y = static_cast<float>(b);
-  return x != x || y != y ? static_cast<T>(x + y)
-                          : as_type<T>(next_bits(as_type<ushort>(a), as_type<ushort>(b), x == y, x < y, x == 0));
+  return x != x || y != y
+             ? static_cast<T>(x + y)
+             : as_type<T>(next_bits(as_type<ushort>(a), as_type<ushort>(b), x == y, x < y, x == 0));
 }
 METAL_FUNC half nextafter(half a, half b) { return next_half(a, b); }
 METAL_FUNC bfloat nextafter(bfloat a, bfloat b) { return next_half(a, b); }
@@ -307,16 +314,17 @@ METAL_FUNC float polynomial(thread const float (&c)[n], float x) {
   for (int i = n - 2; i >= 0; --i) y = metal::fma(y, x, c[i]);
   return y;
 }
-// erfc(x) for x >= 0.4: exp(-x^2) times a polynomial in (x - 2) / (x + 2); the rounding error of x^2 is put back.
+// erfc(x) for x >= 0.4: exp(-x^2) times a polynomial in (x - 2) / (x + 2); the rounding error of x^2 is put
+// back.
 METAL_FUNC float erfc_tail(float x) {
-  const float c[] = {0.255395681f,      -0.427185833f,    0.241658196f,     -0.0789785832f,  0.00373289851f,
-                     0.00699750287f,    -0.000847242656f, -0.000982313533f, 4.42814635e-05f, 0.000175719397f,
+  const float c[] = {0.255395681f,    -0.427185833f,    0.241658196f,     -0.0789785832f,  0.00373289851f,
+                     0.00699750287f,  -0.000847242656f, -0.000982313533f, 4.42814635e-05f, 0.000175719397f,
                      2.48546039e-05f, -3.03656216e-05f, -9.07212507e-06f, 4.11819883e-06f};
   const float square = x * x, rest = metal::fma(x, x, -square);
   return x > 10.5f ? 0.0f : metal::exp(-square) * (1.0f - rest) * polynomial(c, (x - 2.0f) / (x + 2.0f));
 }
 METAL_FUNC float erf_middle(float x) {
-  const float c[] = {1.12837923f,     -0.376126379f,      0.112837821f,    -0.0268653929f,
+  const float c[] = {1.12837923f,    -0.376126379f,    0.112837821f,    -0.0268653929f,
                      0.00522092311f, -0.000848250755f, 0.000112546411f, -9.63499133e-06f};
   return x * polynomial(c, x * x);
 }
@@ -329,13 +337,15 @@ METAL_FUNC float erfc(float x) {
   if (metal::fabs(x) < 0.45f) return 1.0f - erf_middle(x);
   return x < 0 ? 2.0f - erfc_tail(-x) : erfc_tail(x);
 }
-// A polynomial of x^2 near 0, else of w = -log(1 - x^2), in two parts (M. Giles, Approximating the erfinv function).
+// A polynomial of x^2 near 0, else of w = -log(1 - x^2), in two parts (M. Giles, Approximating the erfinv
+// function).
 METAL_FUNC float erfinv(float x) {
   const float small[] = {0.886226952f,   0.232013106f, 0.127588302f,  0.0858425125f, 0.0727034286f,
                          0.00522199785f, 0.201474935f, -0.258914411f, 0.28213203f};
-  const float centre[] = {1.50140941f,        0.24664028f,      -0.00417738827f, -0.00125272525f, 0.000218345886f,
-                          -4.97306974e-06f, -3.46309298e-06f, 4.68266961e-07f, 2.32647999e-08f, -8.94141383e-09f};
-  const float tails[] = {2.83297706f,     1.00167501f,      0.00943110138f,   -0.00763806328f, 0.00578960543f,
+  const float centre[] = {1.50140941f,     0.24664028f,      -0.00417738827f,  -0.00125272525f,
+                          0.000218345886f, -4.97306974e-06f, -3.46309298e-06f, 4.68266961e-07f,
+                          2.32647999e-08f, -8.94141383e-09f};
+  const float tails[] = {2.83297706f,     1.00167501f,    0.00943110138f,  -0.00763806328f, 0.00578960543f,
                          -0.00361730787f, 0.00123979058f, 4.64926743e-05f, -0.000120195793f};
   const float a = metal::fabs(x);
   if (a >= 1.0f || x != x) return a == 1.0f ? metal::copysign(INFINITY, x) : NAN;

@@ -85,16 +85,19 @@ extern "C" __attribute__((visibility("default"))) const TestApi* mlx_metal_simul
   return &api;
 }
 
-// The same as text, for tests in other languages: a line per kernel, its name last. Valid until the next call.
+// The same as text, for tests in other languages: a line per kernel, its name last. Valid until the next
+// call.
 extern "C" __attribute__((visibility("default"))) const char* mlx_metal_simulator_counters_text() {
   static std::string text;
   std::ostringstream os;
   for (const KernelCounters& c : counters())
-    os << c.dispatches << ' ' << c.threads << ' ' << c.barriers << ' ' << c.read << ' ' << c.written << ' ' << c.unique_read
-       << ' ' << c.unique_written << ' ' << c.kernel << '\n';
+    os << c.dispatches << ' ' << c.threads << ' ' << c.barriers << ' ' << c.read << ' ' << c.written << ' '
+       << c.unique_read << ' ' << c.unique_written << ' ' << c.kernel << '\n';
   text = os.str();
   return text.c_str();
 }
-extern "C" __attribute__((visibility("default"))) void mlx_metal_simulator_reset_counters() { reset_counters(); }
+extern "C" __attribute__((visibility("default"))) void mlx_metal_simulator_reset_counters() {
+  reset_counters();
+}
 
 }  // namespace mlx::core::metal::sim
