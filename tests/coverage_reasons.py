@@ -76,7 +76,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     (
         "shapeless",
         "sizes of matrices are constants of the graph",
-        "digitize fast.gated_delta_update gather_mm linalg.lu segmented_mm",
+        "digitize fast.gated_delta_update gather_mm linalg.lu",
     ),
 )
 

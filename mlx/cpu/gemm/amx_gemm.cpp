@@ -178,12 +178,9 @@ GemmTable make_table() {
   t.tiles[gemm_detail::kF32] = family<3>();
   t.tiles[gemm_detail::kF16] = family<2>();
   t.tiles[gemm_detail::kBf16] = family<1>();
-  gemm_detail::Skinny &dot = t.dot[gemm_detail::kBf16], &axpy = t.axpy[gemm_detail::kBf16];
-  axpy = dot;  // x as bfloat16
-  axpy.run = axpy_tiles;
-  dot.run = dot_tiles;
-  dot.form_x = form_x;
-  dot.formed_per_k = kFormedPerK;
+  const gemm_detail::Skinny& as_bf16 = t.dot[gemm_detail::kBf16];  // x is copied as it is
+  t.axpy_tiles[gemm_detail::kBf16] = {axpy_tiles, as_bf16.copy_x, as_bf16.x_size};
+  t.dot_tiles[gemm_detail::kBf16] = {dot_tiles, as_bf16.copy_x, as_bf16.x_size, form_x, kFormedPerK};
   return t;
 }
 

@@ -88,6 +88,9 @@ struct GemmTable {
   FinishFn finish[kElems];
   Skinny dot[kElems];   // w(p, j) = w[j * w_stride + p]; run is null for complex numbers
   Skinny axpy[kElems];  // w(p, j) = w[p * w_stride + j]
+  // The same on matrix tiles; run is null where there is none for the type.
+  Skinny dot_tiles[kElems];
+  Skinny axpy_tiles[kElems];
 };
 
 inline constexpr int kMaxSkinny = 8;

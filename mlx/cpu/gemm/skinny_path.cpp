@@ -56,7 +56,8 @@ void skinny(const GemmTable& t, const Product& p) {
   const int64_t w_stride = dots ? v.w_j : v.w_p;
   const int64_t acc = p.type == kF64 ? 8 : 4, size = kElemSize[p.type];
 
-  const Skinny& kernel = dots ? t.dot[p.type] : t.axpy[p.type];
+  const Skinny& on_tiles = dots ? t.dot_tiles[p.type] : t.axpy_tiles[p.type];
+  const Skinny& kernel = on_tiles.run ? on_tiles : dots ? t.dot[p.type] : t.axpy[p.type];
   const int64_t ldx = padded((p.k + 31) / 32 * 32);
   Workspace x_space(v.count * ldx * kernel.x_size);
   char* x = x_space.as<char>();
