@@ -15,10 +15,10 @@ TESTS = Path(__file__).parents[1]
 PART = "(test_values or test_layouts) and (add or divide or exp or where or sum or softmax or matmul or concatenate)"
 
 
-def run(*arguments: str) -> None:
+def run(*arguments: str, timeout: float = 900) -> None:
     environment = {**os.environ, "MLX_METAL_SIMULATOR": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
@@ -34,5 +34,8 @@ class TestSimulated:
         run("tests/core/test_operators.py")
 
     @pytest.mark.slow
-    def test_all_operations(self):
-        run("tests/core/test_op_values.py", "tests/core/test_op_transforms.py", "tests/core/test_indexing.py")
+    def test_all_operations(self, request):
+        if "slow" not in request.config.getoption("markexpr"):
+            pytest.skip("compiles thousands of kernels: pytest tests/metal -m slow --timeout 7200")
+        tests = [f"tests/core/test_{name}.py" for name in ("op_values", "op_transforms", "indexing")]
+        run(*tests, timeout=7200)
