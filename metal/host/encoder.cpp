@@ -149,9 +149,7 @@ void Encoder::finish() {
 }
 
 void Encoder::finish_for(const std::vector<array>& arrays) {
-  for (const array& a : arrays)
-    if (a.data_shared_ptr() && a.data_shared_ptr()->is_owned() && allocator::is_pinned(a.buffer()))
-      return finish();
+  if (used_by_gpu(arrays)) finish();
 }
 
 void Encoder::keep(Commands& c, const array& a) {

@@ -54,7 +54,6 @@ class Encoder final : public GpuBackend::Work {
   struct Commands {
     std::shared_ptr<CommandBuffer> buffer;
     std::unordered_set<void*> pinned;
-    std::vector<array> kept;          // what came from outside, and copies of it
     std::vector<Span> read, written;  // since the last barrier
     std::string first, last;          // operations
     size_t dispatches = 0, bytes = 0;

@@ -219,14 +219,10 @@ void copy_to(const array& in, void* out) {
 bool may_take(const array& in, const array& out) {
   return in.is_donatable() && in.flags().row_contiguous && in.nbytes() == out.nbytes();
 }
-bool take_or_allocate(array& out, std::span<const array> inputs) {
+void take_or_allocate(array& out, std::span<const array> inputs) {
   for (const array& in : inputs)
-    if (may_take(in, out)) {
-      out.copy_shared_buffer(in);
-      return true;
-    }
+    if (may_take(in, out)) return out.copy_shared_buffer(in);
   out.set_data(allocator::malloc(out.nbytes()));
-  return false;
 }
 
 array row_contiguous(const array& a) {

@@ -19,8 +19,8 @@ Collapsed collapse_dims(const Shape& shape, const std::vector<Strides>& strides)
 
 // May `out` be written where `in` lies? `in` dies with this node, is row-contiguous and as large.
 bool may_take(const array& in, const array& out);
-// Gives `out` the buffer of the first input that it may take, else memory of its own. True where it took one.
-bool take_or_allocate(array& out, std::span<const array> inputs);
+// Gives `out` the buffer of the first input that it may take, else memory of its own.
+void take_or_allocate(array& out, std::span<const array> inputs);
 
 // `a` itself where it is row-contiguous, else a row-major copy.
 array row_contiguous(const array& a);

@@ -166,14 +166,14 @@ void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays&
   });
 }
 
-void masked_scatter(const MaskedScatter& p, const Arrays& inputs, Arrays& outputs) {
+void masked_scatter(const MaskedScatter&, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   const array mask = row_contiguous(inputs[1]), source = row_contiguous(inputs[2]);
   const bool* selected = mask.data<bool>();
   const size_t bytes = out.itemsize(), part = mask.size() == 0 ? 0 : out.size() / mask.size();
   size_t count = 0;
   for (size_t i = 0; i < mask.size(); ++i) count += selected[i];
-  if (source.size() < count * part || (p.exact && source.size() != count * part))
+  if (source.size() < count * part)
     throw invalid("masked_scatter", "the mask selects ", count * part, " elements, got ", source.size(),
                   " values");
   start_from(inputs[0], out);

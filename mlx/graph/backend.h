@@ -48,6 +48,9 @@ class GpuBackend {
   virtual ~GpuBackend() = default;
 };
 
+// Does work that is not done yet use the memory of one of these?
+bool used_by_gpu(const std::vector<array>& arrays);
+
 // Null where the machine has none. The first call asks for it.
 GpuBackend* gpu_backend();
 // `make` returns null where the machine has no such GPU. To be called while the library is loaded.

@@ -154,10 +154,7 @@ class InFlight {
 
   // The CPU is about to read these, or to write into them.
   void finish_for(const std::vector<array>& inputs) {
-    for (const array& in : inputs)
-      if (in.data_shared_ptr() && in.data_shared_ptr()->is_owned() &&
-          allocator::is_pinned(in.data_shared_ptr()->buffer()))
-        return finish();
+    if (used_by_gpu(inputs)) finish();
   }
   void finish() {
     if (!work_) return;

@@ -93,13 +93,12 @@ class ScatterAlongAxis final : public Primitive {
 // elements, in order.
 class MaskedScatter final : public Primitive {
  public:
-  MaskedScatter(Stream s, bool exact) : Primitive(s), exact(exact) {}
-  const bool exact;  // the source must have as many elements as are selected, not more
+  explicit MaskedScatter(Stream s) : Primitive(s) {}
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums, const Arrays&) override;
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
   const char* name() const override { return "masked_scatter"; }
-  auto fields() const { return std::tie(exact); }
+  auto fields() const { return std::tie(); }
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
 };
 
@@ -115,11 +114,6 @@ class MaskedSelect final : public Primitive {
   auto fields() const { return std::tie(size); }
   std::vector<Shape> output_shapes(const Arrays&) override { return {{size}}; }
 };
-
-// a[mask] = values, as NumPy has it: the mask covers leading axes of `a`, the values broadcast to the
-// selected part. Values that are one part (no axis for the selected ones, or of size 1) keep everything lazy;
-// otherwise their number is checked when the result is evaluated.
-array masked_assign(const array& a, const array& mask, const array& values, StreamOrDevice s = {});
 
 // Flat positions where `mask` is true, in order: int32, or int64 where the mask is too large for it.
 // Evaluates the mask.

@@ -289,35 +289,15 @@ void check_mask(const array& a, const array& mask) {
                   a.shape(), ", expected the array's leading sizes");
 }
 
-array masked(const array& a, const array& mask, const array& src, bool exact, const StreamOrDevice& s) {
+array masked(const array& a, const array& mask, const array& src, const StreamOrDevice& s) {
   check_mask(a, mask);
-  return make<MaskedScatter>(a.shape(), a.dtype(), s, {a, mask, astype(src, a.dtype(), s)}, exact);
+  return make<MaskedScatter>(a.shape(), a.dtype(), s, {a, mask, astype(src, a.dtype(), s)});
 }
 
 }  // namespace
 
 array masked_scatter(const array& a, const array& mask, const array& src, StreamOrDevice s) {
-  return masked(a, mask, src, false, s);
-}
-
-array masked_assign(const array& a, const array& mask, const array& values, StreamOrDevice s) {
-  check_mask(a, mask);
-  const size_t part = a.ndim() - mask.ndim();
-  const array v = astype(values, a.dtype(), s);
-  const bool one_part = v.ndim() <= part || (v.ndim() == part + 1 && v.shape(0) == 1);
-  if (one_part) {
-    const array single = v.ndim() > part ? squeeze(v, 0, s) : v;
-    array parts = broadcast_to(
-        single, Shape(a.shape().begin() + static_cast<std::ptrdiff_t>(mask.ndim()), a.shape().end()), s);
-    return where(aligned(mask, a, s), parts, a, s);
-  }
-  if (v.ndim() != part + 1)
-    throw invalid("masked_assign", "got values of shape ", values.shape(), " for a mask of shape ",
-                  mask.shape(), " and an array of shape ", a.shape(), ", expected at most ", part + 1,
-                  " dimensions");
-  Shape shape(a.shape().begin() + static_cast<std::ptrdiff_t>(mask.ndim()), a.shape().end());
-  shape.insert(shape.begin(), v.shape(0));
-  return masked(a, mask, broadcast_to(v, shape, s), true, s);
+  return masked(a, mask, src, s);
 }
 
 Arrays MaskedScatter::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
@@ -340,7 +320,7 @@ Arrays MaskedScatter::vjp(const Arrays& primals, const Arrays& cotangents, const
 }
 Arrays MaskedScatter::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
   return {masked(tangent_or_zeros(primals, tangents, argnums, 0), primals[1],
-                 tangent_or_zeros(primals, tangents, argnums, 2), exact, stream())};
+                 tangent_or_zeros(primals, tangents, argnums, 2), stream())};
 }
 Batched MaskedScatter::vmap(const Arrays& inputs, const Axes& axes) {
   // How much of a source is used depends on the mask's values: one node per element of the batch.
@@ -350,7 +330,7 @@ Batched MaskedScatter::vmap(const Arrays& inputs, const Axes& axes) {
   for (size_t i = 0; i < inputs.size(); ++i) front.push_back(batch_to_front(inputs[i], axes[i], batch));
   for (int i = 0; i < batch; ++i)
     rows.push_back(masked(take(front[0], i, 0, stream()), take(front[1], i, 0, stream()),
-                          take(front[2], i, 0, stream()), exact, stream()));
+                          take(front[2], i, 0, stream()), stream()));
   if (rows.empty()) return {{front[0]}, {0}};
   return {{stack(rows, 0, stream())}, {0}};
 }
@@ -397,7 +377,7 @@ const bool kept =
         }) &&
     primitive_table().add<MaskedScatter>("MaskedScatter", 3,
                                          [](const MaskedScatter& p, const Arrays& in) {
-                                           return Arrays{masked(in[0], in[1], in[2], p.exact, p.stream())};
+                                           return Arrays{masked(in[0], in[1], in[2], p.stream())};
                                          }) &&
     primitive_table().add<MaskedSelect>("MaskedSelect", 2, [](const MaskedSelect& p, const Arrays& in) {
       check_mask(in[0], in[1]);

@@ -6,6 +6,7 @@
 // three pieces the order of the six products below changes one operand at a time, so that 24 products read 14
 // tiles.
 #include "mlx/cpu/gemm/amx_skinny.h"
+#include "mlx/cpu/gemm/amx_tiles.h"
 #include "mlx/cpu/gemm/kernels.h"
 
 namespace mlx::core::cpu::MLX_ISA {

@@ -153,24 +153,6 @@ bool prefill_on_tiles(const QuantizedProduct& p) {
   return true;
 }
 
-void turn_scales(const QuantizedMatrix& w, const void* source, int64_t row, int rows, int64_t g0,
-                 int64_t groups, float unit, float* out) {
-  constexpr int64_t kScaleSize[kScaleTypes] = {4, 2, 2, 1, 1};
-  const int64_t all = w.layout.groups(w.columns);
-  const void* from = static_cast<const char*>(source) + (row * all + g0) * kScaleSize[w.scale_type];
-  const auto& pack = gemm_kernels().f32.pack_b;  // panels of as many rows
-  if (w.scale_type == kScaleF32) return pack[kF32](from, all, 1, rows, groups, out);
-  if (w.scale_type == kScaleF16) return pack[kF16](from, all, 1, rows, groups, out);
-  if (w.scale_type == kScaleBf16) return pack[kBf16](from, all, 1, rows, groups, out);
-  float values[kPrefillColumns * kMostTurned];
-  for (int r = 0; r < rows; ++r) {
-    float* of_row = values + r * groups;
-    quantized_kernels().to_float[w.scale_type](static_cast<const uint8_t*>(from) + r * all, groups, of_row);
-    for (int64_t g = 0; g < groups; ++g) of_row[g] *= unit;
-  }
-  pack[kF32](values, groups, 1, rows, groups, out);
-}
-
 }  // namespace gemm_detail
 
 }  // namespace mlx::core::cpu
