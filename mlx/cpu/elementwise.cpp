@@ -22,14 +22,16 @@ namespace {
 constexpr int64_t kTileBytes = 4096;
 // Tiles do not lie whole pages apart: loads and stores that agree in the last 12 bits wait for each other.
 constexpr size_t kSlotGap = 448;
+constexpr int64_t kLine = 64;
 constexpr double kItemNanoseconds = 20000;  // of work, before another thread is worth waking
 
 struct Operand {
   const char* data;
   int itemsize;
-  bool constant;    // one element for the whole program
-  bool contiguous;  // row-major, as large as the output
-  Strides strides;  // against the output's collapsed shape, where it is neither
+  bool constant;          // one element for the whole program
+  bool contiguous;        // row-major, as large as the output
+  Strides strides;        // against the output's collapsed shape, where it is neither
+  bool repeated = false;  // a constant that some call wants a tile of
 };
 
 // A block of the output: `rows` x `columns` of its last two (collapsed) axes.
@@ -60,6 +62,7 @@ struct Call {
   Tiles::CastFn cast;  // in place of fn
   int16_t out;
   std::array<int16_t, 3> in;
+  int numbers = 0;  // which operands fn reads one number of, as Tiles::kNumber
 };
 
 // Row of Tiles::pair; -1 for steps that make no pairs.
@@ -96,8 +99,8 @@ class Runner {
       nanoseconds_ += cheap ? 0.05 : 0.3;
     }
     tile_ = kTileBytes / itemsize;
-    plan_calls();
     for (const array* in : inputs) operands_.push_back(operand(*in));
+    plan_calls();
   }
 
   void run() {
@@ -124,6 +127,22 @@ class Runner {
   // Where each operand of the program lies while a tile is computed: inputs, then registers.
   using Places = std::vector<const char*>;
 
+  // What the next tile reads or writes, and how many bytes of it to fetch before each call of this tile:
+  // while the calls compute in the first-level cache, memory would have nothing to do.
+  struct Fetch {
+    const char* data;
+    int64_t share;
+  };
+  using Ahead = SmallVector<Fetch, 4>;
+
+  static void fetch(const char* from, int64_t bytes) {
+    for (int64_t k = 0; k < bytes; k += kLine) __builtin_prefetch(from + k);
+  }
+  void look_ahead(Ahead& ahead, const char* data, int64_t bytes) const {
+    const auto calls = static_cast<int64_t>(calls_.size());
+    ahead.push_back({data, (bytes + calls * kLine - 1) / (calls * kLine) * kLine});
+  }
+
   // Calls in the order of the steps. Neighbours that are both arithmetic pass over their operands once.
   void plan_calls() {
     const auto& steps = program_.steps;
@@ -137,22 +156,45 @@ class Runner {
       const int first = i + 1 < steps.size() ? pair_index(step) : -1;
       const int second = first >= 0 ? pair_index(steps[i + 1]) : -1;
       if (second < 0 || !goes_to_next_only(steps, i)) {
-        calls_.push_back({tiles_.op[step.op][from], nullptr, step.out, step.in});
+        Call call{tiles_.op[step.op][from], nullptr, step.out, step.in};
+        if (step.from == float32)
+          use_numbers(call, tiles_.with_number[step.op], elementwise::op_info[step.op].arity);
+        calls_.push_back(call);
         continue;
       }
       const Program::Step& next = steps[++i];
       const bool exchanged = next.in[1] == step.out;
       const int form = second == 1 && exchanged ? 3 : second;
-      calls_.push_back({tiles_.pair[first][form],
-                        nullptr,
-                        next.out,
-                        {step.in[0], step.in[1], next.in[exchanged ? 0 : 1]}});
+      Call call{
+          tiles_.pair[first][form], nullptr, next.out, {step.in[0], step.in[1], next.in[exchanged ? 0 : 1]}};
+      const Tiles::Fn(&with_number)[8] = tiles_.pair_with_number[first][form];
+      if (!with_number[1] && is_number(call.in[0])) std::swap(call.in[0], call.in[1]);
+      use_numbers(call, with_number, 3);
+      calls_.push_back(call);
     }
+    for (const Call& call : calls_)
+      for (size_t k = 0; k < 3; ++k)
+        if (is_number(call.in[k]) && !(call.numbers & Tiles::kNumber[k]))
+          operands_[static_cast<size_t>(call.in[k])].repeated = true;
   }
 
-  void compute(Places& at, char* out, int64_t n) const {
+  bool is_number(int16_t operand) const {
+    return operand < program_.inputs && operands_[static_cast<size_t>(operand)].constant;
+  }
+  // Reads the operands of `call` that are one number once, where `functions` has one for that.
+  void use_numbers(Call& call, const Tiles::Fn* functions, int arity) const {
+    int numbers = 0;
+    for (int k = 0; k < arity; ++k)
+      if (is_number(call.in[static_cast<size_t>(k)])) numbers |= Tiles::kNumber[k];
+    if (numbers >= (arity == 3 ? 8 : 4) || !functions[numbers]) return;
+    call.fn = functions[numbers];
+    call.numbers = numbers;
+  }
+
+  void compute(Places& at, char* out, int64_t n, const Ahead& ahead = {}) const {
     const Call* const last = calls_.end() - 1;
     for (const Call* call = calls_.begin();; ++call) {
+      for (const Fetch& f : ahead) fetch(f.data + (call - calls_.begin()) * f.share, f.share);
       char* to = call == last ? out : const_cast<char*>(at[static_cast<size_t>(call->out)]);
       const char* a = at[static_cast<size_t>(call->in[0])];
       if (call->cast) {
@@ -177,7 +219,8 @@ class Runner {
     for (size_t i = 0; i < operands_.size(); ++i) {
       char* tile = gather_slot(memory, i);
       if (operands_[i].constant)
-        tiles_.fill[size_index(operands_[i].itemsize)](tile, operands_[i].data, filled);
+        tiles_.fill[size_index(operands_[i].itemsize)](tile, operands_[i].data,
+                                                       operands_[i].repeated ? filled : 1);
       at[i] = tile;
     }
     return at;
@@ -201,10 +244,18 @@ class Runner {
       const int64_t tile = direct ? end - begin : std::min(tile_, end - begin);
       Places at = direct ? Places(operands_.size()) : places(scratch(), tile);
       if (direct && at.empty()) at.push_back(nullptr);
+      Ahead ahead;
       for (int64_t i = begin; i < end; i += tile) {
         for (size_t k = 0; k < operands_.size(); ++k)
           if (operands_[k].contiguous) at[k] = operands_[k].data + i * operands_[k].itemsize;
-        compute(at, out + i * out_size, std::min(tile, end - i));
+        ahead.clear();
+        if (const int64_t next = i + tile; next < end && !direct) {
+          const int64_t n = std::min(tile, end - next);
+          for (const Operand& o : operands_)
+            if (o.contiguous) look_ahead(ahead, o.data + next * o.itemsize, n * o.itemsize);
+          look_ahead(ahead, out + next * out_size, n * out_size);
+        }
+        compute(at, out + i * out_size, std::min(tile, end - i), ahead);
       }
     });
   }

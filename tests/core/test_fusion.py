@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -44,3 +46,27 @@ def test_a_value_used_twice_is_kept(strided):
     n = x.T if strided else x
     p, q = a * a, n * n
     assert np.array_equal(np.array((p - a) * p + (a - p)), (q - n) * q + (n - q))
+
+
+FUNCTIONS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b}
+FUNCTIONS |= {"maximum": mx.maximum, "minimum": mx.minimum}
+TWO_STEPS = list(itertools.product(FUNCTIONS, ["+", "-", "*"], ["xy", "xn", "nx"], ["y", "n"], [False, True]))
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 33, 1025, 5001])
+def test_numbers_among_operands(size):
+    """Two steps with numbers in any place: the same bits as step by step on whole arrays."""
+    x, y = mx.random.normal((size,)), mx.random.normal((size,))
+    x[size // 2] = float("nan")
+    y[-1] = float("inf")
+    for first, second, operands, third, exchanged in TWO_STEPS:
+        whole = {"x": x, "y": y, "n": mx.full((size,), 1.7) + 0}
+        mx.eval(whole)
+        a = FUNCTIONS[first](whole[operands[0]], whole[operands[1]])
+        mx.eval(a)
+        c = whole[third]
+        want = FUNCTIONS[second](c, a) if exchanged else FUNCTIONS[second](a, c)
+        mixed = {"x": x, "y": y, "n": 1.7}
+        a = FUNCTIONS[first](mixed[operands[0]], mixed[operands[1]])
+        got = FUNCTIONS[second](mixed[third], a) if exchanged else FUNCTIONS[second](a, mixed[third])
+        np.testing.assert_array_equal(np.array(got), np.array(want), err_msg=f"{first} {second} {operands} {third}")

@@ -38,6 +38,12 @@ struct Tiles {
   // Two steps of float32 arithmetic in one pass: (a f b) g c, rounded twice. f: add, subtract, multiply; g:
   // the same, or c - (a f b).
   Fn pair[3][4];
+  // Float32 arithmetic with operands that are one number, which is read once: by the sum of kNumber[k] over
+  // the operands that are; null where there is no such function. a and b of one operation are never both.
+  // What b alone may be, a may not where the two can change places.
+  static constexpr int kNumber[3] = {1, 2, 4};
+  Fn with_number[elementwise::kOps][4];
+  Fn pair_with_number[3][4][8];
 
   // By the logarithm of the item size: 1, 2, 4, 8 bytes.
   void (*fill[4])(void* out, const void* value, int64_t n);

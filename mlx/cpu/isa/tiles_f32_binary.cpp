@@ -14,19 +14,74 @@ float value(PairRow<F, G, exchanged>, float a, float b, float c) {
   const float x = value(F{}, a, b);
   return exchanged ? value(G{}, c, x) : value(G{}, x, c);
 }
-template <class F>
-void enter_pairs(Tiles::Fn (&to)[4]) {
+// n is a multiple of 16.
+template <class R, int numbers>
+MLX_OUTLINED void vectors_with_numbers(float* out, int64_t n, const float* a, const float* b,
+                                       const float* c) {
+  const auto at = [](const float* x, float number, int64_t i, int which) {
+    return (numbers & which) != 0 ? number : x[i];
+  };
+  const float first = *a, second = *b;
+  n &= -16;
+  if constexpr (R::arity == 2) {
+    MLX_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) out[i] = value(R{}, at(a, first, i, 1), at(b, second, i, 2));
+  } else {
+    const float third = *c;
+    MLX_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i)
+      out[i] = value(R{}, at(a, first, i, 1), at(b, second, i, 2), at(c, third, i, 4));
+  }
+}
+template <class R, int numbers>
+void tile_with_numbers(void* out, const void* a, const void* b, const void* c, int64_t n) {
+  const float* in[3] = {static_cast<const float*>(a), static_cast<const float*>(b),
+                        static_cast<const float*>(c)};
+  float* y = static_cast<float*>(out);
+  const int64_t whole = n & -16;
+  if (whole != 0) vectors_with_numbers<R, numbers>(y, whole, in[0], in[1], in[2]);
+  if (whole == n) return;
+  alignas(64) float copy[3][16] = {}, rest[16];
+  for (int k = 0; k < R::arity; ++k) {
+    const bool number = (numbers & Tiles::kNumber[k]) != 0;
+    const auto items = number ? size_t{1} : static_cast<size_t>(n - whole);
+    __builtin_memcpy(copy[k], in[k] + (number ? 0 : whole), items * sizeof(float));
+  }
+  vectors_with_numbers<R, numbers>(rest, 16, copy[0], copy[1], copy[2]);
+  __builtin_memcpy(y + whole, rest, static_cast<size_t>(n - whole) * sizeof(float));
+}
+template <class R, int... numbers>
+void enter_numbers(Tiles::Fn* to) {
+  ((to[numbers] = tile_with_numbers<R, numbers>), ...);
+}
+template <class... Rows>
+void enter_numbers_of(Tiles& tiles) {
+  (enter_numbers<Rows, 1, 2>(tiles.with_number[row::op_of<Rows>]), ...);
+}
+template <class R, bool commutative>
+void enter_pair_numbers(Tiles::Fn* to) {
+  enter_numbers<R, 2, 4, 6>(to);
+  if constexpr (!commutative) enter_numbers<R, 1, 5>(to);
+}
+
+template <class F, bool commutative>
+void enter_pairs(Tiles::Fn (&to)[4], Tiles::Fn (&numbers)[4][8]) {
   to[0] = tile<PairRow<F, row::Add, false>, float>;
   to[1] = tile<PairRow<F, row::Subtract, false>, float>;
   to[2] = tile<PairRow<F, row::Multiply, false>, float>;
   to[3] = tile<PairRow<F, row::Subtract, true>, float>;
+  enter_pair_numbers<PairRow<F, row::Add, false>, commutative>(numbers[0]);
+  enter_pair_numbers<PairRow<F, row::Subtract, false>, commutative>(numbers[1]);
+  enter_pair_numbers<PairRow<F, row::Multiply, false>, commutative>(numbers[2]);
+  enter_pair_numbers<PairRow<F, row::Subtract, true>, commutative>(numbers[3]);
 }
 
 void enter_float32_binary(Tiles& tiles) {
   enter<float, IsNotUnary>(tiles, row::Table{});
-  enter_pairs<row::Add>(tiles.pair[0]);
-  enter_pairs<row::Subtract>(tiles.pair[1]);
-  enter_pairs<row::Multiply>(tiles.pair[2]);
+  enter_pairs<row::Add, true>(tiles.pair[0], tiles.pair_with_number[0]);
+  enter_pairs<row::Subtract, false>(tiles.pair[1], tiles.pair_with_number[1]);
+  enter_pairs<row::Multiply, true>(tiles.pair[2], tiles.pair_with_number[2]);
+  enter_numbers_of<row::Add, row::Subtract, row::Multiply, row::Divide, row::Maximum, row::Minimum>(tiles);
 }
 
 }  // namespace mlx::core::cpu::MLX_ISA
