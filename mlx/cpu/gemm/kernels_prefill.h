@@ -75,5 +75,5 @@ namespace mlx::core::cpu {
 using PrefillTable = gemm_detail::PrefillTable;
 using PrefillBytesTable = gemm_detail::PrefillBytesTable;
 MLX_DECLARE_ISA_TABLE_WITH_AMX(PrefillTable, prefill_kernels)
-MLX_DECLARE_ISA_TABLE(PrefillBytesTable, prefill_bytes_kernels)
+MLX_DECLARE_ISA_TABLE_WITH_BF16(PrefillBytesTable, prefill_bytes_kernels)
 }  // namespace mlx::core::cpu
