@@ -106,7 +106,8 @@ struct ProfileEvent {
   int64_t read = 0, written = 0;  // bytes
   bool shares_memory = false;     // the output is a view of an input, or took its memory over
 };
-// A span of an evaluation that ran no kernel: collecting what is pending, deciding what runs together.
+// A span of an evaluation that ran no kernel: collecting what is pending, deciding what runs together,
+// freeing these decisions.
 struct ProfileSpan {
   uint32_t thread = 0;
   int64_t begin = 0, end = 0;
@@ -117,6 +118,7 @@ struct ProfileData {
   std::vector<ProfileSpan> planning;
   std::vector<ProfileSpan> evaluations;  // planning, kernels and what is between them
   int64_t overhead = 0;                  // ns of the profiler itself, within evaluations
+  int64_t recording = 0;                 // ns of noting where nodes were built, before them
   int64_t wall = 0;                      // ns, until now or until it was stopped
 };
 

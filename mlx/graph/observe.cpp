@@ -42,16 +42,15 @@ void Watches::begin(const Tape& tape) {
   for (const auto& observer : observers_) watches_.push_back(observer->watch(tape));
 }
 
-std::vector<array> Unit::inputs() const {
-  std::vector<array> found;
+void Unit::inputs(std::vector<const array*>& found) const {
   const auto add = [&](const array& input) {
     const bool known =
-        std::any_of(found.begin(), found.end(), [&](const array& a) { return a.id() == input.id(); });
-    if (!known) found.push_back(input);
+        std::any_of(found.begin(), found.end(), [&](const array* a) { return a->id() == input.id(); });
+    if (!known) found.push_back(&input);
   };
   if (group.empty()) {
     for (const array& input : root.inputs) add(input);
-    return found;
+    return;
   }
   for (const array::ArrayDesc* node : group) {
     for (const array& input : node->inputs) {
@@ -61,7 +60,13 @@ std::vector<array> Unit::inputs() const {
       if (!inside) add(input);
     }
   }
-  return found;
+}
+std::vector<array> Unit::inputs() const {
+  std::vector<const array*> found;
+  inputs(found);
+  std::vector<array> held;
+  for (const array* a : found) held.push_back(*a);
+  return held;
 }
 
 std::string Unit::name() const {

@@ -21,6 +21,8 @@ struct Unit {
 
   // The distinct arrays that it reads. While its nodes have their inputs: before `ends`.
   std::vector<array> inputs() const;
+  // The same where the nodes hold them, added to `found`: nothing is counted.
+  void inputs(std::vector<const array*>& found) const;
   // The operations, joined by +.
   std::string name() const;
 };

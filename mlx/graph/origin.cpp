@@ -3,6 +3,8 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "mlx/graph/observe.h"
+
 namespace mlx::core {
 namespace detail {
 
@@ -17,6 +19,7 @@ using debug::Relation;
 using detail::OriginScope;
 
 std::atomic<debug::SiteHook> site_hook{nullptr};
+std::atomic<int64_t> time_taken{0};
 thread_local OriginScope::State state;
 thread_local uint32_t module_here = 0;
 
@@ -57,8 +60,14 @@ Origins& origins() {
 
 namespace detail {
 
+int64_t origin_time() { return time_taken.load(std::memory_order_relaxed); }
+
 uint32_t new_origin() {
   if (state.kind == OriginScope::same) return state.of;
+  struct Timed {
+    const int64_t from = now_ns();
+    ~Timed() { time_taken.fetch_add(now_ns() - from, std::memory_order_relaxed); }
+  } timed;
   Origin origin{0, 0, state.of, state.relation};
   if (state.kind == OriginScope::program) {
     const debug::SiteHook hook = site_hook.load(std::memory_order_acquire);

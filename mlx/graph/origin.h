@@ -13,6 +13,8 @@ namespace mlx::core::detail {
 inline bool recording_origins() { return origin_recorders.load(std::memory_order_relaxed) != 0; }
 // The origin of a node that this thread is building.
 [[gnu::cold]] uint32_t new_origin();
+// What that took so far, in ns, on all threads.
+int64_t origin_time();
 
 // What nodes built on this thread come from while it lives. Nothing happens where no origins are recorded.
 class OriginScope {

@@ -7,6 +7,7 @@
 
 #include "mlx/debug.h"
 #include "mlx/graph/observe.h"
+#include "mlx/graph/origin.h"
 #include "mlx/graph/worker.h"
 #include "mlx/primitives.h"
 
@@ -15,6 +16,7 @@ namespace {
 
 using detail::now_ns;
 using detail::Unit;
+using Inputs = std::vector<const array*>;
 
 // Units that cannot be told apart in a report: same operations on same shapes, built at the same places.
 struct KindKey {
@@ -41,7 +43,7 @@ class Profiler::Impl : public detail::Observer {
  public:
   std::unique_ptr<detail::TapeWatch> watch(const Tape& tape) override;
 
-  uint32_t kind_of(const Unit& unit, const std::vector<array>& inputs, KindKey& key) {
+  uint32_t kind_of(const Unit& unit, const Inputs& inputs, KindKey& key) {
     key.words.clear();
     const auto add = [&](const array::ArrayDesc& node) {
       key.add(std::hash<std::string_view>()(node.primitive->name()));
@@ -50,7 +52,7 @@ class Profiler::Impl : public detail::Observer {
     if (unit.group.empty()) add(unit.root);
     for (const array::ArrayDesc* node : unit.group) add(*node);
     key.add(unit.root.shape, unit.root.dtype);
-    for (const array& in : inputs) key.add(in.shape(), in.dtype());
+    for (const array* in : inputs) key.add(in->shape(), in->dtype());
     std::lock_guard lock(mutex_);
     const auto [at, is_new] = kinds_.try_emplace(key, static_cast<uint32_t>(data_.kinds.size()));
     if (is_new) data_.kinds.push_back(describe(unit, inputs));
@@ -61,14 +63,17 @@ class Profiler::Impl : public detail::Observer {
     return threads_.try_emplace(std::this_thread::get_id(), static_cast<uint32_t>(threads_.size()))
         .first->second;
   }
-  void add(const std::vector<ProfileEvent>& events, int64_t overhead) {
+  void add(const std::vector<ProfileEvent>& events) {
     std::lock_guard lock(mutex_);
-    data_.overhead += overhead;
     for (ProfileEvent event : events) {
       event.begin -= start_;
       event.end -= start_;
       data_.events.push_back(event);
     }
+  }
+  void add_overhead(int64_t ns) {
+    std::lock_guard lock(mutex_);
+    data_.overhead += ns;
   }
   void add_span(std::vector<ProfileSpan> ProfileData::* list, uint32_t thread, int64_t begin, int64_t end) {
     std::lock_guard lock(mutex_);
@@ -76,17 +81,21 @@ class Profiler::Impl : public detail::Observer {
   }
   void stop() {
     std::lock_guard lock(mutex_);
-    if (data_.wall == 0) data_.wall = now_ns() - start_;
+    if (data_.wall == 0) end(data_);
   }
   ProfileData data() const {
     std::lock_guard lock(mutex_);
     ProfileData copy = data_;
-    if (copy.wall == 0) copy.wall = now_ns() - start_;
+    if (copy.wall == 0) end(copy);
     return copy;
   }
 
  private:
-  static ProfileKind describe(const Unit& unit, const std::vector<array>& inputs) {
+  void end(ProfileData& data) const {
+    data.wall = now_ns() - start_;
+    data.recording = detail::origin_time() - recorded_before_;
+  }
+  static ProfileKind describe(const Unit& unit, const Inputs& inputs) {
     ProfileKind kind;
     const auto add = [&](const array::ArrayDesc& node) {
       kind.names.emplace_back(node.primitive->name());
@@ -95,8 +104,11 @@ class Profiler::Impl : public detail::Observer {
     if (unit.group.empty()) add(unit.root);
     for (const array::ArrayDesc* node : unit.group) add(*node);
     kind.elementwise = !unit.group.empty();
-    for (const array& in : unit.group.empty() ? unit.root.inputs : inputs)
-      kind.inputs.emplace_back(in.shape(), in.dtype());
+    if (unit.group.empty()) {
+      for (const array& in : unit.root.inputs) kind.inputs.emplace_back(in.shape(), in.dtype());
+    } else {
+      for (const array* in : inputs) kind.inputs.emplace_back(in->shape(), in->dtype());
+    }
     const auto& siblings = unit.root.group;
     if (!siblings) {
       kind.outputs.emplace_back(unit.root.shape, unit.root.dtype);
@@ -108,6 +120,7 @@ class Profiler::Impl : public detail::Observer {
   }
 
   const int64_t start_ = now_ns();
+  const int64_t recorded_before_ = detail::origin_time();
   mutable std::mutex mutex_;
   ProfileData data_;
   std::unordered_map<KindKey, uint32_t, KindKey::Hash> kinds_;
@@ -120,29 +133,39 @@ template <class Impl>
 class ProfileWatch : public detail::TapeWatch {
  public:
   ProfileWatch(Impl& impl, const Tape& tape) : impl_(impl), begin_(now_ns()), thread_(impl.thread()) {
-    if (tape.built_from == 0) return;
-    // Built on another thread where the evaluation is asynchronous; then the two are apart.
-    impl_.add_span(&ProfileData::planning, thread_, tape.built_from, tape.built_to);
-    impl_.add_span(&ProfileData::evaluations, thread_, tape.built_from, tape.built_to);
+    events_.reserve(tape.nodes.size());
+    if (tape.built_from != 0) {
+      // Built on another thread where the evaluation is asynchronous; then the two are apart.
+      impl_.add_span(&ProfileData::planning, thread_, tape.built_from, tape.built_to);
+      impl_.add_span(&ProfileData::evaluations, thread_, tape.built_from, tape.built_to);
+    }
+    plan_from_ = now_ns();
+    overhead_ = plan_from_ - begin_;
   }
   ~ProfileWatch() override {
+    const int64_t from = now_ns();
+    // The plan is given up; after an operation that failed there is no telling.
+    if (!running_ && planned_) impl_.add_span(&ProfileData::planning, thread_, event_.end, from);
+    impl_.add(events_);
     const int64_t end = now_ns();
-    impl_.add(events_, overhead_);
+    impl_.add_overhead(overhead_ + end - from);
     impl_.add_span(&ProfileData::evaluations, thread_, begin_, end);
   }
 
   void begins(const Unit& unit) override {
     const int64_t from = now_ns();
     if (!planned_) {
-      impl_.add_span(&ProfileData::planning, thread_, begin_, from);
+      impl_.add_span(&ProfileData::planning, thread_, plan_from_, from);
       planned_ = true;
     }
-    const std::vector<array> inputs = unit.inputs();
-    event_ = {.kind = impl_.kind_of(unit, inputs, key_), .thread = thread_};
+    running_ = true;
+    inputs_.clear();
+    unit.inputs(inputs_);
+    event_ = {.kind = impl_.kind_of(unit, inputs_, key_), .thread = thread_};
     buffers_.clear();
-    for (const array& in : inputs) {
-      event_.read += static_cast<int64_t>(in.data_size() * in.itemsize());
-      buffers_.push_back(in.data_shared_ptr().get());
+    for (const array* in : inputs_) {
+      event_.read += static_cast<int64_t>(in->data_size() * in->itemsize());
+      buffers_.push_back(in->data_shared_ptr().get());
     }
     event_.begin = now_ns();
     overhead_ += event_.begin - from;
@@ -158,19 +181,21 @@ class ProfileWatch : public detail::TapeWatch {
   }
   void ends() override {
     event_.end = now_ns();
+    running_ = false;
     events_.push_back(event_);
-    overhead_ += now_ns() - event_.end;
   }
 
  private:
   Impl& impl_;
   const int64_t begin_;
+  int64_t plan_from_ = 0;
   const uint32_t thread_;
-  bool planned_ = false;
+  bool planned_ = false, running_ = false;
   int64_t overhead_ = 0;
   ProfileEvent event_;
   std::vector<ProfileEvent> events_;
   KindKey key_;
+  Inputs inputs_;
   std::vector<const array::Data*> buffers_;
 };
 

@@ -81,6 +81,7 @@ nb::dict profile_data(const debug::Profiler& profiler) {
   out["planning"] = spans(data.planning);
   out["evaluations"] = spans(data.evaluations);
   out["overhead"] = data.overhead;
+  out["recording"] = data.recording;
   out["wall"] = data.wall;
   return out;
 }

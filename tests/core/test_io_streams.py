@@ -9,8 +9,12 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
@@ -27,6 +31,21 @@ SAVERS = {
 
 def first(loaded):
     return loaded["arr_0"] if isinstance(loaded, dict) else loaded
+
+
+@contextmanager
+def folder_of_nobody() -> Iterator[Path]:
+    """A folder whose modes hold: root, who may write anywhere, is somebody else in the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = os.geteuid() == 0
+        if root:
+            os.chown(folder, 65534, -1)
+            os.setresuid(65534, 65534, 0)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.setresuid(0, 0, 0)
 
 
 @pytest.mark.parametrize("name", SAVERS)
@@ -77,19 +96,20 @@ class TestReplacing:
         assert done.returncode == 3 and done.stderr == "", done.stderr
         assert path.read_bytes() == before and os.listdir(tmp_path) == [name]
 
-    @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
-    def test_no_permission(self, name, tmp_path):
-        path = tmp_path / name
-        SAVERS[name](str(path), mx.ones((2,)))
-        path.chmod(0o400)
-        with pytest.raises(RuntimeError, match="cannot write"):
-            SAVERS[name](str(path), mx.zeros((2,)))
-        path.chmod(0o600)
-        tmp_path.chmod(0o500)
-        with pytest.raises(RuntimeError, match="cannot write"):
-            SAVERS[name](str(path), mx.zeros((2,)))
-        tmp_path.chmod(0o700)
-        assert first(mx.load(str(path))).tolist() == [1, 1] and os.listdir(tmp_path) == [name]
+    @pytest.mark.skipif(os.name == "nt", reason="modes of files")
+    def test_no_permission(self, name):
+        with folder_of_nobody() as folder:
+            path = folder / name
+            SAVERS[name](str(path), mx.ones((2,)))
+            path.chmod(0o400)
+            with pytest.raises(RuntimeError, match="cannot write"):
+                SAVERS[name](str(path), mx.zeros((2,)))
+            path.chmod(0o600)
+            folder.chmod(0o500)
+            with pytest.raises(RuntimeError, match="cannot write"):
+                SAVERS[name](str(path), mx.zeros((2,)))
+            folder.chmod(0o700)
+            assert first(mx.load(str(path))).tolist() == [1, 1] and os.listdir(folder) == [name]
 
     def test_an_evaluation_that_fails_leaves_no_file(self, name, tmp_path):
         broken = tmp_path / "broken.npy"

@@ -8,7 +8,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
-from mlx.utils import tree_flatten
+from mlx.utils import tree_flatten, tree_map
 from nn_samples import arr, names
 
 
@@ -194,6 +194,17 @@ def test_update():
         assert m.update({}) is m
         m.update({"a": mx.ones((2,), mx.float16)}).apply(lambda a: a[:1])
     assert m.a.dtype == mx.float16
+
+
+def test_update_names_the_first_of_many_shapes_and_lets_memory_go():
+    m = nn.Sequential(*(nn.Linear(2, 2) for _ in range(4)))
+    with pytest.warns(UserWarning, match=r"'layers.2.weight' has shape \(2, 2\), got \(3,\); and 3 more$") as said:
+        m.update(tree_map(lambda _: mx.ones((3,)), m.parameters()))
+    assert str(said[0].message).count("has shape") == 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        m.update(tree_map(lambda _: mx.array([]), m.parameters()))
+    assert m.layers[0].weight.size == 0
 
 
 @pytest.mark.parametrize(

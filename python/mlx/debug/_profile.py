@@ -70,9 +70,10 @@ class profile:
     Operations that ran as a fused group are one row, named ``multiply+add+tanh``. Compiled
     functions are seen like others; those traced before are traced once more. Times add up: besides
     the operations there are rows for deciding what to run (``(planning)``), for the profiler itself
-    (``(profiler)``), for what evaluation does between operations (``(between operations)``), and
-    for all time in which nothing was evaluated (``(Python)``: building the graph, and the rest of
-    the program).
+    and for noting where nodes come from (``(profiler)``), for what evaluation does between
+    operations (``(between operations)``: finding the next one, waiting for other threads), and for
+    all time in which nothing was evaluated (``(Python)``: building the graph, and the rest of the
+    program).
     """
 
     def __init__(self) -> None:
@@ -153,11 +154,11 @@ class profile:
         planning = _covered(data["planning"])
         operations = sum(e[3] - e[2] for e in data["events"])
         between = max(self.evaluation - planning - operations, 0)
-        python = max(self.wall - _covered(data["evaluations"]), 0)
+        python = max(self.wall - _covered(data["evaluations"]) - data["recording"], 0)
         return [
             Row("(planning)", len(data["evaluations"]), planning),
             Row("(between operations)", 0, between),
-            Row("(profiler)", 0, data["overhead"]),
+            Row("(profiler)", 0, data["overhead"] + data["recording"]),
             Row("(Python)", 0, python),
         ]
 

@@ -141,13 +141,17 @@ def apply_plan(plan: list[Assignment]) -> None:
         container[key] = value
 
 
-def other_shapes(plan: list[Assignment]) -> list[str]:
-    """What to say about arrays that would be replaced by arrays of other shapes."""
-    return [
+def other_shapes(plan: list[Assignment], most: int = 5) -> list[str]:
+    """What to say about arrays that would be replaced by arrays of other shapes: the first ones, and how many more.
+
+    Shape (0,) is no mistake: programs give up a parameter's memory with it.
+    """
+    found = [
         f"{path!r} has shape {container[key].shape}, got {value.shape}"
         for container, key, value, path in plan
-        if container[key].shape != value.shape
+        if container[key].shape != value.shape and value.shape != (0,)
     ]
+    return found if len(found) <= most else [*found[:most], f"and {len(found) - most} more"]
 
 
 @contextmanager

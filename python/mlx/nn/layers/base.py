@@ -223,7 +223,8 @@ class Module(dict):
         """Replace parameters by those of a tree like :meth:`parameters`, or a part of it.
 
         All or nothing: when an error is raised, no parameter has changed. A parameter of another
-        shape is taken, with a UserWarning that names it and both shapes; dtypes are not compared.
+        shape is taken, with a UserWarning that names it and both shapes, unless that is ``(0,)``; dtypes are not
+        compared.
 
         Args:
           parameters: nested dicts and lists of arrays; empty containers change nothing.
