@@ -1,62 +1,14 @@
-// take and take_along_axis. The host looks at the indices first, as the CPU's kernels do: one that is out of
-// range is an error of evaluation, not a fault of the device. Indices that the device is still computing are
-// waited for.
+// take, take_along_axis, gather and selection by a mask. The host looks at the indices first, as the CPU's
+// kernels do: one that is out of range is an error of evaluation, not a fault of the device. Indices that the
+// device is still computing are waited for.
 #include <algorithm>
 
-#include "metal/host/kernels.h"
-#include "metal/host/layout.h"
+#include "metal/host/elementwise.h"
+#include "metal/host/indices.h"
 #include "mlx/ops/indexing.h"
 
 namespace mlx::core::metal {
 namespace {
-
-template <class F>
-void for_each_element(const array& a, F&& f) {
-  const Layout l = collapsed(a.shape(), {a.strides()});
-  dispatch_all(a.dtype(), [&]<class T>() {
-    if constexpr (std::is_integral_v<T>) {
-      const T* data = a.data<T>();
-      for (size_t i = 0; i < a.size(); ++i) {
-        int64_t offset = 0, rest = static_cast<int64_t>(i);
-        for (size_t d = l.shape.size(); d-- > 0;) {
-          offset += rest % l.shape[d] * l.strides[0][d];
-          rest /= l.shape[d];
-        }
-        f(data[offset]);
-      }
-    }
-  });
-}
-
-}  // namespace
-
-void check_indices(std::string_view op, const array& indices, int axis, int64_t limit) {
-  Encoder::current().finish_for({indices});
-  for_each_element(indices, [&](auto value) {
-    const auto i = static_cast<int64_t>(value);
-    const bool inside = std::is_signed_v<decltype(value)>
-                            ? i >= -limit && i < limit
-                            : static_cast<uint64_t>(value) < static_cast<uint64_t>(limit);
-    if (!inside)
-      throw std::out_of_range(text("[", op, "] index ", std::to_string(value), " is out of range for axis ",
-                                   axis, " with size ", limit));
-  });
-}
-
-namespace {
-
-Dtype bits_of(Dtype dtype) {
-  switch (dtype.size()) {
-    case 1:
-      return uint8;
-    case 2:
-      return uint16;
-    case 4:
-      return uint32;
-    default:
-      return uint64;
-  }
-}
 
 struct Parameters {
   uint32_t inner, count, outer, limit;
@@ -93,8 +45,61 @@ bool supports(const Primitive&, const Arrays& inputs, const Arrays& outputs) {
   return inputs[0].size() < kMost && outputs[0].size() < kMost;
 }
 
+// As struct Boxes of metal/kernels/gather.metal.
+struct Boxes {
+  int64_t first;
+  uint32_t elements, dims;
+};
+
+void gather_boxes(const Gather& p, const Arrays& inputs, Arrays& outputs) {
+  const Stream& s = p.stream();
+  const array& in = inputs[0];
+  array& out = outputs[0];
+  allocate(out);
+  if (out.size() == 0) return;
+  const Arrays indices(inputs.begin() + 1, inputs.end());
+  const std::vector<int64_t> limits = starts_of_boxes(in.shape(), p.axes, p.sizes);
+  for (size_t i = 0; i < indices.size(); ++i) check_indices(p.name(), indices[i], p.axes[i], limits[i]);
+  const Shape lead(out.shape().begin(), out.shape().end() - static_cast<std::ptrdiff_t>(in.ndim()));
+  const array offsets = offsets_of(in, indices, p.axes, limits, lead, s);
+  const Walk box = walk_of(p.sizes, in.strides());
+  const size_t elements = out.size() / offsets.size();
+  Dispatch d(s, typed_pipeline("gather", bits_of(in.dtype()), "gather_boxes"));
+  d.in(in).in(offsets).out(out);
+  d.value(Boxes{extent_of(in).first, static_cast<uint32_t>(elements), box.dims()});
+  d.values(box.shape).values(box.strides);
+  const Plane all = plane(elements, offsets.size());
+  d.threads(all.threads, all.per_group);
+}
+bool boxes_supports(const Primitive&, const Arrays& inputs, const Arrays& outputs) {
+  return in_32_bits(inputs[0]) && outputs[0].size() < (size_t{1} << 31);
+}
+
+void masked_select(const MaskedSelect& p, const Arrays& inputs, Arrays& outputs) {
+  const Stream& s = p.stream();
+  array& out = outputs[0];
+  allocate(out);
+  if (out.size() == 0) return;
+  const array in = row_contiguous(inputs[0], s), mask = row_contiguous(inputs[1], s);
+  if (in.size() == 0) return fill(array(0, out.dtype()), out, s);
+  const Ranks ranks = ranks_of(mask, s);
+  const auto part = static_cast<uint32_t>(in.size() / mask.size());
+  const std::pair<uint32_t, uint32_t> sizes(part, p.size);
+  {
+    Dispatch d(s, typed_pipeline("gather", bits_of(in.dtype()), "masked_select"));
+    d.in(mask).in(ranks.ranks).in(in).out(out).value(sizes);
+    const Plane all = plane(part, mask.size());
+    d.threads(all.threads, all.per_group);
+  }
+  Dispatch d(s, typed_pipeline("gather", bits_of(in.dtype()), "nothing_selected"));
+  d.in(ranks.before).value(ranks.blocks).out(out).value(sizes);
+  const Line l = line(out.size());
+  d.threads(l.threads, l.per_group);
+}
+
 const bool registered =
-    add_kernel<Take>(take, supports) && add_kernel<TakeAlongAxis>(take_along_axis, supports);
+    add_kernel<Take>(take, supports) && add_kernel<TakeAlongAxis>(take_along_axis, supports) &&
+    add_kernel<Gather>(gather_boxes, boxes_supports) && add_kernel<MaskedSelect>(masked_select, supports);
 
 }  // namespace
 }  // namespace mlx::core::metal

@@ -68,3 +68,50 @@ kernel void columns(device const T* in [[buffer(0)]], device T* out [[buffer(1)]
     a = next;
   }
 }
+
+// --- log sum exp: sums of exponentials relative to the largest element so far ---
+
+struct LogSum {
+  float largest, sum;
+};
+METAL_FUNC float less_of(float a, float b) { return a == b ? 0.0f : a - b; }  // of equal infinities as well
+METAL_FUNC LogSum added(LogSum a, LogSum b) {
+  const float m = combine(max_kind, a.largest, b.largest);
+  return {m, a.sum * exp(less_of(a.largest, m)) + b.sum * exp(less_of(b.largest, m))};
+}
+METAL_FUNC T value_of(LogSum x) { return cast_to<T>(x.sum == 0 ? -INFINITY : log(x.sum) + x.largest); }
+
+kernel void log_rows(device const T* in [[buffer(0)]], device T* out [[buffer(1)]], constant Scan& p [[buffer(2)]],
+                     uint group [[threadgroup_position_in_grid]], uint simd [[simdgroup_index_in_threadgroup]],
+                     uint simds [[simdgroups_per_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
+  const uint line = group * simds + simd;
+  if (line >= p.lines) return;
+  const ulong base = static_cast<ulong>(line) * p.n;
+  LogSum carry = {-INFINITY, 0};
+  for (uint first = 0; first < p.n; first += 32) {
+    const uint i = first + lane;
+    const ulong at = base + (reverse ? p.n - 1 - i : i);
+    LogSum v = {-INFINITY, 0};
+    if (i < p.n) v = {static_cast<float>(in[at]), 1};
+    for (ushort delta = 1; delta < 32; delta *= 2) {
+      const LogSum before = {simd_shuffle_up(v.largest, delta), simd_shuffle_up(v.sum, delta)};
+      if (lane >= delta) v = added(before, v);
+    }
+    const LogSum before = {simd_shuffle_up(v.largest, 1), simd_shuffle_up(v.sum, 1)};
+    const LogSum all = {simd_shuffle(v.largest, 31), simd_shuffle(v.sum, 31)};
+    const LogSum result = inclusive ? added(carry, v) : lane == 0 ? carry : added(carry, before);
+    carry = added(carry, all);
+    if (i < p.n) out[at] = value_of(result);
+  }
+}
+kernel void log_columns(device const T* in [[buffer(0)]], device T* out [[buffer(1)]], constant Scan& p [[buffer(2)]],
+                        uint line [[thread_position_in_grid]]) {
+  const ulong base = static_cast<ulong>(line / p.inner) * p.n * p.inner + line % p.inner;
+  LogSum a = {-INFINITY, 0};
+  for (uint i = 0; i < p.n; ++i) {
+    const ulong at = base + static_cast<ulong>(reverse ? p.n - 1 - i : i) * p.inner;
+    const LogSum one = {static_cast<float>(in[at]), 1}, next = added(a, one);
+    out[at] = value_of(inclusive ? next : a);
+    a = next;
+  }
+}
