@@ -10,19 +10,23 @@
 namespace mlx::core::metal {
 namespace {
 
+// In row-major order; along the innermost axis without divisions.
 template <class F>
 void for_each_element(const array& a, F&& f) {
+  if (a.size() == 0) return;
   const Layout l = collapsed(a.shape(), {a.strides()});
+  const size_t outer = l.shape.empty() ? 0 : l.shape.size() - 1;
+  const int64_t n = l.shape.empty() ? 1 : l.shape.back(), step = l.shape.empty() ? 0 : l.strides[0].back();
   dispatch_all(a.dtype(), [&]<class T>() {
     if constexpr (std::is_integral_v<T>) {
-      const T* data = a.data<T>();
-      for (size_t i = 0; i < a.size(); ++i) {
-        int64_t offset = 0, rest = static_cast<int64_t>(i);
-        for (size_t d = l.shape.size(); d-- > 0;) {
+      for (size_t first = 0; first < a.size(); first += static_cast<size_t>(n)) {
+        int64_t offset = 0, rest = static_cast<int64_t>(first) / n;
+        for (size_t d = outer; d-- > 0;) {
           offset += rest % l.shape[d] * l.strides[0][d];
           rest /= l.shape[d];
         }
-        f(data[offset], i);
+        const T* row = a.data<T>() + offset;
+        for (int64_t i = 0; i < n; ++i) f(row[i * step], first + static_cast<size_t>(i));
       }
     }
   });
