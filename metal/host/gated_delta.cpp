@@ -23,10 +23,9 @@ void update(const fast::GatedDeltaUpdate& p, const Arrays& inputs, Arrays& outpu
   const Parameters d{size(v, 1), size(q, 2), size(v, 2), size(q, 3), size(v, 3)};
   if (outputs[1].size() == 0) return fill(array(0, outputs[0].dtype()), outputs[0], s);
   const bool masked = in.size() > 6;
-  Dispatch dispatch(s, typed_pipeline("gated_delta", v.dtype(), "gated_delta",
-                                      {{0, gate.ndim() == 4},
-                                       {1, masked},
-                                       {2, static_cast<int32_t>(ceil_div(d.dk, 32))}}));
+  Dispatch dispatch(
+      s, typed_pipeline("gated_delta", v.dtype(), "gated_delta",
+                        {{0, gate.ndim() == 4}, {1, masked}, {2, static_cast<int32_t>(ceil_div(d.dk, 32))}}));
   for (size_t i = 0; i < 6; ++i) dispatch.in(in[i]);
   masked ? dispatch.in(in[6]) : dispatch.skip();
   dispatch.out(outputs[0]).out(outputs[1]).value(d);

@@ -42,6 +42,9 @@ const char* type_name(Dtype dtype);
 std::shared_ptr<Pipeline> typed_pipeline(const std::string& file, Dtype dtype, const std::string& kernel,
                                          const std::vector<FunctionConstant>& constants = {});
 
+// What sums of a dtype are kept in, as metal/kernels/reduce.h says: integers of 32 or 64 bits, or float32.
+Dtype accumulator_of(Dtype dtype);
+
 void allocate(array& out);
 // Whether the device can write into the array's buffer.
 bool on_device(const array& a);

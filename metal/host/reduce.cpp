@@ -37,6 +37,8 @@ struct Parameters {
   float divisor;
 };
 
+}  // namespace
+
 Dtype accumulator_of(Dtype dtype) {
   switch (dtype.val()) {
     case Dtype::Val::bool_:
@@ -55,6 +57,8 @@ Dtype accumulator_of(Dtype dtype) {
       return float32;
   }
 }
+
+namespace {
 
 std::shared_ptr<Pipeline> kernel_for(Dtype dtype, const std::string& name, int kind) {
   const std::string type = type_name(dtype);

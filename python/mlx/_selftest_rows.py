@@ -143,7 +143,10 @@ def gated_delta() -> Row:
     def updated(*operands: mx.array) -> mx.array:
         return mx.fast.gated_delta_update(*operands)[0]
 
-    small, large = [(1, 9, 1, 40), (1, 9, 1, 40), (1, 9, 2, 13)], [(1, 1024, 16, 128), (1, 1024, 16, 128), (1, 1024, 32, 128)]
+    small, large = (
+        [(1, 9, 1, 40), (1, 9, 1, 40), (1, 9, 2, 13)],
+        [(1, 1024, 16, 128), (1, 1024, 16, 128), (1, 1024, 32, 128)],
+    )
     return Row("gated delta rule", "scans", updated, small, large, wide=False, factor=8, prepare=with_gates)
 
 

@@ -11,16 +11,8 @@ from matrices import on_gpu
 REAL = [mx.float32, mx.float16, mx.bfloat16]
 UNIT = {mx.float32: 2.0**-24, mx.float16: 2.0**-11, mx.bfloat16: 2.0**-8}  # half a unit in the last place of 1
 NAMES = [
-    "var",
-    "cross_entropy",
-    "cross_entropy_vjp",
-    "linspace",
-    "eye",
-    "random_bits",
-    "logcumsumexp",
-    "linear_recurrence",
-    "cumsum",
-    "cumprod",
+    *("var", "cross_entropy", "cross_entropy_vjp", "linspace", "eye"),
+    *("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "linear_recurrence"),
 ]
 ids = {"ids": str}
 
@@ -156,12 +148,27 @@ class TestScans:
             np.array(got.astype(mx.complex64)), np.array(want.astype(mx.complex64)), rtol=64 * bound, atol=64 * bound
         )
 
+    @pytest.mark.parametrize("n", [8191, 8192, 9000, 20000])
+    @pytest.mark.parametrize("reverse", [False, True])
+    @pytest.mark.parametrize("inclusive", [False, True])
+    @pytest.mark.parametrize("name", ["cumsum", "cummax", "cummin", "cumprod"])
+    def test_long_lines(self, rng, n, reverse, inclusive, name):
+        for dtype in (mx.int32, mx.int8, mx.float32):  # small whole numbers: sums are exact
+            x = mx.array(rng.integers(-3, 4, (2, n))).astype(dtype)
+            x = mx.where(x == 0, 1, mx.sign(x)).astype(dtype) if name == "cumprod" else x
+            f = lambda x=x: getattr(mx, name)(x, axis=1, reverse=reverse, inclusive=inclusive)  # noqa: E731
+            got = on_gpu(f, *NAMES)
+            with mx.stream(mx.cpu):
+                want = f()
+            np.testing.assert_array_equal(np.array(got), np.array(want))
+
     def test_empty(self):
         assert on_gpu(lambda: mx.cumsum(mx.zeros((0, 3)), axis=0), *NAMES).shape == (0, 3)
 
-
     @pytest.mark.parametrize("dtype", REAL, **ids)
-    @pytest.mark.parametrize(("dk", "dv", "per_key", "masked"), [(4, 3, False, True), (33, 37, True, False), (256, 5, False, False)])
+    @pytest.mark.parametrize(
+        ("dk", "dv", "per_key", "masked"), [(4, 3, False, True), (33, 37, True, False), (256, 5, False, False)]
+    )
     def test_gated_delta_rule(self, rng, dtype, dk, dv, per_key, masked):
         q, k = (mx.array(rng.uniform(-1, 1, (2, 6, 2, dk)).astype(np.float32) / dk**0.5).astype(dtype) for _ in "qk")
         v = mx.array(rng.standard_normal((2, 6, 4, dv)).astype(np.float32)).astype(dtype)
