@@ -41,16 +41,20 @@ kernel void gated_delta(device const T* q [[buffer(0)]], device const T* k [[buf
     }
     const ulong key_at = (step * p.key_heads + key_head) * p.dk;
     float key[most_chunks], query[most_chunks], decay[most_chunks], both = 0;
+    const float shared = gate_per_key ? 0.0f : simd_shuffle(lane == 0 ? gate[here] : 0.0f, 0);
     for (int j = 0; j < chunks; ++j) {
       const uint i = 32 * j + lane;
       const bool inside = i < p.dk;
       key[j] = inside ? static_cast<float>(k[key_at + i]) : 0.0f;
       query[j] = inside ? static_cast<float>(q[key_at + i]) : 0.0f;
-      decay[j] = gate_per_key ? (inside ? gate[here * p.dk + i] : 0.0f) : gate[here];
+      decay[j] = gate_per_key ? (inside ? gate[here * p.dk + i] : 0.0f) : shared;
       both += key[j] * query[j];
     }
     both = simd_sum(both);
-    const float weight = beta[here];
+    // Lane r has the value of row r, for all of them.
+    const bool owns = lane < rows && first + lane < p.dv;
+    const float values = owns ? static_cast<float>(v[here * p.dv + first + lane]) : 0.0f;
+    const float weight = simd_shuffle(lane == 0 ? beta[here] : 0.0f, 0);
     for (int r = 0; r < rows; ++r) {
       const uint row = first + r;
       float with_key = 0, with_query = 0;
@@ -61,7 +65,7 @@ kernel void gated_delta(device const T* q [[buffer(0)]], device const T* k [[buf
       }
       with_key = simd_sum(with_key), with_query = simd_sum(with_query);
       if (row >= p.dv) break;
-      const float d = (static_cast<float>(v[here * p.dv + row]) - with_key) * weight;
+      const float d = (simd_shuffle(values, r) - with_key) * weight;
       for (int j = 0; j < chunks; ++j) s[r][j] = fma(d, key[j], s[r][j]);
       if (lane == 0) y[here * p.dv + row] = static_cast<T>(fma(d, both, with_query));
     }

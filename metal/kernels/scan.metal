@@ -55,7 +55,8 @@ kernel void totals(device const T* in [[buffer(0)]], device A* out [[buffer(1)]]
 
 // inner is 1: a SIMD-group per line or chunk, 32 elements at a time; what came before is carried.
 kernel void rows(device const T* in [[buffer(0)]], device T* out [[buffer(1)]], constant Scan& p [[buffer(2)]],
-                 device const A* before_chunks [[buffer(3), function_constant(chunked)]], uint group [[threadgroup_position_in_grid]], uint simd [[simdgroup_index_in_threadgroup]],
+                 device const A* before_chunks [[buffer(3), function_constant(chunked)]],
+                 uint group [[threadgroup_position_in_grid]], uint simd [[simdgroup_index_in_threadgroup]],
                  uint simds [[simdgroups_per_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
   const uint part = group * simds + simd, chunks = chunked ? (p.n + chunk - 1) / chunk : 1;
   const uint line = part / chunks, begin = part % chunks * chunk, end = chunked ? min(p.n, begin + chunk) : p.n;

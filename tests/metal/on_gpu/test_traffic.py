@@ -70,6 +70,8 @@ CASES = {
     "var of strided rows": (lambda: mx.var(X.T, axis=0), N, 2 * 64 * 4),
     # Per row: a class, and its logit again; the loss, and log sum exp for the gradient.
     "cross_entropy": (lambda: mx.fast.cross_entropy(X, CLASSES), N + 64 * (8 + 4), 64 * 8),
+    "cumsum": (lambda: mx.cumsum(X, axis=1), N, N),
+    "logcumsumexp": (lambda: mx.logcumsumexp(X, axis=0), N, N),
     "sort": (lambda: mx.sort(X, axis=-1), N, N),
     "sort of columns": (lambda: mx.sort(X, axis=0), N, N),
     "argsort": (lambda: mx.argsort(X, axis=-1), N, N),
@@ -153,6 +155,25 @@ def test_moments_of_a_long_array_are_read_once():
     assert moved.dispatches == 2
     assert moved.read == x.nbytes + 16 * 16
     assert moved.written == 16 * 16 + 8
+
+
+def test_long_lines_of_scans_are_read_twice():
+    moved = traffic(lambda: mx.cumsum(LONG))
+    chunks = -(-LONG.size // 1024)
+    assert moved.dispatches == 3  # totals, their scan, the chunks
+    assert moved.read == 2 * LONG.nbytes + 4 * (chunks + 32 * (chunks - 1))  # what is before a chunk, by every lane
+    assert moved.written == LONG.nbytes + 4 * 2 * chunks
+
+
+def test_gated_delta_reads_and_writes_the_state_once():
+    q, v, gate = mx.random.normal((1, 5, 1, 64)), mx.random.normal((1, 5, 2, 32)), mx.random.uniform(shape=(1, 5, 2))
+    state = mx.random.normal((1, 2, 32, 64))
+    mx.eval(q, v, gate, state)
+    moved = traffic(lambda: mx.fast.gated_delta_update(q, q, v, gate, gate, state))
+    assert moved.dispatches == 1
+    assert moved.written == state.nbytes + v.nbytes
+    # Keys, queries and gates once per head and four rows.
+    assert moved.read == state.nbytes + v.nbytes + 32 // 4 * (2 * 2 * q.nbytes + 2 * gate.nbytes)
 
 
 def test_masks():
