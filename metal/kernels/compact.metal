@@ -20,19 +20,20 @@ METAL_FUNC Before before_in_group(uint count, threadgroup uint* parts, uint lane
   }
   return b;
 }
-METAL_FUNC uint count_of(device const bool* mask, ulong first, ulong n) {
-  uint count = 0;
+// Which of a thread's elements are true, as bits.
+METAL_FUNC uint flags_of(device const bool* mask, ulong first, ulong n) {
+  uint flags = 0;
   for (uint k = 0; k < per_thread; ++k)
-    if (first + k < n && mask[first + k]) ++count;
-  return count;
+    if (first + k < n && mask[first + k]) flags |= 1u << k;
+  return flags;
 }
 
 kernel void counts(device const bool* mask [[buffer(0)]], device uint* out [[buffer(1)]], constant ulong& n [[buffer(2)]],
                    uint group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
                    uint lane [[thread_index_in_simdgroup]], uint simd [[simdgroup_index_in_threadgroup]]) {
   threadgroup uint parts[threads / 32];
-  const uint count = count_of(mask, static_cast<ulong>(group) * block + thread_index * per_thread, n);
-  const Before b = before_in_group(count, parts, lane, simd);
+  const uint flags = flags_of(mask, static_cast<ulong>(group) * block + thread_index * per_thread, n);
+  const Before b = before_in_group(popcount(flags), parts, lane, simd);
   if (thread_index == 0) out[group] = b.all;
 }
 
@@ -52,17 +53,18 @@ kernel void starts(device uint* counts [[buffer(0)]], constant uint& blocks [[bu
   if (thread_index == 0) counts[blocks] = carry;
 }
 
-kernel void ranks(device const bool* mask [[buffer(0)]], device const uint* starts [[buffer(1)]], device uint* out [[buffer(2)]],
-                  constant ulong& n [[buffer(3)]], uint group [[threadgroup_position_in_grid]],
+kernel void ranks(device const bool* mask [[buffer(0)]], device const uint* starts [[buffer(1)]],
+                  device uint* out [[buffer(2)]], constant ulong& n [[buffer(3)]], uint group [[threadgroup_position_in_grid]],
                   uint thread_index [[thread_index_in_threadgroup]], uint lane [[thread_index_in_simdgroup]],
                   uint simd [[simdgroup_index_in_threadgroup]]) {
   threadgroup uint parts[threads / 32];
   const ulong first = static_cast<ulong>(group) * block + thread_index * per_thread;
-  uint rank = starts[group] + before_in_group(count_of(mask, first, n), parts, lane, simd).here;
+  const uint flags = flags_of(mask, first, n);
+  uint rank = starts[group] + before_in_group(popcount(flags), parts, lane, simd).here;
   for (uint k = 0; k < per_thread; ++k) {
     if (first + k >= n) break;
     out[first + k] = rank;
-    if (mask[first + k]) ++rank;
+    rank += (flags >> k) & 1;
   }
 }
 

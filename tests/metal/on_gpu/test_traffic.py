@@ -180,6 +180,9 @@ def test_masks():
     moved = by_kernel(_masked)
     n, selected = LONG.size, LONG_MASK.sum().item()
     assert moved["counts"]["read"] == n
+    blocks = -(-n // 1024)
+    assert moved["ranks"]["read"] == n + blocks * 256 * 4  # what is before a block, by every thread
+    assert moved["ranks"]["written"] == 4 * n
     assert moved["masked_scatter"]["written"] == 4 * selected
     assert moved["masked_scatter"]["read"] == n + selected * (4 + 4)
 
