@@ -14,6 +14,8 @@ struct Parameters {
   uint32_t inner, count, outer, limit;
 };
 
+Dtype wider(Dtype word) { return word == uint8 ? uint16 : word == uint16 ? uint32 : uint64; }
+
 void gather(const Primitive& p, const Arrays& inputs, array& out, int axis, size_t count, bool along_axis) {
   const Stream& s = p.stream();
   const int64_t limit = inputs[0].shape(axis);
@@ -27,7 +29,16 @@ void gather(const Primitive& p, const Arrays& inputs, array& out, int axis, size
   Parameters g{1, static_cast<uint32_t>(count), 1, static_cast<uint32_t>(limit)};
   for (int d = 0; d < axis; ++d) g.outer *= static_cast<uint32_t>(in.shape(d));
   for (int d = axis + 1; d < static_cast<int>(in.ndim()); ++d) g.inner *= static_cast<uint32_t>(in.shape(d));
-  Dispatch d(s, typed_pipeline("gather", bits_of(in.dtype()), "gather", {{0, along_axis}}));
+  // Slices are moved in words of up to 64 bits.
+  Dtype word = bits_of(in.dtype());
+  const auto aligned = [&](size_t bytes) {
+    return (reinterpret_cast<uintptr_t>(in.data<char>()) | reinterpret_cast<uintptr_t>(out.data<char>())) %
+               bytes ==
+           0;
+  };
+  for (; !along_axis && word.size() < 8 && g.inner % 2 == 0 && aligned(2u * word.size()); g.inner /= 2)
+    word = wider(word);
+  Dispatch d(s, typed_pipeline("gather", word, "gather", {{0, along_axis}}));
   d.in(in).in(indices).out(out).value(g);
   const uint32_t x = std::min<uint32_t>(g.inner, 256);
   d.threads({g.inner, g.count, g.outer}, {x, std::min<uint32_t>(g.count, 256 / x), 1});

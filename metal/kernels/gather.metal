@@ -1,5 +1,5 @@
 // Elements at places that indices or masks name; T is defined in front of this text: an unsigned integer of the element's
-// size. A thread per element: each is read once and written once, and lanes are neighbours along the inner axes. No
+// size (of several elements, where whole slices are taken). A thread per element: each is read once and written once, and lanes are neighbours along the inner axes. No
 // arithmetic but that of places: memory decides.
 #include "metal/kernels/strided.h"
 #include "metal/kernels/types.h"

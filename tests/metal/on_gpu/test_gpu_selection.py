@@ -94,6 +94,14 @@ class TestGather:
             with pytest.raises(IndexError, match=text):
                 mx.eval(x[mx.array(i), mx.array(j)])
 
+    @pytest.mark.parametrize("dtype", [mx.uint8, mx.float16, mx.float32, mx.complex64], **ids)
+    @pytest.mark.parametrize("width", [1, 2, 3, 4, 6, 8])
+    def test_slices_of_any_width_and_place(self, rng, dtype, width):
+        x, i = numbers(rng, (8 * width + 1,), dtype), mx.array([3, 0, -1, 3])
+        for first in (0, 1):  # aligned or not
+            same(lambda x, first=first: mx.take(x[first : first + 7 * width].reshape(7, width), i, axis=0), x)
+        same(lambda x: mx.take(x[:-1].reshape(2, 4, width), i, axis=1), x)
+
 
 class TestScatter:
     HOW = ("set", "add", "multiply", "maximum", "minimum")

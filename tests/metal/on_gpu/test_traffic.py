@@ -99,6 +99,16 @@ VALUES = mx.ones((LONG_MASK.sum().item(),))
 mx.eval(ROWS, COLUMNS, UPDATES, LONG, LONG_MASK, VALUES)
 
 
+@pytest.mark.parametrize(("dtype", "per_word"), [("float32", 2), ("float16", 4), ("uint8", 8)])
+def test_take_moves_slices_in_words(dtype, per_word):
+    x, i = X.astype(getattr(mx, dtype)), mx.array([5, 0, 63])
+    mx.eval(x, i)
+    moved = by_kernel(lambda: mx.take(x, i, axis=0))["gather"]
+    assert moved["threads"] == 3 * 512 // per_word
+    assert moved["written"] == 3 * x.nbytes // 64
+    assert moved["read"] == moved["written"] + 8 * moved["threads"]  # and an index
+
+
 def test_gather_reads_each_picked_element_once():
     moved = by_kernel(lambda: X[ROWS, COLUMNS])
     assert moved["gather_boxes"]["read"] == 300 * (4 + 4)  # the element, and where it is
