@@ -44,8 +44,49 @@ void gather(const Primitive& p, const Arrays& inputs, array& out, int axis, size
   d.threads({g.inner, g.count, g.outer}, {x, std::min<uint32_t>(g.count, 256 / x), 1});
 }
 
+// As struct Boxes of metal/kernels/gather.metal.
+struct Boxes {
+  int64_t first;
+  uint32_t step, dims;
+};
+
+// Boxes of `in` at these offsets to `out`, `step` elements apart there; inside, box and `out_box` say how
+// they lie.
+void move_boxes(const array& in, const array& offsets, const Shape& box, const array& out,
+                const Strides& out_box, size_t step, const Stream& s) {
+  const Walk walk = walk_of(box, {in.strides(), out_box});
+  Dispatch d(s, typed_pipeline("gather", bits_of(in.dtype()), "gather_boxes"));
+  d.in(in).in(offsets).out(out);
+  d.value(Boxes{extent_of(in).first, static_cast<uint32_t>(step), walk.dims()});
+  d.values(walk.shape).values(walk.strides);
+  const Plane all = plane(out.size() / offsets.size(), offsets.size());
+  d.threads(all.threads, all.per_group);
+}
+
+// Few slices of an operand that is not row-contiguous are picked where they are; a copy would read all of it.
+void take_where_it_is(const Take& p, const array& in, const array& index, array& out) {
+  allocate(out);
+  if (out.size() == 0) return;
+  const auto axis = static_cast<size_t>(p.axis);
+  check_indices(p.name(), index, p.axis, in.shape(p.axis));
+  const array offsets = offsets_of(in, {index}, {p.axis}, {in.shape(p.axis)}, index.shape(), p.stream());
+  Shape box = in.shape();
+  box[axis] = 1;
+  // The strides of out for the axes of `in`; those of the indices lie together.
+  Strides out_box(out.strides().begin(), out.strides().begin() + p.axis);
+  out_box.push_back(0);
+  out_box.insert(out_box.end(), out.strides().begin() + static_cast<std::ptrdiff_t>(axis + index.ndim()),
+                 out.strides().end());
+  size_t step = 1;
+  for (size_t i = axis + 1; i < in.ndim(); ++i) step *= static_cast<size_t>(in.shape()[i]);
+  move_boxes(in, offsets, box, out, out_box, step, p.stream());
+}
+
 void take(const Take& p, const Arrays& inputs, Arrays& outputs) {
-  gather(p, inputs, outputs[0], p.axis, inputs[1].size(), false);
+  const array &in = inputs[0], &index = inputs[1];
+  const bool few = index.size() < static_cast<size_t>(in.shape(p.axis));
+  if (few && !in.flags().row_contiguous && in_32_bits(in)) return take_where_it_is(p, in, index, outputs[0]);
+  gather(p, inputs, outputs[0], p.axis, index.size(), false);
 }
 void take_along_axis(const TakeAlongAxis& p, const Arrays& inputs, Arrays& outputs) {
   gather(p, inputs, outputs[0], p.axis, static_cast<size_t>(inputs[1].shape(p.axis)), true);
@@ -56,12 +97,6 @@ bool supports(const Primitive&, const Arrays& inputs, const Arrays& outputs) {
   return inputs[0].size() < kMost && outputs[0].size() < kMost;
 }
 
-// As struct Boxes of metal/kernels/gather.metal.
-struct Boxes {
-  int64_t first;
-  uint32_t elements, dims;
-};
-
 void gather_boxes(const Gather& p, const Arrays& inputs, Arrays& outputs) {
   const Stream& s = p.stream();
   const array& in = inputs[0];
@@ -71,16 +106,11 @@ void gather_boxes(const Gather& p, const Arrays& inputs, Arrays& outputs) {
   const Arrays indices(inputs.begin() + 1, inputs.end());
   const std::vector<int64_t> limits = starts_of_boxes(in.shape(), p.axes, p.sizes);
   for (size_t i = 0; i < indices.size(); ++i) check_indices(p.name(), indices[i], p.axes[i], limits[i]);
-  const Shape lead(out.shape().begin(), out.shape().end() - static_cast<std::ptrdiff_t>(in.ndim()));
+  const auto k = static_cast<std::ptrdiff_t>(out.ndim() - in.ndim());
+  const Shape lead(out.shape().begin(), out.shape().begin() + k);
   const array offsets = offsets_of(in, indices, p.axes, limits, lead, s);
-  const Walk box = walk_of(p.sizes, in.strides());
-  const size_t elements = out.size() / offsets.size();
-  Dispatch d(s, typed_pipeline("gather", bits_of(in.dtype()), "gather_boxes"));
-  d.in(in).in(offsets).out(out);
-  d.value(Boxes{extent_of(in).first, static_cast<uint32_t>(elements), box.dims()});
-  d.values(box.shape).values(box.strides);
-  const Plane all = plane(elements, offsets.size());
-  d.threads(all.threads, all.per_group);
+  const Strides out_box(out.strides().begin() + k, out.strides().end());
+  move_boxes(in, offsets, p.sizes, out, out_box, out.size() / offsets.size(), s);
 }
 bool boxes_supports(const Primitive&, const Arrays& inputs, const Arrays& outputs) {
   return in_32_bits(inputs[0]) && outputs[0].size() < (size_t{1} << 31);

@@ -75,10 +75,11 @@ bool in_32_bits(const array& a) {
   return a.size() < (size_t{1} << 31) && reach < (uint64_t{1} << 31);
 }
 
-Walk walk_of(const Shape& shape, const Strides& strides) {
-  const Layout l = collapsed(shape, {strides});
-  Walk walk{{l.shape.begin(), l.shape.end()}, {l.strides[0].begin(), l.strides[0].end()}};
-  if (walk.shape.empty()) walk.shape.push_back(1), walk.strides.push_back(0);
+Walk walk_of(const Shape& shape, const std::vector<Strides>& strides) {
+  const Layout l = collapsed(shape, strides);
+  Walk walk{{l.shape.begin(), l.shape.end()}, {}};
+  if (walk.shape.empty()) walk.shape.push_back(1), walk.strides.resize(strides.size(), 0);
+  for (const Strides& of : l.strides) walk.strides.insert(walk.strides.end(), of.begin(), of.end());
   return walk;
 }
 
@@ -102,7 +103,7 @@ array offsets_of(const array& target, const Arrays& indices, const std::vector<i
   if (indices.empty()) copy_to(array(0, int32), out, s);
   for (size_t i = 0; i < indices.size(); ++i) {
     const array& index = indices[i];
-    const Walk walk = walk_of(index.shape(), index.strides());
+    const Walk walk = walk_of(index.shape(), {index.strides()});
     Dispatch d(s, typed_pipeline("offsets", index.dtype(), "offsets", {{0, i > 0}}));
     d.in(index);
     i > 0 ? d.in_out(out) : d.out(out);
@@ -118,7 +119,7 @@ array offsets_of(const array& target, const Arrays& indices, const std::vector<i
 array offsets_along(const array& indices, int axis, int64_t limit, const Stream& s) {
   array out(indices.shape(), int32, nullptr, {});
   allocate(out);
-  const Walk walk = walk_of(indices.shape(), indices.strides());
+  const Walk walk = walk_of(indices.shape(), {indices.strides()});
   uint32_t inner = 1;
   for (int d = axis + 1; d < static_cast<int>(indices.ndim()); ++d)
     inner *= static_cast<uint32_t>(indices.shape(d));

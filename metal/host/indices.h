@@ -26,13 +26,14 @@ array offsets_of(const array& target, const Arrays& indices, const std::vector<i
 // Offsets in a row-major array whose axis `axis` has `limit` elements, of indices along it.
 array offsets_along(const array& indices, int axis, int64_t limit, const Stream& s);
 
-// A layout as kernels take it: at least one axis.
+// Operands of one shape as kernels take them: at least one axis; the strides of one come after those of
+// another.
 struct Walk {
   std::vector<uint32_t> shape;
   std::vector<int64_t> strides;
   uint32_t dims() const { return static_cast<uint32_t>(shape.size()); }
 };
-Walk walk_of(const Shape& shape, const Strides& strides);
+Walk walk_of(const Shape& shape, const std::vector<Strides>& strides);
 
 // How many elements of a row-contiguous mask are true before each one. `before` counts those before each
 // block of 1024; its last element, number `blocks`, is how many there are. The mask has elements.

@@ -98,7 +98,7 @@ void scatter(const Scatter& p, const Arrays& inputs, Arrays& outputs) {
   if (given.size() == 0) return;
   const array updates = row_contiguous(given, s);
   array offsets = offsets_of(out, indices, p.axes, limits, lead, s);
-  const Walk box = walk_of(shape, out.strides());
+  const Walk box = walk_of(shape, {out.strides()});
   const bool independent =
       std::all_of(p.axes.begin(), p.axes.end(), [&](int a) { return shape[static_cast<size_t>(a)] == 1; });
   if (independent || offsets.size() == 1)
@@ -115,7 +115,7 @@ void scatter(const Scatter& p, const Arrays& inputs, Arrays& outputs) {
     const Plane all = plane(parameters.elements, parameters.count);
     d.threads(all.threads, all.per_group);
   }
-  scatter_boxes(p.reduce, expanded, updates, walk_of({}, {}), false, out, s);
+  scatter_boxes(p.reduce, expanded, updates, walk_of({}, {{}}), false, out, s);
 }
 
 // A thread walks a line of up to so many updates; longer ones are sorted, unless there are lines enough for
@@ -136,7 +136,7 @@ void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays&
     line_of.second *= static_cast<uint32_t>(out.shape(d));
   const auto lines = static_cast<uint32_t>(updates.size() / line_of.first);
   if (line_of.first > kShortLine && lines < kManyLines)
-    return scatter_boxes(p.reduce, offsets, updates, walk_of({}, {}), false, out, s);
+    return scatter_boxes(p.reduce, offsets, updates, walk_of({}, {{}}), false, out, s);
   Dispatch d(s, typed_pipeline("scatter", moved_as(p.reduce, out.dtype()), "scatter_lines",
                                {{0, kind_of(p.reduce, out.dtype())}, {1, false}}));
   d.in_out(out).in(updates).in(offsets).value(line_of);

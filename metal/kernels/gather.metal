@@ -19,16 +19,18 @@ kernel void gather(device const T* in [[buffer(0)]], device const long* indices 
   out[to] = in[(static_cast<ulong>(at.z) * p.limit + static_cast<ulong>(i)) * p.inner + at.x];
 }
 
-// A box of the operand per offset, one after the other: x counts the box's elements, y the boxes.
+// A box of the operand per offset: x counts the box's elements, y the boxes. The strides of the operand come first, then
+// those of the output.
 struct Boxes {
   long first;  // where in its bytes the operand begins
-  uint elements, dims;
+  uint step;   // between boxes, in the output
+  uint dims;
 };
 kernel void gather_boxes(device const T* in [[buffer(0)]], device const int* offsets [[buffer(1)]], device T* out [[buffer(2)]],
                          constant Boxes& p [[buffer(3)]], constant uint* shape [[buffer(4)]],
                          constant long* strides [[buffer(5)]], uint2 at [[thread_position_in_grid]]) {
-  out[static_cast<ulong>(at.y) * p.elements + at.x] =
-      in[p.first + offsets[at.y] + offset_of(at.x, p.dims, shape, strides)];
+  const long to = static_cast<long>(at.y) * p.step + offset_of(at.x, p.dims, shape, strides + p.dims);
+  out[to] = in[p.first + offsets[at.y] + offset_of(at.x, p.dims, shape, strides)];
 }
 
 // --- by mask: parts of `elements` (x) that belong to an element of the mask (y) ---

@@ -94,6 +94,14 @@ class TestGather:
             with pytest.raises(IndexError, match=text):
                 mx.eval(x[mx.array(i), mx.array(j)])
 
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    @pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 2), (0,), (9,)], ids=str)
+    def test_of_strided_operands(self, rng, axis, shape):
+        x = numbers(rng, (5, 6, 7), mx.float32)
+        i = mx.array(rng.integers(-5, 5, shape))
+        for y in (x.transpose(2, 0, 1), x[::-1, :, 1:], mx.broadcast_to(x[:, :1], (5, 8, 7))):
+            same(lambda y: mx.take(y, i, axis=axis), y)
+
     @pytest.mark.parametrize("dtype", [mx.uint8, mx.float16, mx.float32, mx.complex64], **ids)
     @pytest.mark.parametrize("width", [1, 2, 3, 4, 6, 8])
     def test_slices_of_any_width_and_place(self, rng, dtype, width):

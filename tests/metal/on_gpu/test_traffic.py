@@ -99,6 +99,14 @@ VALUES = mx.ones((LONG_MASK.sum().item(),))
 mx.eval(ROWS, COLUMNS, UPDATES, LONG, LONG_MASK, VALUES)
 
 
+def test_take_of_a_view_reads_what_it_picks():
+    i = mx.array([5, 0, 63])
+    mx.eval(i)
+    moved = by_kernel(lambda: mx.take(X.T, i, axis=1))
+    assert moved["gather_boxes"]["read"] == 3 * 512 * (4 + 4)  # the element, and where its column is
+    assert sum(kernel["written"] for kernel in moved.values()) == 3 * 512 * 4 + 3 * 4
+
+
 @pytest.mark.parametrize(("dtype", "per_word"), [("float32", 2), ("float16", 4), ("uint8", 8)])
 def test_take_moves_slices_in_words(dtype, per_word):
     x, i = X.astype(getattr(mx, dtype)), mx.array([5, 0, 63])
