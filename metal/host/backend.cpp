@@ -148,7 +148,7 @@ void allocate(array& out) { out.set_data(allocator::malloc(out.nbytes())); }
 bool on_device(const array& a) {
   return a.data_shared_ptr()->is_owned() && place_of(a.buffer(), a.data<char>()).buffer;
 }
-void take_or_allocate(array& out, const Arrays& inputs) {
+void take_or_allocate(array& out, std::span<const array> inputs) {
   for (const array& in : inputs)
     if (in.is_donatable() && in.flags().row_contiguous && in.nbytes() == out.nbytes() && on_device(in))
       return out.copy_shared_buffer(in);

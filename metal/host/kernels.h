@@ -2,6 +2,7 @@
 // what they support. What they do not support runs on the CPU, in the same memory (hand-over).
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,20 +42,23 @@ const char* type_name(Dtype dtype);
 std::shared_ptr<Pipeline> typed_pipeline(const std::string& file, Dtype dtype, const std::string& kernel,
                                          const std::vector<FunctionConstant>& constants = {});
 
+// What sums of a dtype are kept in, as metal/kernels/reduce.h says: integers of 32 or 64 bits, or float32.
+Dtype accumulator_of(Dtype dtype);
+
 void allocate(array& out);
 // Whether the device can write into the array's buffer.
 bool on_device(const array& a);
 // Gives `out` the buffer of an input that dies, where it is row-contiguous and as large, else memory of its
-// own.
-void take_or_allocate(array& out, const Arrays& inputs);
+// own. The inputs themselves, not copies of them: these would be in use twice.
+void take_or_allocate(array& out, std::span<const array> inputs);
 // `a` itself where it is row-contiguous, else a row-major copy made by the GPU.
 array row_contiguous(const array& a, const Stream& s);
 // All elements of `in`, whatever its strides, into `out` in row-major order, cast to its dtype.
 void copy_to(const array& in, const array& out, const Stream& s);
 
 // IndexError where one is outside of an axis of `limit` elements (negative ones count from its end). Waits
-// for indices that the device is still computing.
-void check_indices(std::string_view op, const array& indices, int axis, int64_t limit);
+// for indices that the device is still computing. Whether the places ascend.
+bool check_indices(std::string_view op, const array& indices, int axis, int64_t limit);
 
 // Threads in a line, in groups of 256: at most 2^31 of them in x, the rest in y.
 struct Line {

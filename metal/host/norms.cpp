@@ -25,7 +25,7 @@ uint32_t threads_for(uint32_t n) { return std::min(kMostThreads, (ceil_div(n, kP
 
 void norm(const fast::Norm& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
-  take_or_allocate(out, {inputs.begin(), inputs.begin() + 1});
+  take_or_allocate(out, {&inputs[0], 1});
   const array x = row_contiguous(inputs[0], p.stream());
   Arrays weights;
   for (size_t i = 1; i < inputs.size(); ++i) weights.push_back(row_contiguous(inputs[i], p.stream()));
@@ -75,7 +75,7 @@ struct Rope {
 
 void rope(const fast::RoPE& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
-  take_or_allocate(out, {inputs.begin(), inputs.begin() + 1});
+  take_or_allocate(out, {&inputs[0], 1});
   const array x = row_contiguous(inputs[0], p.stream()), offsets = row_contiguous(inputs[1], p.stream());
   const int half = p.dims / 2;
   // base^(-p / half), as two floats each.

@@ -3,8 +3,9 @@
 #include "mlx/ops/reduce.h"
 
 #include <algorithm>
+#include <limits>
 
-#include "metal/host/kernels.h"
+#include "metal/host/elementwise.h"
 #include "metal/host/layout.h"
 
 namespace mlx::core::metal {
@@ -36,6 +37,8 @@ struct Parameters {
   float divisor;
 };
 
+}  // namespace
+
 Dtype accumulator_of(Dtype dtype) {
   switch (dtype.val()) {
     case Dtype::Val::bool_:
@@ -54,6 +57,8 @@ Dtype accumulator_of(Dtype dtype) {
       return float32;
   }
 }
+
+namespace {
 
 std::shared_ptr<Pipeline> kernel_for(Dtype dtype, const std::string& name, int kind) {
   const std::string type = type_name(dtype);
@@ -80,16 +85,24 @@ Dims dims_of(const array& a, const Axes& axes) {
   return {collapsed(shape[0], {strides[0]}), collapsed(shape[1], {strides[1]})};
 }
 
-void run(const array& in, const array& out, const Layout& kept, const Layout& reduced, uint64_t n,
-         uint64_t total, int kind, float divisor, const Stream& s) {
-  const auto results = static_cast<uint32_t>(out.size());
+// Rows of `n` elements (of all together `total`, where the last row is shorter; else 0).
+struct Rows {
+  Layout kept, reduced;
+  uint64_t n, total = 0;
+};
+// The same forms of kernels for all that is one result per row.
+template <class KernelOf>
+void run(const array& in, const Arrays& outs, uint32_t results, const Rows& rows, float divisor,
+         const Stream& s, KernelOf&& kernel_of) {
+  const Layout &kept = rows.kept, &reduced = rows.reduced;
+  const uint64_t n = rows.n;
   std::vector<uint32_t> shape(kept.shape.begin(), kept.shape.end());
   shape.insert(shape.end(), reduced.shape.begin(), reduced.shape.end());
   std::vector<int64_t> strides(kept.strides[0].begin(), kept.strides[0].end());
   strides.insert(strides.end(), reduced.strides[0].begin(), reduced.strides[0].end());
   if (shape.empty()) shape.push_back(1), strides.push_back(0);
   const Parameters p{n,
-                     total,
+                     rows.total,
                      extent_of(in).first,
                      static_cast<uint32_t>(kept.shape.size()),
                      static_cast<uint32_t>(reduced.shape.size()),
@@ -101,8 +114,10 @@ void run(const array& in, const array& out, const Layout& kept, const Layout& re
   const bool by_column = results >= 8 && nearest(kept) < nearest(reduced);
   const bool long_row = !by_column && n >= 1024;
   const std::string form = by_column ? "columns_" : long_row ? "long_rows_" : "short_rows_";
-  Dispatch d(s, kernel_for(in.dtype(), form + result_name(in.dtype(), out.dtype()), kind));
-  d.in(in).out(out).value(p).values(shape).values(strides);
+  Dispatch d(s, kernel_of(form));
+  d.in(in);
+  for (const array& out : outs) d.out(out);
+  d.value(p).values(shape).values(strides);
   if (by_column) {
     const auto height = static_cast<uint32_t>(std::clamp<uint64_t>(n / 4, 1, 8));
     d.groups({ceil_div(results, 32), 1, 1}, {32, height, 1});
@@ -118,6 +133,17 @@ void run(const array& in, const array& out, const Layout& kept, const Layout& re
 constexpr size_t kTwoPasses = 1 << 16;
 constexpr size_t kPart = 1 << 13;
 
+bool in_two_passes(const array& in, const array& out) {
+  return out.size() == 1 && in.size() >= kTwoPasses && in.flags().contiguous;
+}
+// The parts of the first pass, and what is one row of so many results for the second.
+Rows parts_of(const array& in) {
+  const auto parts = static_cast<int64_t>((in.size() + kPart - 1) / kPart),
+             part = static_cast<int64_t>(kPart);
+  return {{{parts}, {{part}}}, {{part}, {{1}}}, kPart, in.size()};
+}
+Rows row_of(int64_t n) { return {{{}, {{}}}, {{n}, {{1}}}, static_cast<uint64_t>(n)}; }
+
 void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
   const array& in = inputs[0];
   array& out = outputs[0];
@@ -126,21 +152,59 @@ void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
   const int kind = kind_of(p.kind);
   const uint64_t n = in.size() / out.size();
   const float divisor = p.kind == Reduction::mean ? static_cast<float>(n) : 0;
-  if (out.size() == 1 && n >= kTwoPasses && in.flags().contiguous) {
-    const uint64_t parts = (n + kPart - 1) / kPart;
-    array partial({static_cast<ShapeElem>(parts)}, accumulator_of(in.dtype()), nullptr, {});
+  const auto pass = [&](const array& from, const array& to, const Rows& rows, float by) {
+    run(from, {to}, static_cast<uint32_t>(to.size()), rows, by, p.stream(), [&](const std::string& form) {
+      return kernel_for(from.dtype(), form + result_name(from.dtype(), to.dtype()), kind);
+    });
+  };
+  if (in_two_passes(in, out)) {
+    const Rows parts = parts_of(in);
+    array partial({static_cast<ShapeElem>(parts.kept.shape[0])}, accumulator_of(in.dtype()), nullptr, {});
     allocate(partial);
-    run(in, partial, {{static_cast<int64_t>(parts)}, {{static_cast<int64_t>(kPart)}}},
-        {{static_cast<int64_t>(kPart)}, {{1}}}, kPart, n, kind, 0, p.stream());
-    return run(partial, out, {{}, {{}}}, {{static_cast<int64_t>(parts)}, {{1}}}, parts, 0, kind, divisor,
-               p.stream());
+    pass(in, partial, parts, 0);
+    return pass(partial, out, row_of(parts.kept.shape[0]), divisor);
   }
-  const Dims dims = dims_of(in, p.axes);
-  run(in, out, dims.kept, dims.reduced, n, 0, kind, divisor, p.stream());
+  Dims dims = dims_of(in, p.axes);
+  pass(in, out, {std::move(dims.kept), std::move(dims.reduced), n}, divisor);
 }
 
-// Integer means are rounded differently; empty ones are the CPU's, and so are more results than 32 bits
-// count.
+// Mean and variance from one reading (metal/kernels/moments.metal).
+void variance(const Variance& p, const Arrays& inputs, Arrays& outputs) {
+  const array& in = inputs[0];
+  for (array& out : outputs) allocate(out);
+  if (outputs[0].size() == 0) return;
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  if (in.size() == 0) {
+    for (const array& out : outputs) fill(array(kNan, out.dtype()), out, p.stream());
+    return;
+  }
+  const uint64_t n = in.size() / outputs[0].size();
+  const double freedom = static_cast<double>(n) - p.ddof;
+  const float divisor = freedom > 0 ? static_cast<float>(freedom) : kNan;
+  const auto pass = [&](const array& from, const Arrays& to, uint32_t results, const Rows& rows, bool joins,
+                        bool parts) {
+    run(from, to, results, rows, divisor, p.stream(), [&](const std::string& form) {
+      return typed_pipeline("moments", in.dtype(), form + "moments", {{0, joins}, {1, parts}});
+    });
+  };
+  if (in_two_passes(in, outputs[0])) {
+    const Rows parts = parts_of(in);
+    const int64_t count = parts.kept.shape[0];
+    array partial({static_cast<ShapeElem>(count), 4}, float32, nullptr, {});
+    allocate(partial);
+    pass(in, {partial, partial}, static_cast<uint32_t>(count), parts, false, true);
+    return pass(partial, outputs, 1, row_of(count), true, false);
+  }
+  Dims dims = dims_of(in, p.axes);
+  pass(in, outputs, static_cast<uint32_t>(outputs[0].size()),
+       {std::move(dims.kept), std::move(dims.reduced), n}, false, false);
+}
+bool variance_supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
+  return real_only(p, inputs, outputs) && outputs[0].size() < (size_t{1} << 31);
+}
+
+// What has no elements is the CPU's, and so are more results than 32 bits count. Means are of floats: `mean`
+// casts integers first.
 bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
   const auto& reduce = static_cast<const Reduce&>(p);
   return real_only(p, inputs, outputs) && inputs[0].size() > 0 && outputs[0].size() < (size_t{1} << 31) &&
@@ -165,8 +229,9 @@ bool arg_supports(const Primitive& p, const Arrays& inputs, const Arrays& output
          outputs[0].size() > 0;
 }
 
-const bool registered =
-    add_kernel<Reduce>(reduce, supports) && add_kernel<ArgReduce>(arg_reduce, arg_supports);
+const bool registered = add_kernel<Reduce>(reduce, supports) &&
+                        add_kernel<Variance>(variance, variance_supports) &&
+                        add_kernel<ArgReduce>(arg_reduce, arg_supports);
 
 }  // namespace
 }  // namespace mlx::core::metal

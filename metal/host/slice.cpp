@@ -39,30 +39,53 @@ void for_each_border(const Shape& shape, const Shape& start, const Shape& stop, 
   }
 }
 
-void slice_update(const SliceUpdate& p, const Arrays& inputs, Arrays& outputs) {
-  const array &src = inputs[0], &update = inputs[1];
-  array& out = outputs[0];
-  const Window w = window_of(p.name(), src.shape(), p.start, p.stop, p.strides);
-  const Shape once(w.start.size(), 1);
+// The output is the source's own buffer where nobody else has it: then only the box is written.
+void update_box(const array& src, const array& update, const Shape& start, const Shape& steps, array& out,
+                const Stream& s) {
+  const Shape once(start.size(), 1);
   if (src.is_donatable() && src.flags().contiguous && on_device(src)) {
     out.copy_shared_buffer(src);
   } else {
     allocate(out);
     bool dense = true;
-    Shape stop = w.start;
+    Shape stop = start;
     for (size_t i = 0; i < stop.size(); ++i) {
       stop[i] += update.shape()[i];
-      dense = dense && (w.strides[i] == 1 || update.shape()[i] == 1);
+      dense = dense && (steps[i] == 1 || update.shape()[i] == 1);
     }
     if (dense) {
-      for_each_border(out.shape(), w.start, stop, [&](const Shape& from, const Shape& size) {
-        copy_into(box_of(src, from, size, once), box_of(out, from, size, once), p.stream());
+      for_each_border(out.shape(), start, stop, [&](const Shape& from, const Shape& size) {
+        copy_into(box_of(src, from, size, once), box_of(out, from, size, once), s);
       });
     } else {
-      copy_into(src, out, p.stream());
+      copy_into(src, out, s);
     }
   }
-  copy_into(update, box_of(out, w.start, update.shape(), w.strides), p.stream());
+  copy_into(update, box_of(out, start, update.shape(), steps), s);
+}
+
+void slice_update(const SliceUpdate& p, const Arrays& inputs, Arrays& outputs) {
+  const Window w = window_of(p.name(), inputs[0].shape(), p.start, p.stop, p.strides);
+  update_box(inputs[0], inputs[1], w.start, w.strides, outputs[0], p.stream());
+}
+
+// Where a box starts is asked on the host, which waits for it: a wrong one is an IndexError, and what is cut
+// out is a view.
+Shape dynamic_start(const Primitive& p, const array& start, const Axes& axes, const Shape& shape,
+                    const Shape& box) {
+  Encoder::current().finish_for({start});
+  return start_of_box(p.name(), start, axes, shape, box);
+}
+void dynamic_slice(const DynamicSlice& p, const Arrays& inputs, Arrays& outputs) {
+  const array& in = inputs[0];
+  const Shape start = dynamic_start(p, inputs[1], p.axes, in.shape(), p.sizes);
+  int64_t offset = 0;
+  for (size_t i = 0; i < start.size(); ++i) offset += start[i] * in.strides()[i];
+  share_view(outputs[0], in, in.strides(), offset);
+}
+void dynamic_slice_update(const DynamicSliceUpdate& p, const Arrays& inputs, Arrays& outputs) {
+  const Shape start = dynamic_start(p, inputs[2], p.axes, inputs[0].shape(), inputs[1].shape());
+  update_box(inputs[0], inputs[1], start, Shape(start.size(), 1), outputs[0], p.stream());
 }
 
 void concatenate(const Concatenate& p, const Arrays& inputs, Arrays& outputs) {
@@ -91,6 +114,8 @@ void pad(const Pad& p, const Arrays& inputs, Arrays& outputs) {
 }
 
 const bool registered = add_kernel<SliceUpdate>(slice_update, anything) &&
+                        add_kernel<DynamicSlice>(dynamic_slice, anything) &&
+                        add_kernel<DynamicSliceUpdate>(dynamic_slice_update, anything) &&
                         add_kernel<Concatenate>(concatenate, anything) && add_kernel<Pad>(pad, anything);
 
 }  // namespace

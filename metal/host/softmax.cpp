@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "metal/host/kernels.h"
+#include "metal/host/indices.h"
+#include "mlx/ops/norms.h"
 #include "mlx/ops/reduce.h"
 
 namespace mlx::core::metal {
@@ -48,9 +49,50 @@ void log_sum_exp(const LogSumExp& p, const Arrays& inputs, Arrays& outputs) {
   d.groups({static_cast<uint32_t>(out.size()), 1, 1}, {threads_for(n), 1, 1});
 }
 
+// Class indices, which the host looks at first, as the CPU's kernel does.
+array class_indices(const array& targets, int64_t n, const Stream& s) {
+  Encoder::current().finish_for({targets});
+  for_each_index(targets, [&](int64_t v, size_t i) {
+    if (v < -n || v >= n)
+      throw std::out_of_range(
+          text("[cross_entropy] target ", v, " at position ", i, " is outside [-", n, ", ", n, ")"));
+  });
+  if (targets.dtype() == int64) return row_contiguous(targets, s);
+  array out(targets.shape(), int64, nullptr, {});
+  allocate(out);
+  copy_to(targets, out, s);
+  return out;
+}
+
+void cross_entropy(const fast::CrossEntropy& p, const Arrays& inputs, Arrays& outputs) {
+  const Stream& s = p.stream();
+  for (array& out : outputs) allocate(out);
+  const auto n = static_cast<uint32_t>(inputs[0].shape(-1));
+  const array targets = class_indices(inputs[1], n, s), x = row_contiguous(inputs[0], s);
+  Dispatch d(s, typed_pipeline("softmax", x.dtype(), "cross_entropy"));
+  d.in(x).in(targets).out(outputs[0]).out(outputs[1]).value(n);
+  d.groups({static_cast<uint32_t>(x.size() / n), 1, 1}, {threads_for(n), 1, 1});
+}
+
+void cross_entropy_vjp(const fast::CrossEntropyVjp& p, const Arrays& inputs, Arrays& outputs) {
+  const Stream& s = p.stream();
+  array& out = outputs[0];
+  const auto n = static_cast<uint32_t>(out.shape(-1));
+  const array targets = class_indices(inputs[1], n, s);
+  take_or_allocate(out, {&inputs[0], 1});
+  const array x = row_contiguous(inputs[0], s);
+  Arrays rows;
+  for (size_t i = 2; i < 5; ++i) rows.push_back(row_contiguous(inputs[i], s));
+  Dispatch d(s, typed_pipeline("softmax", x.dtype(), "cross_entropy_gradient"));
+  d.in(x).in(targets).in(rows[0]).in(rows[1]).in(rows[2]).out(out).value(n);
+  d.groups({static_cast<uint32_t>(out.size() / n), 1, 1}, {threads_for(n), 1, 1});
+}
+
 const bool registered = add_kernel<Softmax>(softmax, floats_only) &&
                         add_kernel<SoftmaxJacobian>(jacobian, floats_only) &&
-                        add_kernel<LogSumExp>(log_sum_exp, floats_only);
+                        add_kernel<LogSumExp>(log_sum_exp, floats_only) &&
+                        add_kernel<fast::CrossEntropy>(cross_entropy, floats_only) &&
+                        add_kernel<fast::CrossEntropyVjp>(cross_entropy_vjp, floats_only);
 
 }  // namespace
 }  // namespace mlx::core::metal

@@ -1,5 +1,7 @@
-// Elements at places that indices name; T is defined in front of this text: an unsigned integer of the element's size.
-// A thread per element: each is read once and written once, and lanes are neighbours along the inner axes.
+// Elements at places that indices or masks name; T is defined in front of this text: an unsigned integer of the element's
+// size (of several elements, where whole slices are taken). A thread per element: each is read once and written once, and lanes are neighbours along the inner axes. No
+// arithmetic but that of places: memory decides.
+#include "metal/kernels/strided.h"
 #include "metal/kernels/types.h"
 
 constant bool along_axis [[function_constant(0)]];  // an index per element, not per slice
@@ -15,4 +17,44 @@ kernel void gather(device const T* in [[buffer(0)]], device const long* indices 
   long i = indices[along_axis ? to : at.y];
   if (i < 0) i += p.limit;
   out[to] = in[(static_cast<ulong>(at.z) * p.limit + static_cast<ulong>(i)) * p.inner + at.x];
+}
+
+// A box of the operand per offset: x counts the box's elements, y the boxes. The strides of the operand come first, then
+// those of the output.
+struct Boxes {
+  long first;  // where in its bytes the operand begins
+  uint step;   // between boxes, in the output
+  uint dims;
+};
+kernel void gather_boxes(device const T* in [[buffer(0)]], device const int* offsets [[buffer(1)]], device T* out [[buffer(2)]],
+                         constant Boxes& p [[buffer(3)]], constant uint* shape [[buffer(4)]],
+                         constant long* strides [[buffer(5)]], uint2 at [[thread_position_in_grid]]) {
+  const long to = static_cast<long>(at.y) * p.step + offset_of(at.x, p.dims, shape, strides + p.dims);
+  out[to] = in[p.first + offsets[at.y] + offset_of(at.x, p.dims, shape, strides)];
+}
+
+// --- by mask: parts of `elements` (x) that belong to an element of the mask (y) ---
+
+kernel void masked_scatter(device const bool* mask [[buffer(0)]], device const uint* ranks [[buffer(1)]],
+                           device const T* source [[buffer(2)]], device T* out [[buffer(3)]],
+                           constant uint& elements [[buffer(4)]], uint2 at [[thread_position_in_grid]]) {
+  if (mask[at.y])
+    out[static_cast<ulong>(at.y) * elements + at.x] = source[static_cast<ulong>(ranks[at.y]) * elements + at.x];
+}
+
+struct Selected {
+  uint elements, size;  // of a part, of the output
+};
+kernel void masked_select(device const bool* mask [[buffer(0)]], device const uint* ranks [[buffer(1)]],
+                          device const T* in [[buffer(2)]], device T* out [[buffer(3)]], constant Selected& p [[buffer(4)]],
+                          uint2 at [[thread_position_in_grid]]) {
+  if (!mask[at.y]) return;
+  const ulong to = static_cast<ulong>(ranks[at.y]) * p.elements + at.x;
+  if (to < p.size) out[to] = in[static_cast<ulong>(at.y) * p.elements + at.x];
+}
+// Zeros behind what was selected; starts[blocks] is how many elements of the mask are true.
+kernel void nothing_selected(device const uint* starts [[buffer(0)]], constant uint& blocks [[buffer(1)]],
+                             device T* out [[buffer(2)]], constant Selected& p [[buffer(3)]],
+                             uint i [[thread_position_in_grid]]) {
+  if (i >= static_cast<ulong>(starts[blocks]) * p.elements) out[i] = 0;
 }

@@ -4,6 +4,7 @@
 // Bytes moved: each element once, and each result once; one operation per element, so memory decides: lanes of a
 // SIMD-group read neighbours (rows: along the reduced axis, columns: along the kept one).
 #include "metal/kernels/reduce.h"
+#include "metal/kernels/strided.h"
 
 typedef Accumulator<T>::type A;
 constant int kind [[function_constant(0)]];
@@ -17,15 +18,6 @@ struct Reduction {
   float divisor;   // of means; 0: none
 };
 
-METAL_FUNC long offset_of(ulong i, uint dims, constant uint* shape, constant long* strides) {
-  if (dims == 1) return static_cast<long>(i) * strides[0];
-  long offset = 0;
-  for (uint d = dims; d-- > 0;) {
-    offset += static_cast<long>(i % shape[d]) * strides[d];
-    i /= shape[d];
-  }
-  return offset;
-}
 METAL_FUNC A value_of(T x) { return kind >= any_kind ? static_cast<A>(static_cast<bool>(x)) : static_cast<A>(x); }
 
 template <class Out>

@@ -1,4 +1,4 @@
-// Softmax, its Jacobian, and log sum exp over the last axis of row-contiguous memory; T is defined in front of this
+// Softmax, its Jacobian, log sum exp, and cross entropy over the last axis of row-contiguous memory; T is defined in front of this
 // text. A threadgroup per row.
 //
 // Bytes moved: short rows (up to per_thread elements for each of 1024 threads) stay in registers: every operand is
@@ -100,5 +100,41 @@ kernel void jacobian(device const T* y_in [[buffer(0)]], device const T* v_in [[
   } else {
     for (uint i = thread_index; i < n; i += threads)
       out[base + i] = static_cast<T>(static_cast<float>(y_in[base + i]) * (static_cast<float>(v_in[base + i]) - sum));
+  }
+}
+
+// --- cross entropy: log sum exp - the logit of the target ---
+
+// Each logit is read once, the target's once more.
+kernel void cross_entropy(device const T* in [[buffer(0)]], device const long* targets [[buffer(1)]],
+                          device float* loss [[buffer(2)]], device float* lse [[buffer(3)]], constant uint& n [[buffer(4)]],
+                          GROUP_ARGUMENTS) {
+  threadgroup float maxima[32], sums[32];
+  device const T* x = in + static_cast<ulong>(row) * n;
+  const float2 found = largest_and_sum(x, n, thread_index, threads, lane, simd, simds, maxima, sums);
+  if (thread_index != 0) return;
+  const bool infinite = found.x == INFINITY || found.x == -INFINITY;
+  const long target = targets[row];
+  const float chosen = static_cast<float>(x[target < 0 ? target + n : target]);
+  const float logarithm = infinite ? 0.0f : log(found.y);
+  lse[row] = found.x + logarithm;
+  loss[row] = (found.x - chosen) + logarithm;
+}
+
+// a * exp(x - lse), and -b at the target; out may be x. Each logit is read once, each gradient written once.
+kernel void cross_entropy_gradient(device const T* x [[buffer(0)]], device const long* targets [[buffer(1)]],
+                                   device const float* lse [[buffer(2)]], device const float* a [[buffer(3)]],
+                                   device const float* b [[buffer(4)]], device T* out [[buffer(5)]],
+                                   constant uint& n [[buffer(6)]], uint row [[threadgroup_position_in_grid]],
+                                   uint thread_index [[thread_index_in_threadgroup]],
+                                   uint threads [[threads_per_threadgroup]]) {
+  const ulong base = static_cast<ulong>(row) * n;
+  const long given = targets[row];
+  const uint target = static_cast<uint>(given < 0 ? given + n : given);
+  // With an infinite logit all of them are nan.
+  const float logarithm = lse[row] == INFINITY ? NAN : lse[row], scale = a[row], taken = b[row];
+  for (uint i = thread_index; i < n; i += threads) {
+    const float p = scale * exp(static_cast<float>(x[base + i]) - logarithm);
+    out[base + i] = static_cast<T>(i == target ? p - taken : p);
   }
 }

@@ -1,7 +1,6 @@
 #include "mlx/cpu/slice.h"
 
 #include "mlx/cpu/copy.h"
-#include "mlx/cpu/indexing.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/slice.h"
 
@@ -11,24 +10,9 @@ namespace {
 void slice(const Slice& p, const Arrays& inputs, Arrays& outputs) { p.view(inputs[0], outputs[0]); }
 void split(const Split& p, const Arrays& inputs, Arrays& outputs) { p.views(inputs[0], outputs); }
 
-// The start of a dynamic box on every axis, checked.
-Shape start_of(const array& start, const Axes& axes, const Shape& shape, const Shape& box, const char* op) {
-  Shape out(shape.size(), 0);
-  for (size_t i = 0; i < axes.size(); ++i) {
-    const size_t axis = static_cast<size_t>(axes[i]);
-    const int64_t given = integer_at(start, static_cast<int64_t>(i) * start.strides(0));
-    const int64_t first = given < 0 ? given + shape[axis] : given;
-    if (first < 0 || first > shape[axis] - box[axis])
-      throw std::out_of_range(text("[", op, "] start ", given, " is out of range for ", box[axis],
-                                   " elements of axis ", axis, " with size ", shape[axis]));
-    out[axis] = static_cast<ShapeElem>(first);
-  }
-  return out;
-}
-
 void dynamic_slice(const DynamicSlice& p, const Arrays& inputs, Arrays& outputs) {
   const array& in = inputs[0];
-  const Shape start = start_of(inputs[1], p.axes, in.shape(), p.sizes, p.name());
+  const Shape start = start_of_box(p.name(), inputs[1], p.axes, in.shape(), p.sizes);
   share_view(outputs[0], in, in.strides(), offset_of(start, in.strides()));
 }
 
@@ -65,7 +49,7 @@ void slice_update(const SliceUpdate& p, const Arrays& inputs, Arrays& outputs) {
 }
 
 void dynamic_slice_update(const DynamicSliceUpdate& p, const Arrays& inputs, Arrays& outputs) {
-  const Shape start = start_of(inputs[2], p.axes, inputs[0].shape(), inputs[1].shape(), p.name());
+  const Shape start = start_of_box(p.name(), inputs[2], p.axes, inputs[0].shape(), inputs[1].shape());
   update_box(inputs[0], inputs[1], start, Shape(start.size(), 1), outputs[0]);
 }
 

@@ -29,6 +29,25 @@ Window window_of(std::string_view op, const Shape& in, const Shape& start, const
   return w;
 }
 
+Shape start_of_box(std::string_view op, const array& start, const Axes& axes, const Shape& shape,
+                   const Shape& box) {
+  Shape out(shape.size(), 0);
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const size_t axis = static_cast<size_t>(axes[i]);
+    int64_t given = 0;
+    dispatch_all(start.dtype(), [&]<class T>() {
+      if constexpr (std::is_integral_v<T>)
+        given = static_cast<int64_t>(start.data<T>()[static_cast<int64_t>(i) * start.strides(0)]);
+    });
+    const int64_t first = given < 0 ? given + shape[axis] : given;
+    if (first < 0 || first > shape[axis] - box[axis])
+      throw std::out_of_range(text("[", op, "] start ", given, " is out of range for ", box[axis],
+                                   " elements of axis ", axis, " with size ", shape[axis]));
+    out[axis] = static_cast<ShapeElem>(first);
+  }
+  return out;
+}
+
 namespace {
 
 Shape unit_strides(const Shape& start) { return Shape(start.size(), 1); }

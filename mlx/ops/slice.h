@@ -15,6 +15,11 @@ struct Window {
 Window window_of(std::string_view op, const Shape& in, const Shape& start, const Shape& stop,
                  const Shape& strides);
 
+// Where a box starts whose start on `axes` is in a vector of integers, which has been evaluated. Throws
+// std::out_of_range where the box does not end inside the array.
+Shape start_of_box(std::string_view op, const array& start, const Axes& axes, const Shape& shape,
+                   const Shape& box);
+
 class Slice final : public LinearView {
  public:
   Slice(Stream s, Shape start, Shape stop, Shape strides)

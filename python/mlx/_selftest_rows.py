@@ -103,6 +103,8 @@ def rows_and_sums() -> list[Row]:
     for name in ("cumsum", "cummax", "logcumsumexp"):
         function = partial(getattr(mx, name), axis=-1)
         rows.append(Row(name, "scans", function, *shapes, dtypes=("float32",), low=0.0, factor=4))
+    for label, axis in (("all", None), ("rows", 1), ("columns", 0)):
+        rows.append(Row(f"var, {label}", "reductions", partial(mx.var, axis=axis), *shapes, factor=4))
     rows.append(Row("softmax", "rows", lambda x: mx.softmax(x, axis=-1), *shapes, factor=4))
     weights: tuple[Shapes, Shapes] = ([(17, 384), (384,), (384,)], [(4096, 1024), (1024,), (1024,)])
     norm = lambda x, w, b: mx.fast.layer_norm(x, w, b, 1e-5)  # noqa: E731
@@ -112,6 +114,40 @@ def rows_and_sums() -> list[Row]:
     rope = lambda x: mx.fast.rope(x, x.shape[-1], traditional=False, base=10000, scale=1, offset=3)  # noqa: E731
     rows.append(Row("rope", "rows", rope, [(1, 2, 9, 64)], [(1, 32, 1024, 64)], wide=False, factor=16))
     return rows
+
+
+def cross_entropies() -> list[Row]:
+    def with_targets(operands: list[mx.array]) -> list[mx.array]:
+        rows, classes = operands[0].shape
+        return [*operands, (mx.arange(rows) * 7) % classes]
+
+    def gradient(x: mx.array, t: mx.array) -> mx.array:
+        return mx.grad(lambda x: mx.fast.cross_entropy(x, t).sum())(x)
+
+    shapes: tuple[Shapes, Shapes] = ([(17, 300)], [(4096, 32000)])
+    options = {"wide": False, "prepare": with_targets}
+    return [
+        Row("cross_entropy", "rows", mx.fast.cross_entropy, *shapes, factor=4, **options),
+        Row("cross_entropy, gradient", "rows", gradient, *shapes, factor=4, **options),
+    ]
+
+
+def gated_delta() -> Row:
+    """Keys of unit length and decays below one, as models have them: the state stays bounded."""
+
+    def with_gates(operands: list[mx.array]) -> list[mx.array]:
+        q, k, v = operands
+        gate, beta = (mx.full(v.shape[:3], x) for x in (0.95, 0.5))
+        return [*(x * mx.rsqrt((x * x).sum(-1, keepdims=True)) for x in (q, k)), v, gate, beta]
+
+    def updated(*operands: mx.array) -> mx.array:
+        return mx.fast.gated_delta_update(*operands)[0]
+
+    small, large = (
+        [(1, 9, 1, 40), (1, 9, 1, 40), (1, 9, 2, 13)],
+        [(1, 1024, 16, 128), (1, 1024, 16, 128), (1, 1024, 32, 128)],
+    )
+    return Row("gated delta rule", "scans", updated, small, large, wide=False, factor=8, prepare=with_gates)
 
 
 def matrices() -> list[Row]:
@@ -167,8 +203,51 @@ def selection() -> list[Row]:
         rows = operands[0].shape[0]
         return [*operands, (mx.arange(rows // 2) * 7) % rows]
 
+    def with_pairs(operands: list[mx.array]) -> list[mx.array]:
+        rows, columns = operands[0].shape
+        n = mx.arange(rows * columns // 2)
+        return [*operands, (n * 7) % rows, (n * 11) % columns]
+
+    def with_mask(operands: list[mx.array]) -> list[mx.array]:
+        x = operands[0]
+        return [x, mx.arange(x.size).reshape(x.shape) % 3 == 0]
+
+    def assigned(x: mx.array, mask: mx.array) -> mx.array:
+        y = x * 1
+        y[mask] = x.reshape(-1)[: (x.size + 2) // 3]
+        return y
+
+    def window(x: mx.array) -> mx.array:
+        start, size = mx.array([3, 5]), (x.shape[0] // 2, x.shape[1] // 2)
+        return mx.slice_update(x, mx.slice(x, start, (0, 1), size), start - 2, (0, 1))
+
     gradient = mx.grad(lambda x: (mx.sin(x) * x).sum())
+    rows = [
+        Row("gather", "selection", lambda x, i, j: x[i, j], *shapes, dtypes=ALL, prepare=with_pairs),
+        Row("scatter-add, pairs", "selection", lambda x, i, j: x.at[i, j].add(1), *shapes, prepare=with_pairs),
+        Row(
+            "scatter-max",
+            "selection",
+            lambda x, i: x.at[i].maximum(x[i] + 1),
+            *shapes,
+            dtypes=ALL[:-1],
+            prepare=with_indices,
+        ),
+        Row("masked assignment", "selection", assigned, *shapes, dtypes=ALL, prepare=with_mask),
+        Row("dynamic slices", "selection", window, *shapes, dtypes=ALL),
+        Row("sort, columns", "selection", lambda x: mx.sort(x, axis=0), *shapes, dtypes=ALL[:-1]),
+        Row("topk", "selection", lambda x: mx.sort(mx.topk(x, 5, axis=-1), axis=-1), *shapes, dtypes=ALL[:-1]),
+        Row("sort, all", "selection", lambda x: mx.sort(x, axis=None), *shapes, dtypes=ALL[:-1]),
+        Row(
+            "searchsorted",
+            "selection",
+            lambda x: mx.searchsorted(mx.sort(x[0]), x),
+            *shapes,
+            dtypes=("float32", "int32"),
+        ),
+    ]
     return [
+        *rows,
         Row("take", "selection", lambda x, i: x[i], *shapes, dtypes=ALL, prepare=with_indices),
         Row("scatter-add", "selection", lambda x, i: x.at[i].add(x[i]), *shapes, dtypes=ALL[:-1], prepare=with_indices),
         Row("sort", "selection", lambda x: mx.sort(x, axis=-1), *shapes, dtypes=ALL[:-1]),
@@ -184,4 +263,4 @@ def _random(x: mx.array) -> mx.array:
 
 
 def all_rows() -> list[Row]:
-    return [*elementwise(), *movement(), *rows_and_sums(), *matrices(), *selection()]
+    return [*elementwise(), *movement(), *rows_and_sums(), *cross_entropies(), gated_delta(), *matrices(), *selection()]

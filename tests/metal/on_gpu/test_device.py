@@ -158,6 +158,41 @@ class TestHandOver:
         mx.eval(x, w)
         assert hand_overs(block) == {}
 
+    def test_places_order_and_moments_run_on_the_gpu(self):
+        x, i, j = mx.random.normal((40, 30)), mx.array([3, 1, 3]), mx.array([0, -1, 5])
+        mask = x > 0
+        mx.eval(x, mask)
+
+        def assigned():
+            y = x * 1
+            y[mask] = mx.zeros((1200,))[: mask.sum().item()]
+            return y
+
+        def selected():
+            start = mx.array([2]) + 1
+            yield from (
+                x[i, j],
+                x.at[i].add(1),
+                x.at[i, j].maximum(2),
+                mx.put_along_axis(x, mx.argsort(x, 1)[:, :2], x[:, :2], 1),
+            )
+            yield from (assigned(), mx.slice(x, start, (0,), (4, 30)), mx.slice_update(x, x[:4], start, (0,)))
+            yield from (mx.sort(x, -1), mx.argsort(x, 0), mx.topk(x, 3), mx.argpartition(x, 3), mx.sort(x, None))
+            yield from (
+                mx.searchsorted(mx.arange(9.0), x),
+                mx.unique(x, 7),
+                mx.var(x, 1),
+                mx.std(x),
+                mx.logcumsumexp(x, 1),
+            )
+            yield from (mx.linspace(0, 1, 9), mx.eye(4), mx.mean(i), mx.median(x, 0))
+            yield mx.grad(lambda x: mx.fast.cross_entropy(x, mx.arange(40) % 30).sum())(x)
+            yield mx.grad(
+                lambda x: (mx.cumprod(x, 1) + x[i].sum() + mx.take_along_axis(x, mx.argsort(x, 1), 1).sum()).sum()
+            )(x)
+
+        assert hand_overs(lambda: list(selected())) == {}
+
 
 class TestErrors:
     def bad_kernel(self, x: mx.array) -> mx.array:

@@ -15,6 +15,9 @@ SIMULATOR = ctypes.CDLL("libmlx_metal_sim.so", mode=os.RTLD_NOW | os.RTLD_NOLOAD
 SIMULATOR.mlx_metal_simulator_counters_text.restype = ctypes.c_char_p
 
 
+KEYS = ["dispatches", "threads", "barriers", "read", "written", "unique_read", "unique_written"]
+
+
 @dataclass
 class Traffic:
     dispatches: int = 0
@@ -34,12 +37,21 @@ def traffic(f) -> Traffic:
     return total
 
 
+def by_kernel(f) -> dict[str, dict[str, int]]:
+    SIMULATOR.mlx_metal_simulator_reset_counters()
+    mx.eval(f())
+    lines = [x.split(maxsplit=7) for x in SIMULATOR.mlx_metal_simulator_counters_text().decode().splitlines()]
+    return {kernel: dict(zip(KEYS, map(int, numbers), strict=True)) for *numbers, kernel in lines}
+
+
 X = mx.random.normal((64, 512))
 Y = mx.random.normal((64, 512))
 W = mx.random.normal((512,))
 A = mx.random.normal((128, 96))
 B = mx.random.normal((96, 192))
-mx.eval(X, Y, W, A, B)
+CLASSES = mx.arange(64).astype(mx.int64)
+LSE = mx.logsumexp(X, axis=-1)
+mx.eval(X, Y, W, A, B, CLASSES, LSE)
 N = X.nbytes
 
 CASES = {
@@ -53,6 +65,16 @@ CASES = {
     "logsumexp": (lambda: mx.logsumexp(X, axis=-1), N, 64 * 4),
     "rms_norm": (lambda: mx.fast.rms_norm(X, W, 1e-5), 2 * N, N),  # and the weights, from the cache
     "layer_norm": (lambda: mx.fast.layer_norm(X, W, W, 1e-5), 3 * N, N),
+    "var": (lambda: mx.var(X, axis=1), N, 2 * 64 * 4),  # and the mean
+    "var of columns": (lambda: mx.var(X, axis=0), N, 2 * 512 * 4),
+    "var of strided rows": (lambda: mx.var(X.T, axis=0), N, 2 * 64 * 4),
+    # Per row: a class, and its logit again; the loss, and log sum exp for the gradient.
+    "cross_entropy": (lambda: mx.fast.cross_entropy(X, CLASSES), N + 64 * (8 + 4), 64 * 8),
+    "cumsum": (lambda: mx.cumsum(X, axis=1), N, N),
+    "logcumsumexp": (lambda: mx.logcumsumexp(X, axis=0), N, N),
+    "sort": (lambda: mx.sort(X, axis=-1), N, N),
+    "sort of columns": (lambda: mx.sort(X, axis=0), N, N),
+    "argsort": (lambda: mx.argsort(X, axis=-1), N, N),
     # Tiles of 32 x 32: a is read 192 / 32 times, b 128 / 32 times.
     "matmul": (lambda: A @ B, 6 * A.nbytes + 4 * B.nbytes, 128 * 192 * 4),
     "gemv": (lambda: X @ W, N + 2 * W.nbytes, 64 * 4),  # the vector once per 32 rows
@@ -66,3 +88,124 @@ def test_each_operand_is_read_once(name):
     assert moved.dispatches == 1
     assert moved.written == written
     assert moved.read == read
+
+
+ROWS = mx.random.randint(0, 64, (300,))
+COLUMNS = mx.random.randint(0, 512, (300,))
+UPDATES = mx.random.normal((300, 512))
+LONG = mx.random.normal((9000,))
+LONG_MASK = LONG > 0
+VALUES = mx.ones((LONG_MASK.sum().item(),))
+mx.eval(ROWS, COLUMNS, UPDATES, LONG, LONG_MASK, VALUES)
+
+
+def test_take_of_a_view_reads_what_it_picks():
+    i = mx.array([5, 0, 63])
+    mx.eval(i)
+    moved = by_kernel(lambda: mx.take(X.T, i, axis=1))
+    assert moved["gather_boxes"]["read"] == 3 * 512 * (4 + 4)  # the element, and where its column is
+    assert sum(kernel["written"] for kernel in moved.values()) == 3 * 512 * 4 + 3 * 4
+
+
+@pytest.mark.parametrize(("dtype", "per_word"), [("float32", 2), ("float16", 4), ("uint8", 8)])
+def test_take_moves_slices_in_words(dtype, per_word):
+    x, i = X.astype(getattr(mx, dtype)), mx.array([5, 0, 63])
+    mx.eval(x, i)
+    moved = by_kernel(lambda: mx.take(x, i, axis=0))["gather"]
+    assert moved["threads"] == 3 * 512 // per_word
+    assert moved["written"] == 3 * x.nbytes // 64
+    assert moved["read"] == moved["written"] + 8 * moved["threads"]  # and an index
+
+
+def test_gather_reads_each_picked_element_once():
+    moved = by_kernel(lambda: X[ROWS, COLUMNS])
+    assert moved["gather_boxes"]["read"] == 300 * (4 + 4)  # the element, and where it is
+    assert moved["gather_boxes"]["written"] == 300 * 4
+    assert moved["offsets"]["dispatches"] == 2  # the second adds to the first
+    assert moved["offsets"]["read"] == 300 * (4 + 4 + 4)
+
+
+def test_scatter_reads_each_update_once():
+    named = len(set(ROWS.tolist()))
+    assign = by_kernel(_assigned)["scatter"]
+    assert assign["unique_read"] <= 300 * (512 * 4 + 4 + 4)
+    assert assign["written"] == named * 512 * 4
+    add = by_kernel(lambda: X.at[ROWS].add(UPDATES))
+    # Runs of at most 64 places: what is behind their cuts is a part of its own.
+    assert add["scatter"]["dispatches"] == add["join_runs"]["dispatches"] == 1
+    assert named * 512 * 4 <= add["scatter"]["written"] <= (named + 300 // 64) * 512 * 4
+    assert add["sort_blocks"]["written"] == 300 * (4 + 4)
+
+
+def _assigned():
+    y = mx.array(X)
+    y[ROWS] = UPDATES
+    return y
+
+
+def test_scatter_to_ascending_places_sorts_nothing():
+    places = mx.arange(20) * 3
+    mx.eval(places)
+    moved = by_kernel(lambda: X.at[places].add(UPDATES[:20]))
+    assert "sort_blocks" not in moved
+
+
+@pytest.mark.parametrize(("n", "passes"), [(2048, 0), (2049, 1), (4096, 1), (4097, 2), (9000, 3)])
+def test_passes_of_sorting(n, passes):
+    moved = by_kernel(lambda: mx.sort(LONG[:n]))
+    assert moved["sort_blocks"]["dispatches"] == 1
+    assert moved["sort_blocks"]["read"] == moved["sort_blocks"]["written"] == 4 * n
+    if not passes:
+        assert "merge_runs" not in moved
+        return
+    merge, tiles = moved["merge_runs"], -(-n // 2048)
+    assert merge["dispatches"] == passes
+    assert merge["written"] == passes * 4 * n
+    # Besides each key once: two bisections per tile, of two keys a step.
+    assert 0 <= merge["read"] - passes * 4 * n <= passes * tiles * 2 * 2 * 4 * n.bit_length()
+    assert merge["barriers"] == passes * tiles * 4
+
+
+def test_moments_of_a_long_array_are_read_once():
+    x = mx.random.normal((1 << 17,))
+    mx.eval(x)
+    moved = traffic(lambda: mx.var(x))
+    assert moved.dispatches == 2
+    assert moved.read == x.nbytes + 16 * 16
+    assert moved.written == 16 * 16 + 8
+
+
+def test_long_lines_of_scans_are_read_twice():
+    moved = traffic(lambda: mx.cumsum(LONG))
+    chunks = -(-LONG.size // 1024)
+    assert moved.dispatches == 3  # totals, their scan, the chunks
+    assert moved.read == 2 * LONG.nbytes + 4 * (chunks + 32 * (chunks - 1))  # what is before a chunk, by every lane
+    assert moved.written == LONG.nbytes + 4 * 2 * chunks
+
+
+def test_gated_delta_reads_and_writes_the_state_once():
+    q, v, gate = mx.random.normal((1, 5, 1, 64)), mx.random.normal((1, 5, 2, 32)), mx.random.uniform(shape=(1, 5, 2))
+    state = mx.random.normal((1, 2, 32, 64))
+    mx.eval(q, v, gate, state)
+    moved = traffic(lambda: mx.fast.gated_delta_update(q, q, v, gate, gate, state))
+    assert moved.dispatches == 1
+    assert moved.written == state.nbytes + v.nbytes
+    # Keys, queries and gates once per head and four rows.
+    assert moved.read == state.nbytes + v.nbytes + 32 // 4 * (2 * 2 * q.nbytes + 2 * gate.nbytes)
+
+
+def test_masks():
+    moved = by_kernel(_masked)
+    n, selected = LONG.size, LONG_MASK.sum().item()
+    assert moved["counts"]["read"] == n
+    blocks = -(-n // 1024)
+    assert moved["ranks"]["read"] == n + blocks * 256 * 4  # what is before a block, by every thread
+    assert moved["ranks"]["written"] == 4 * n
+    assert moved["masked_scatter"]["written"] == 4 * selected
+    assert moved["masked_scatter"]["read"] == n + selected * (4 + 4)
+
+
+def _masked():
+    y = mx.array(LONG)
+    y[LONG_MASK] = VALUES
+    return y
