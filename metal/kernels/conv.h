@@ -1,10 +1,12 @@
-// Convolutions of one to three spatial dimensions, channels last, given as three (missing ones in front, of size 1):
+// Convolutions of one to three spatial dimensions, channels last, given as three (missing ones in front, of
+// size 1):
 //
 //     out[n, p, o] = sum over taps t, channels c of  x'[n, p * stride - low + t * dilation, c] * w[o, t, c]
 //
-// x' has input_dilation - 1 zeros between neighbours. Outputs whose positions are the same modulo the input dilation
-// form a phase: they meet only every tap_step-th tap, and in those x' is x. A phase is therefore a convolution without
-// input dilation, and no zero is multiplied. A mirrored kernel is one whose dilation is negative.
+// x' has input_dilation - 1 zeros between neighbours. Outputs whose positions are the same modulo the input
+// dilation form a phase: they meet only every tap_step-th tap, and in those x' is x. A phase is therefore a
+// convolution without input dilation, and no zero is multiplied. A mirrored kernel is one whose dilation is
+// negative.
 #pragma once
 #include "metal/kernels/gemm.h"
 
@@ -21,8 +23,8 @@ struct ConvParams {
 
 METAL_FUNC int taps_of(constant ConvParams& p) { return p.kernel[0] * p.kernel[1] * p.kernel[2]; }
 
-// One dimension of a phase: position q of it is out[first + q * step], and its tap j, tap + j * tap_step of w, meets
-// in[base + q * stride + j * reach].
+// One dimension of a phase: position q of it is out[first + q * step], and its tap j, tap + j * tap_step of
+// w, meets in[base + q * stride + j * reach].
 struct Phase {
   int first, step, outs, tap, taps, base, reach;
 };

@@ -178,7 +178,14 @@ def convolutions() -> list[Row]:
     depth: tuple[Shapes, Shapes] = ([(1, 12, 12, 40), (40, 3, 3, 1)], [(8, 112, 112, 128), (128, 3, 3, 1)])
     return [
         row("conv2d", lambda x, w: mx.conv2d(x, w, padding=1), *image, flops=work),
-        row("conv2d, many channels", lambda x, w: mx.conv2d(x, w, padding=1), *many, flops=work, factor=16),
+        row(
+            "conv2d, many channels",
+            lambda x, w: mx.conv2d(x, w, padding=1),
+            *many,
+            flops=work,
+            factor=16,
+            dtypes=("float32",),
+        ),
         row("conv2d, stride 2", lambda x, w: mx.conv2d(x, w, stride=2, padding=1), *image),
         row("conv2d, gradients", gradients, *image, factor=16),
         row("conv_transpose2d", lambda x, w: mx.conv_transpose2d(x, w, stride=2, padding=1), *image),

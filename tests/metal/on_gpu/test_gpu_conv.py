@@ -5,10 +5,12 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 import pytest
-from matrices import BOUND, counted, double, error, on_gpu, random
+from matrices import BOUND, counted, error, on_gpu, random
 
 NAMES = ("Convolution", "ConvolutionWeightGradient", "Matmul")
 
+DILATED = {"input_dilation": 2, "kernel_dilation": 3, "padding": 6}
+TURNED = {"input_dilation": 2, "flip": True}
 # x, w, options of conv_general.
 CASES = {
     "1-D": ((2, 19, 6), (5, 3, 6), {}),
@@ -22,7 +24,7 @@ CASES = {
     "both dilations": ((1, 6, 5, 4), (3, 3, 3, 4), {"input_dilation": (4, 3), "kernel_dilation": (2, 3), "padding": 5}),
     "stride and dilation": ((1, 7, 6, 3), (4, 4, 3, 3), {"stride": (3, 2), "input_dilation": (2, 3), "padding": 3}),
     "flip": ((1, 8, 9, 4), (4, 3, 2, 4), {"flip": True, "padding": (2, 1)}),
-    "flip, dilated": ((1, 5, 4, 3), (4, 3, 4, 3), {"flip": True, "input_dilation": 2, "kernel_dilation": 3, "padding": 6}),
+    "flip, dilated": ((1, 5, 4, 3), (4, 3, 4, 3), {"flip": True, **DILATED}),
     "sides": ((1, 8, 9, 4), (4, 3, 3, 4), {"padding": ((2, 0), (0, 3))}),
     "cut": ((1, 9, 9, 4), (4, 3, 3, 4), {"padding": ((-1, 2), (1, -2))}),
     "groups": ((2, 7, 6, 12), (9, 3, 3, 4), {"groups": 3, "padding": 1}),
@@ -34,7 +36,7 @@ CASES = {
     "depthwise, stride": ((1, 13, 12, 6), (6, 3, 5, 1), {"groups": 6, "padding": 2, "stride": 2}),
     "depthwise, dilation": ((1, 13, 12, 6), (6, 3, 3, 1), {"groups": 6, "padding": 3, "kernel_dilation": 3}),
     "depthwise, far": ((1, 70, 66, 3), (3, 3, 3, 1), {"groups": 3, "kernel_dilation": 30}),
-    "depthwise, input dilation": ((1, 5, 6, 6), (6, 3, 3, 1), {"groups": 6, "padding": 2, "input_dilation": 2, "flip": True}),
+    "depthwise, input dilation": ((1, 5, 6, 6), (6, 3, 3, 1), {"groups": 6, "padding": 2, **TURNED}),
     "depthwise, both": ((1, 5, 6, 4), (4, 3, 3, 1), {"groups": 4, "padding": 2, "input_dilation": 2, "stride": 3}),
     "multiplied": ((2, 9, 8, 5), (15, 3, 3, 1), {"groups": 5, "padding": 1}),
     "multiplied, dilated": ((1, 4, 5, 5), (15, 3, 3, 1), {"groups": 5, "padding": 1, "input_dilation": 2}),
