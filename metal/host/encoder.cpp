@@ -220,7 +220,8 @@ Dispatch& Dispatch::bytes(const void* data, size_t length) {
   return *this;
 }
 Dispatch& Dispatch::threadgroup_memory(size_t length) {
-  commands_.buffer->set_threadgroup_memory(next_threadgroup_++, length);
+  // Metal wants multiples of 16 bytes.
+  commands_.buffer->set_threadgroup_memory(next_threadgroup_++, (length + 15) / 16 * 16);
   return *this;
 }
 Dispatch& Dispatch::skip() {

@@ -1,6 +1,6 @@
 // matmul, addmm and the products whose matrices indices or segments choose, in the kernels of
-// metal/kernels/gemm.metal and gemv.metal: float32, float16 and bfloat16. Integers, float64 and complex
-// numbers are left to the CPU.
+// metal/kernels/gemm.metal and gemv.metal: float32, float16 and bfloat16. matmul and addmm of complex
+// numbers have a kernel of their own; float64 is left to the CPU.
 #include "metal/host/matmul.h"
 
 #include <algorithm>
@@ -36,27 +36,13 @@ enum GemmConstant : uint16_t {
   kHasD,
   kGathered,
   kSegmented,
-  kSplit
+  kSplit,
+  kFolded
 };
 
-// Threadgroups that keep a device busy; fewer, and tiles are smaller or the inner dimension is cut.
-constexpr int64_t kFewGroups = 64;
 constexpr int64_t kFewVectors = 4;    // gemv.metal holds so many
 constexpr int64_t kLeastSplit = 512;  // of the inner dimension
 constexpr int64_t kLeastPart = 256;
-
-struct Tile {
-  int64_t m, n, k;
-  std::string arguments(Dtype dtype) const {
-    return std::string(type_name(dtype)) + ", " + std::to_string(m) + ", " + std::to_string(n) + ", " +
-           std::to_string(k) + ", 2, 2";
-  }
-};
-Tile tile_for(int64_t m, int64_t n, int64_t batch, Dtype dtype) {
-  const int64_t k = dtype == float32 ? 16 : 32;
-  const bool small = m <= 32 || n <= 32 || ceil_div(m, 64) * ceil_div(n, 64) * batch < kFewGroups;
-  return small ? Tile{32, 32, k} : Tile{64, 64, k};
-}
 
 struct Product {
   Operand a, b;
@@ -139,12 +125,9 @@ void gemm(const Product& p, const Choice& choice, const array& out, const Stream
   GemmParams g = params_of(p);
   g.a_count = p.a.held.ndim() > 2 ? p.a.held.shape(0) : 1,
   g.b_count = p.b.held.ndim() > 2 ? p.b.held.shape(0) : 1;
-  int64_t parts = 1;
-  if (!choice.lhs && !choice.segments && p.k >= kLeastSplit && groups < kFewGroups / 2) {
-    parts = std::min(kFewGroups / groups, p.k / kLeastPart);
-    g.part = static_cast<int32_t>(ceil_div(ceil_div(p.k, parts), tile.k) * tile.k);
-    parts = ceil_div(p.k, g.part);
-  }
+  const Parts cut = choice.lhs || choice.segments ? Parts{} : parts_for(p.k, groups, tile);
+  const int64_t parts = cut.count;
+  g.part = static_cast<int32_t>(cut.length);
   const bool split = parts > 1;
   std::vector<FunctionConstant> constants = {{kATransposed, p.a.transposed},
                                              {kBTransposed, p.b.transposed},
@@ -153,7 +136,8 @@ void gemm(const Product& p, const Choice& choice, const array& out, const Stream
                                              {kHasD, p.d && !split},
                                              {kGathered, choice.lhs.has_value()},
                                              {kSegmented, choice.segments.has_value()},
-                                             {kSplit, split}};
+                                             {kSplit, split},
+                                             {kFolded, (split ? cut.length : p.k) > kLongSum}};
   std::optional<array> partial;
   if (split) {
     partial = array(
@@ -224,6 +208,8 @@ void matmul(const Matmul& m, const Arrays& inputs, Arrays& outputs) {
   allocate(out);
   if (out.size() == 0) return;
   if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, m.stream());
+  if (out.dtype() == complex64)
+    return complex_product(inputs[0], inputs[1], std::nullopt, 1, 0, out, m.stream());
   run(product_of(inputs[0], inputs[1], std::nullopt, out, m.stream()), out, m.stream());
 }
 
@@ -231,6 +217,8 @@ void addmm(const AddMM& m, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   allocate(out);
   if (out.size() == 0) return;
+  if (out.dtype() == complex64)
+    return complex_product(inputs[0], inputs[1], inputs[2], m.alpha, m.beta, out, m.stream());
   Product p = product_of(inputs[0], inputs[1], inputs[2], out, m.stream());
   p.alpha = m.alpha, p.beta = m.beta;
   run(p, out, m.stream());
@@ -284,22 +272,48 @@ void segmented_mm(const SegmentedMM& m, const Arrays& inputs, Arrays& outputs) {
   gemm(p, {std::nullopt, std::nullopt, indices_for_kernel(inputs[2], s)}, out, s);
 }
 
+bool same_dtypes(const Arrays& inputs, size_t count, Dtype dtype) {
+  return std::all_of(inputs.begin(), inputs.begin() + static_cast<std::ptrdiff_t>(count),
+                     [&](const array& a) { return a.dtype() == dtype; });
+}
 bool real_floats(const Primitive&, const Arrays& inputs, const Arrays& outputs) {
   const Dtype dtype = outputs[0].dtype();
-  return (dtype == float32 || dtype == float16 || dtype == bfloat16) && inputs[0].dtype() == dtype &&
-         inputs[1].dtype() == dtype;
+  return (dtype == float32 || dtype == float16 || dtype == bfloat16) && same_dtypes(inputs, 2, dtype);
+}
+bool any_floats(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
+  return real_floats(p, inputs, outputs) ||
+         (outputs[0].dtype() == complex64 && same_dtypes(inputs, 2, complex64));
 }
 // Without products there is only beta * c.
 bool some_products(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
-  return real_floats(p, inputs, outputs) && inputs[2].dtype() == outputs[0].dtype() &&
-         inputs[0].shape(-1) > 0;
+  return any_floats(p, inputs, outputs) && inputs[2].dtype() == outputs[0].dtype() && inputs[0].shape(-1) > 0;
 }
 
-const bool registered = add_kernel<Matmul>(matmul, real_floats) && add_kernel<AddMM>(addmm, some_products) &&
+const bool registered = add_kernel<Matmul>(matmul, any_floats) && add_kernel<AddMM>(addmm, some_products) &&
                         add_kernel<GatherMM>(gather_mm, real_floats) &&
                         add_kernel<SegmentedMM>(segmented_mm, real_floats);
 
 }  // namespace
+
+std::string Tile::arguments(Dtype dtype) const {
+  return std::string(type_name(dtype)) + ", " + std::to_string(m) + ", " + std::to_string(n) + ", " +
+         std::to_string(k) + ", 2, 2";
+}
+Tile tile_for(int64_t m, int64_t n, int64_t batch, Dtype dtype) {
+  const int64_t k = dtype == float32 ? 16 : 32;
+  const bool small = m <= 32 || n <= 32 || ceil_div(m, 64) * ceil_div(n, 64) * batch < kFewGroups;
+  return small ? Tile{32, 32, k} : Tile{64, 64, k};
+}
+Parts parts_for(int64_t k, int64_t groups, const Tile& tile) {
+  if (k < kLeastSplit || groups >= kFewGroups / 2) return {};
+  const int64_t wanted = std::min(kFewGroups / groups, k / kLeastPart);
+  const int64_t length = int64_t{ceil_div(ceil_div(k, wanted), tile.k)} * tile.k;
+  return {ceil_div(k, length), length};
+}
+
+void multiply(const array& a, const array& b, const array& out, const Stream& s) {
+  run(product_of(a, b, std::nullopt, out, s), out, s);
+}
 
 std::shared_ptr<Pipeline> instantiated(const std::string& file, const std::string& kernel,
                                        const std::string& arguments,

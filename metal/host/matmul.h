@@ -1,6 +1,8 @@
 // Products of matrices: what the families that are built on the GEMM core (metal/kernels/gemm.h) share.
 #pragma once
 
+#include <optional>
+
 #include "metal/host/kernels.h"
 
 namespace mlx::core::metal {
@@ -10,6 +12,31 @@ namespace mlx::core::metal {
 std::shared_ptr<Pipeline> instantiated(const std::string& file, const std::string& kernel,
                                        const std::string& arguments,
                                        const std::vector<FunctionConstant>& constants);
+
+// Threadgroups that keep a device busy; fewer, and tiles are smaller or the inner dimension is cut.
+constexpr int64_t kFewGroups = 64;
+// Longer inner dimensions are summed in parts (fold_length in metal/kernels/gemm.h).
+constexpr int64_t kLongSum = 256;
+
+// What a threadgroup of 2 by 2 SIMD-groups computes of an m by n result.
+struct Tile {
+  int64_t m, n, k;
+  std::string arguments(Dtype dtype) const;  // of a kernel template: the type, the tile, the SIMD-groups
+};
+Tile tile_for(int64_t m, int64_t n, int64_t batch, Dtype dtype);
+// Into how many parts the inner dimension is cut where there are only so many threadgroups, and how long they
+// are: a multiple of the tile's.
+struct Parts {
+  int64_t count = 1, length = 0;
+};
+Parts parts_for(int64_t k, int64_t groups, const Tile& tile);
+
+// out = a b, both with the same leading axes; out is row-contiguous and has its memory.
+void multiply(const array& a, const array& b, const array& out, const Stream& s);
+
+// The same of complex numbers; alpha a b + beta d (metal/host/complex_product.cpp).
+void complex_product(const array& a, const array& b, const std::optional<array>& d, float alpha, float beta,
+                     const array& out, const Stream& s);
 
 // The last two axes of an array as a kernel reads them: lines of neighbouring elements, `pitch` elements
 // apart.

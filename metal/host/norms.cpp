@@ -78,28 +78,30 @@ void rope(const fast::RoPE& p, const Arrays& inputs, Arrays& outputs) {
   take_or_allocate(out, {&inputs[0], 1});
   const array x = row_contiguous(inputs[0], p.stream()), offsets = row_contiguous(inputs[1], p.stream());
   const int half = p.dims / 2;
-  // base^(-p / half), as two floats each.
-  array rates({half, 2}, float32, nullptr, {});
-  allocate(rates);
-  for (int i = 0; i < half; ++i) {
-    const double rate = std::pow(static_cast<double>(p.base), -static_cast<double>(i) / half);
-    rates.data<float>()[2 * i] = static_cast<float>(rate);
-    rates.data<float>()[2 * i + 1] = static_cast<float>(rate - static_cast<float>(rate));
+  const bool given = inputs.size() > 2;
+  array rates = given ? row_contiguous(inputs[2], p.stream()) : array({half, 2}, float32, nullptr, {});
+  if (!given) {
+    // base^(-p / half), as two floats each.
+    allocate(rates);
+    for (int i = 0; i < half; ++i) {
+      const double rate = std::pow(static_cast<double>(p.base), -static_cast<double>(i) / half);
+      rates.data<float>()[2 * i] = static_cast<float>(rate);
+      rates.data<float>()[2 * i + 1] = static_cast<float>(rate - static_cast<float>(rate));
+    }
   }
   const auto n = static_cast<uint32_t>(x.shape(-1)), length = static_cast<uint32_t>(x.shape(-2));
   const auto rows = static_cast<uint32_t>(x.size() / n);
   const auto heads = static_cast<uint32_t>(rows / length / static_cast<uint32_t>(x.shape(0)));
   const auto h = static_cast<uint32_t>(half);
-  Dispatch d(p.stream(), typed_pipeline("rope", x.dtype(), "rope"));
+  Dispatch d(p.stream(), typed_pipeline("rope", x.dtype(), "rope", {{0, given}}));
   d.in(x).in(offsets).in(rates).out(out);
   d.value(Rope{h, n - 2 * h, h, n, length, heads, offsets.size() == 1, p.scale, p.traditional, p.inverse});
   const uint32_t threads = n - h;
   d.threads({threads, rows, 1}, {std::min<uint32_t>(threads, 256), 1, 1});
 }
-// Frequencies that the caller gives are on the device; their reciprocals in two floats are left to the CPU.
 bool rope_supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
-  return real_only(p, inputs, outputs) && inputs.size() == 2 && inputs[0].size() > 0 &&
-         inputs[0].ndim() >= 3 && inputs[1].dtype() == int64;
+  return real_only(p, inputs, outputs) && inputs[0].size() > 0 && inputs[0].ndim() >= 3 &&
+         inputs[1].dtype() == int64;
 }
 
 const bool registered = add_kernel<fast::Norm>(norm, supports) &&

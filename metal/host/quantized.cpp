@@ -55,6 +55,7 @@ void run(const Product& p, const array& out, const Stream& s) {
   constants.push_back({4, p.lhs.has_value()});
   constants.push_back({5, p.transpose});
   constants.push_back({6, p.k % 4 == 0 && operand_of(x, s).aligned});
+  constants.push_back({7, p.k > kLongSum});
   std::string arguments = types(out.dtype(), p.w[1].dtype());
   const char* kernel = p.transpose ? "qmv_rows" : "qmv_columns";
   int64_t tile = p.transpose ? 32 : 512;

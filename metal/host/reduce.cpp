@@ -52,6 +52,7 @@ Dtype accumulator_of(Dtype dtype) {
       return uint32;
     case Dtype::Val::int64:
     case Dtype::Val::uint64:
+    case Dtype::Val::complex64:
       return dtype;
     default:
       return float32;
@@ -207,8 +208,9 @@ bool variance_supports(const Primitive& p, const Arrays& inputs, const Arrays& o
 // casts integers first.
 bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
   const auto& reduce = static_cast<const Reduce&>(p);
-  return real_only(p, inputs, outputs) && inputs[0].size() > 0 && outputs[0].size() < (size_t{1} << 31) &&
-         (reduce.kind != Reduction::mean || issubdtype(inputs[0].dtype(), floating)) &&
+  return without_float64(p, inputs, outputs) && inputs[0].size() > 0 &&
+         outputs[0].size() < (size_t{1} << 31) &&
+         (reduce.kind != Reduction::mean || issubdtype(inputs[0].dtype(), inexact)) &&
          outputs[0].size() <= inputs[0].size();
 }
 
@@ -225,8 +227,8 @@ void arg_reduce(const ArgReduce& p, const Arrays& inputs, Arrays& outputs) {
   d.groups({ceil_div(results, 4), 1, 1}, {128, 1, 1});
 }
 bool arg_supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
-  return real_only(p, inputs, outputs) && inputs[0].size() > 0 && inputs[0].size() < (size_t{1} << 31) &&
-         outputs[0].size() > 0;
+  return without_float64(p, inputs, outputs) && inputs[0].size() > 0 &&
+         inputs[0].size() < (size_t{1} << 31) && outputs[0].size() > 0;
 }
 
 const bool registered = add_kernel<Reduce>(reduce, supports) &&

@@ -69,17 +69,38 @@ struct Tiles {
 };
 
 // The sums of one SIMD-group: rows from `row` on, columns from `column` on in the threadgroup's tile.
+//
+// A float32 sum of many products in order loses digits with their number. Where the inner dimension is long,
+// sums are `folded`: every fold_length products they go to totals, so that the error grows with fold_length
+// and the number of parts. That is one addition per 256 products, and as many registers again (32 of 64 by
+// 64).
+constant constexpr int fold_length = 256;
 template <class T, int BM, int BN, int BK, int WM, int WN>
 struct Sums {
   typedef Tiles<T, BM, BN, BK, WM, WN> tiles;
   simdgroup_matrix<float, 8, 8> sums[tiles::TM][tiles::TN];
+  float2 totals[tiles::TM][tiles::TN];  // where sums are folded
   int row, column;
 
-  METAL_FUNC void clear(uint simd) {
+  METAL_FUNC void clear(uint simd, bool folded = false) {
     row = static_cast<int>(simd) / WN * tiles::rows;
     column = static_cast<int>(simd) % WN * tiles::columns;
     for (int i = 0; i < tiles::TM; ++i)
-      for (int j = 0; j < tiles::TN; ++j) sums[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+      for (int j = 0; j < tiles::TN; ++j) {
+        sums[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+        if (folded) totals[i][j] = float2(0.0f);
+      }
+  }
+  METAL_FUNC void fold() {
+    for (int i = 0; i < tiles::TM; ++i)
+      for (int j = 0; j < tiles::TN; ++j) {
+        totals[i][j] += sums[i][j].thread_elements();
+        sums[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+      }
+  }
+  // After the step that ends `done` products of the inner dimension, a multiple of BK.
+  METAL_FUNC void fold_at(int done) {
+    if (done % fold_length == 0) fold();
   }
 
   METAL_FUNC void add(threadgroup const T* a, threadgroup const T* b, bool a_transposed, bool b_transposed) {
@@ -109,14 +130,15 @@ struct Sums {
 
   // Gives every sum that exists in an `m` by `n` part to `store(row, column, sum)`.
   template <class Store>
-  METAL_FUNC void each(Store store, int m, int n, ushort lane) {
+  METAL_FUNC void each(Store store, int m, int n, ushort lane, bool folded = false) {
     const ushort2 place = matrix_place(lane);
     for (int i = 0; i < tiles::TM; ++i) {
       const int r = row + 8 * i + place.y;
       if (r >= m) continue;
       for (int j = 0; j < tiles::TN; ++j) {
         const int c = column + 8 * j + place.x;
-        const float2 pair = sums[i][j].thread_elements();
+        float2 pair = sums[i][j].thread_elements();
+        if (folded) pair += totals[i][j];
         if (c < n) store(r, c, pair.x);
         if (c + 1 < n) store(r, c + 1, pair.y);
       }

@@ -10,6 +10,7 @@ constant bool has_d [[function_constant(4)]];
 constant bool gathered [[function_constant(5)]];   // indices choose the matrices
 constant bool segmented [[function_constant(6)]];  // each result has a part of the inner dimension
 constant bool split [[function_constant(7)]];      // sums of parts of the inner dimension go to `partial`
+constant bool folded [[function_constant(8)]];     // the inner dimension is long: see Sums
 constant bool whole = !split;
 
 struct GemmParams {
@@ -98,13 +99,14 @@ template <class T, int BM, int BN, int BK, int WM, int WN>
   b += column * (b_transposed ? p.b_pitch : 1);
 
   Sums<T, BM, BN, BK, WM, WN> sums;
-  sums.clear(simd);
+  sums.clear(simd, folded);
   for (int k = begin; k < end; k += BK) {
     threadgroup_barrier(mem_flags::mem_threadgroup);
     tiles::load_a(a_tile, a + k * a_step, p.a_pitch, m, end - k, a_transposed, a_vectors, index);
     tiles::load_b(b_tile, b + k * b_step, p.b_pitch, n, end - k, b_transposed, b_vectors, index);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     sums.add(a_tile, b_tile, a_transposed, b_transposed);
+    if (folded) sums.fold_at(k - begin + BK);
   }
 
   const long place = static_cast<long>(row) * p.n + column, size = static_cast<long>(p.m) * p.n;
@@ -115,7 +117,7 @@ template <class T, int BM, int BN, int BK, int WM, int WN>
     store.c = c + z * size + place;
     if (has_d) store.d = d + p.d_first + at.d + row * p.d_row + column * p.d_column;
   }
-  sums.each(store, m, n, lane);
+  sums.each(store, m, n, lane, folded);
 }
 
 // The second pass of a split product: each thread adds the parts of one element, in their order. Bytes moved: 4 *

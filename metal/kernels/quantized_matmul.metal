@@ -10,6 +10,7 @@ constant int count [[function_constant(3)]];          // qmv: of vectors, 1 to 4
 constant bool gathered [[function_constant(4)]];      // indices choose the matrices
 constant bool transposed [[function_constant(5)]];    // qmm
 constant bool vectors [[function_constant(6)]];       // qmm: rows of x begin at multiples of four elements
+constant bool folded [[function_constant(7)]];        // qmm: the inner dimension is long: see Sums
 
 struct QuantizedParams {
   int m, n, k, dims, x_count, w_count;
@@ -171,7 +172,7 @@ template <class T, class S, int BM, int BN, int BK>
   const int row = static_cast<int>(group.y) * BM, column = static_cast<int>(group.x) * BN;
   x += (at.x * p.m + row) * p.k;
   Sums<T, BM, BN, BK, 2, 2> sums;
-  sums.clear(simd);
+  sums.clear(simd, folded);
   for (int k = 0; k < p.k; k += BK) {
     threadgroup_barrier(mem_flags::mem_threadgroup);
     tiles::load_a(x_tile, x + k, p.k, p.m - row, p.k - k, false, vectors, index);
@@ -182,7 +183,8 @@ template <class T, class S, int BM, int BN, int BK>
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     sums.add(x_tile, w_tile, false, transposed);
+    if (folded) sums.fold_at(k + BK);
   }
   const StoreRow<T> store = {out + (static_cast<long>(group.z) * p.m + row) * p.n + column, p.n, at.exists};
-  sums.each(store, p.m - row, p.n - column, lane);
+  sums.each(store, p.m - row, p.n - column, lane, folded);
 }

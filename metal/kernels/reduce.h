@@ -46,6 +46,10 @@ template <>
 struct Accumulator<ulong> {
   typedef ulong type;
 };
+template <>
+struct Accumulator<complex64_t> {
+  typedef complex64_t type;
+};
 
 // SIMD functions know no 64-bit integers.
 template <class T>
@@ -59,6 +63,10 @@ METAL_FUNC ulong lane_xor(ulong x, ushort mask) {
   return as_type<ulong>(simd_shuffle_xor(as_type<uint2>(x), mask));
 }
 
+METAL_FUNC complex64_t lane_xor(complex64_t x, ushort mask) {
+  return {simd_shuffle_xor(x.re, mask), simd_shuffle_xor(x.im, mask)};
+}
+
 template <class T>
 struct Limits {
   static METAL_FUNC T lowest() { return numeric_limits<T>::lowest(); }
@@ -69,6 +77,20 @@ struct Limits<float> {
   static METAL_FUNC float lowest() { return -INFINITY; }
   static METAL_FUNC float highest() { return INFINITY; }
 };
+template <>
+struct Limits<complex64_t> {
+  static METAL_FUNC complex64_t lowest() { return {-INFINITY, -INFINITY}; }
+  static METAL_FUNC complex64_t highest() { return {INFINITY, INFINITY}; }
+};
+// 0 and 1
+template <class A>
+METAL_FUNC A truth(bool x) {
+  return static_cast<A>(x);
+}
+template <>
+METAL_FUNC complex64_t truth<complex64_t>(bool x) {
+  return {x ? 1.0f : 0.0f, 0.0f};
+}
 
 // a then b; a nan wins.
 template <class A>
@@ -83,9 +105,9 @@ METAL_FUNC A combine(int kind, A a, A b) {
     case min_kind:
       return a != a || a < b ? a : b;
     case any_kind:
-      return a != 0 || b != 0 ? 1 : 0;
+      return truth<A>(static_cast<bool>(a) || static_cast<bool>(b));
     default:
-      return a != 0 && b != 0 ? 1 : 0;
+      return truth<A>(static_cast<bool>(a) && static_cast<bool>(b));
   }
 }
 template <class A>
@@ -97,9 +119,9 @@ METAL_FUNC A start_of(int kind) {
       return Limits<A>::highest();
     case prod_kind:
     case all_kind:
-      return A(1);
+      return truth<A>(true);
     default:
-      return A(0);
+      return truth<A>(false);
   }
 }
 

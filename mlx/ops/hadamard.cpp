@@ -1,11 +1,58 @@
 #include "mlx/ops/hadamard.h"
 
+#include <array>
 #include <cmath>
+#include <vector>
 
 #include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
 namespace mlx::core {
+
+namespace {
+
+using Signs = std::vector<int8_t>;  // m x m, row by row
+
+// Paley's construction II for q = 5: every entry of a symmetric conference matrix of order 6 becomes 2 x 2.
+Signs paley12() {
+  constexpr int chi[] = {0, 1, -1, -1, 1};  // squares and non-squares modulo 5
+  Signs out(144);
+  for (int i = 0; i < 12; ++i)
+    for (int j = 0; j < 12; ++j) {
+      const int a = i / 2, b = j / 2, odd = i % 2 + j % 2;
+      const int entry = a == 0 && b == 0 ? 0 : a == 0 || b == 0 ? 1 : chi[(b - a + 5) % 5];
+      const bool minus = entry == 0 ? odd > 0 : odd == 2;
+      out[i * 12 + j] = static_cast<int8_t>((minus ? -1 : 1) * (entry == 0 ? 1 : entry));
+    }
+  return out;
+}
+
+// Williamson's construction: 4 x 4 circulant blocks, given by the first row of each block row.
+Signs williamson(const std::array<const char*, 4>& first, int block) {
+  const int m = 4 * block;
+  Signs out(static_cast<size_t>(m) * m);
+  for (int i = 0; i < m; ++i)
+    for (int j = 0; j < m; ++j) {
+      const int shifted = j / block * block + (j % block - i % block + block) % block;
+      out[i * m + j] = first[i / block][shifted] == '+' ? 1 : -1;
+    }
+  return out;
+}
+
+const Signs& signs_of(int m) {
+  static const Signs one{1}, twelve = paley12();
+  static const Signs twenty = williamson(
+      {"+-----++++--++--+--+", "+----+----+-++---++-", "++--+-+--++----+----", "+-++-++--+-+++++----"}, 5);
+  static const Signs twenty_eight =
+      williamson({"+--------++++--+-++-+-++--++", "++----++------+--++---+-++-+",
+                  "+-+--+--++--+++------++----+", "+--++--+-+--+---++++-+------"},
+                 7);
+  return m == 12 ? twelve : m == 20 ? twenty : m == 28 ? twenty_eight : one;
+}
+
+}  // namespace
+
+int8_t Hadamard::sign(int m, int i, int j) { return signs_of(m)[static_cast<size_t>(i) * m + j]; }
 
 int Hadamard::m(int64_t n) {
   if (n <= 0) return 0;

@@ -13,6 +13,8 @@ class Hadamard final : public Primitive {
 
   // The m of a size m * 2^k with m = 1, 12, 20 or 28; 0 where there is none.
   static int m(int64_t n);
+  // Element (i, j) of the matrix of order m, 1 or -1.
+  static int8_t sign(int m, int i, int j);
 
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
              const Arrays& outputs) override;

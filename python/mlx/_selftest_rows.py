@@ -169,6 +169,10 @@ def matrices() -> list[Row]:
     transposed = lambda a, b: a.T @ b.T  # noqa: E731
     shapes = ([(40, 33), (50, 40)], [(1024, 1024), (1024, 1024)])
     rows.append(Row("matmul, transposed", "matrices", transposed, *shapes, factor=4, flops=product_flops))
+    complexes = lambda a, b: mx.abs((a * (1 + 2j)) @ (b * (2 - 1j)))  # noqa: E731
+    for label in ("square", "odd"):
+        options = {"dtypes": ("float32",), "factor": 8, "wide": False}
+        rows.append(Row(f"matmul, {label}, complex", "matrices", complexes, *sizes[label], **options))
     addmm = lambda c, a, b: mx.addmm(c, a, b, 0.5, 2.0)  # noqa: E731
     shapes = ([(40, 24), (40, 33), (33, 24)], [(1024, 1024)] * 3)
     rows.append(Row("addmm", "matrices", addmm, *shapes, factor=4, flops=lambda o: product_flops(o[1:])))
@@ -190,10 +194,63 @@ def matrices() -> list[Row]:
         shapes = ([(1, 4, 20, 64), (1, 2, 20, 64), (1, 2, 20, 64)], [(1, 32, 1024, 64)] + [(1, 8, 1024, 64)] * 2)
         work = lambda o: 4.0 * o[0].size * o[1].shape[2]  # noqa: E731
         rows.append(Row(f"attention{label}", "matrices", attention, *shapes, wide=False, factor=16, flops=work))
-    conv = lambda x, w: mx.conv2d(x, w, padding=1)  # noqa: E731
-    shapes = ([(1, 9, 9, 8), (16, 3, 3, 8)], [(8, 56, 56, 64), (64, 3, 3, 64)])
-    work = lambda o: 2.0 * o[0].size * o[1].shape[0] * o[1].shape[1] * o[1].shape[2]  # noqa: E731
-    return [*rows, Row("conv2d", "matrices", conv, *shapes, wide=False, factor=8, flops=work)]
+    return rows
+
+
+def convolutions() -> list[Row]:
+    def work(o: Sequence[mx.array]) -> float:  # of padding that keeps the size, and a stride of 1
+        return 2.0 * o[0].size / o[0].shape[-1] * o[1].size
+
+    def gradients(x: mx.array, w: mx.array) -> mx.array:
+        gx, gw = mx.grad(lambda x, w: mx.conv2d(x, w, padding=1).square().sum(), argnums=(0, 1))(x, w)
+        return mx.concatenate([gx.reshape(-1), gw.reshape(-1)])
+
+    def row(name: str, function: Function, small: Shapes, large: Shapes, **options: object) -> Row:
+        return Row(name, "convolutions", function, small, large, wide=False, factor=options.pop("factor", 8), **options)
+
+    image: tuple[Shapes, Shapes] = ([(1, 9, 9, 8), (16, 3, 3, 8)], [(8, 56, 56, 64), (64, 3, 3, 64)])
+    many: tuple[Shapes, Shapes] = ([(1, 60, 60, 192), (192, 3, 3, 192)], [(8, 56, 56, 256), (256, 3, 3, 256)])
+    line: tuple[Shapes, Shapes] = ([(2, 70, 12), (8, 5, 12)], [(8, 4096, 128), (256, 5, 128)])
+    depth: tuple[Shapes, Shapes] = ([(1, 12, 12, 40), (40, 3, 3, 1)], [(8, 112, 112, 128), (128, 3, 3, 1)])
+    return [
+        row("conv2d", lambda x, w: mx.conv2d(x, w, padding=1), *image, flops=work),
+        row(
+            "conv2d, many channels",
+            lambda x, w: mx.conv2d(x, w, padding=1),
+            *many,
+            flops=work,
+            factor=16,
+            dtypes=("float32",),
+        ),
+        row("conv2d, stride 2", lambda x, w: mx.conv2d(x, w, stride=2, padding=1), *image),
+        row("conv2d, gradients", gradients, *image, factor=16),
+        row("conv_transpose2d", lambda x, w: mx.conv_transpose2d(x, w, stride=2, padding=1), *image),
+        row("conv1d", lambda x, w: mx.conv1d(x, w, padding=2), *line, flops=work),
+        row("conv2d, depthwise", lambda x, w: mx.conv2d(x, w, padding=1, groups=w.shape[0]), *depth),
+    ]
+
+
+def transforms() -> list[Row]:
+    def row(name: str, function: Function, small: Shapes, large: Shapes, **options: object) -> Row:
+        return Row(name, "transforms", function, small, large, factor=8, **options)
+
+    def there_and_back(x: mx.array) -> mx.array:
+        return mx.fft.irfft(mx.fft.rfft(x, axis=-1) * (1 + 2j), n=x.shape[-1], axis=-1)
+
+    def spectrum(x: mx.array) -> mx.array:
+        return mx.abs(mx.fft.fft(x, axis=-1))
+
+    floats = {"dtypes": ("float32",), "wide": False}
+    return [
+        row("fft", spectrum, [(60, 64)], [(4096, 1024)], **floats),
+        row("fft, mixed radices", spectrum, [(9, 60)], [(4096, 1000)], **floats),
+        row("fft, a prime length", spectrum, [(9, 101)], [(4096, 1009)], **floats),
+        row("fft, long", spectrum, [(1, 16384)], [(16, 1 << 18)], **floats),
+        row("rfft and irfft", there_and_back, [(9, 96)], [(4096, 1024)], **floats),
+        row("fft2", lambda x: mx.abs(mx.fft.fft2(x)), [(2, 16, 12)], [(64, 256, 256)], **floats),
+        row("hadamard_transform", mx.hadamard_transform, [(9, 256)], [(4096, 4096)], wide=False),
+        row("hadamard_transform, 28 * 2^k", mx.hadamard_transform, [(9, 112)], [(4096, 3584)], wide=False),
+    ]
 
 
 def selection() -> list[Row]:
@@ -252,7 +309,6 @@ def selection() -> list[Row]:
         Row("scatter-add", "selection", lambda x, i: x.at[i].add(x[i]), *shapes, dtypes=ALL[:-1], prepare=with_indices),
         Row("sort", "selection", lambda x: mx.sort(x, axis=-1), *shapes, dtypes=ALL[:-1]),
         Row("argsort", "selection", lambda x: mx.take_along_axis(x, mx.argsort(x, -1), -1), *shapes),
-        Row("fft", "selection", lambda x: mx.abs(mx.fft.fft(x, axis=-1)), *shapes, dtypes=("float32",), factor=8),
         Row("gradient", "fused", gradient, *shapes, factor=16),
         Row("random", "selection", _random, *shapes, dtypes=("float32",), wide=False),
     ]
@@ -263,4 +319,6 @@ def _random(x: mx.array) -> mx.array:
 
 
 def all_rows() -> list[Row]:
-    return [*elementwise(), *movement(), *rows_and_sums(), *cross_entropies(), gated_delta(), *matrices(), *selection()]
+    groups = [elementwise(), movement(), rows_and_sums(), cross_entropies(), [gated_delta()], matrices()]
+    groups += [convolutions(), transforms(), selection()]
+    return [row for group in groups for row in group]

@@ -99,6 +99,16 @@ def test_split_sums_are_the_same_every_time() -> None:
     assert np.array_equal(first, np.array(a @ b))
 
 
+@pytest.mark.parametrize("m,n", [(40, 72), (200, 300)])
+def test_long_sums_are_made_in_parts(m: int, n: int) -> None:
+    """All terms are positive, so that nothing hides the error of a sum in order, 1.5e-6 and more."""
+    rng = np.random.default_rng(12)
+    a, b = (mx.array(rng.random(shape).astype(np.float32)) for shape in ((m, 2048), (2048, n)))
+    got = on_gpu(lambda: a @ b, "Matmul")
+    want = double(a) @ double(b)
+    assert (np.abs(double(got) - want) / want).max() < 8e-7
+
+
 def test_gather() -> None:
     rng = np.random.default_rng(6)
     a, b = random(rng, 3, 9, 16), random(rng, 4, 16, 12)

@@ -55,6 +55,20 @@ def test_products(mode: str, group: int, bits: int, m: int, transpose: bool) -> 
     assert error(got, double(x) @ (w.T if transpose else w)) < BOUND[mx.float32]
 
 
+@pytest.mark.parametrize("mode,group,bits", [("affine", 64, 4), *LAYOUTS[-3:]])
+@pytest.mark.parametrize("m", [2, 40])
+def test_long_sums_are_made_in_parts(mode: str, group: int, bits: int, m: int) -> None:
+    """Of the sum of the magnitudes, an error as where few numbers are added."""
+    rng = np.random.default_rng(m)
+    k = 1088
+    q = parts(random(rng, 40, k), mode, group, bits)
+    x = random(rng, m, k)
+    got = on_gpu(lambda: mx.quantized_matmul(x, *q, group_size=group, bits=bits, mode=mode), "QuantizedMatmul")
+    w = matrix(q, mode, group, bits)
+    magnitude = np.abs(double(x)) @ np.abs(w).T
+    assert (np.abs(double(got) - double(x) @ w.T) / magnitude).max() < 5e-7
+
+
 @pytest.mark.parametrize("m", [3, 40])
 @pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16])
 def test_dtypes(m: int, dtype: mx.Dtype) -> None:
