@@ -14,8 +14,8 @@ namespace {
 
 using gemm_detail::Family;
 
-// sums[32][32] = the product of two panels; M and N tiles of it. Panels are longer than the first-level cache:
-// the next chunk is fetched while this one is multiplied, some lines after each product.
+// sums[32][32] = the product of two panels; M and N tiles of it. Panels are longer than the first-level
+// cache: the next chunk is fetched while this one is multiplied, some lines after each product.
 template <int P, int M, int N>
 void product(int64_t chunks, const char* a, const char* b, float* sums) {
   zero<M, N>();
