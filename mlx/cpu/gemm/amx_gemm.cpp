@@ -14,27 +14,37 @@ namespace {
 
 using gemm_detail::Family;
 
-// sums[32][32] = the product of two panels; M and N tiles of it.
+// sums[32][32] = the product of two panels; M and N tiles of it. Panels are longer than the first-level
+// cache: the next chunk is fetched while this one is multiplied, some lines after each product.
 template <int P, int M, int N>
 void product(int64_t chunks, const char* a, const char* b, float* sums) {
   zero<M, N>();
   for (; chunks > 0; --chunks, a += kChunkBytes<P>, b += kChunkBytes<P>) {
     const auto use_a = [&](int piece) { load_a<M>(a + piece * kPieceBytes); };
     const auto use_b = [&](int piece) { load_b<N>(b + piece * kPieceBytes); };
+    const auto multiply_and_fetch = [&](int part) __attribute__((always_inline)) {
+      constexpr int64_t lines = kChunkBytes<P> / 64 / (P == 2 ? 4 : 6);
+#pragma GCC unroll 16
+      for (int64_t i = part * lines; i < (part + 1) * lines; ++i) {
+        __builtin_prefetch(a + kChunkBytes<P> + 64 * i);
+        __builtin_prefetch(b + kChunkBytes<P> + 64 * i);
+      }
+      multiply<M, N>();
+    };
     if constexpr (P == 1) {
       use_a(0), use_b(0), multiply<M, N>();
     } else if constexpr (P == 2) {
-      use_a(1), use_b(1), multiply<M, N>();
-      use_a(0), multiply<M, N>();
-      use_b(0), multiply<M, N>();
-      use_a(1), multiply<M, N>();
+      use_a(1), use_b(1), multiply_and_fetch(0);
+      use_a(0), multiply_and_fetch(1);
+      use_b(0), multiply_and_fetch(2);
+      use_a(1), multiply_and_fetch(3);
     } else {
-      use_a(2), use_b(0), multiply<M, N>();
-      use_a(1), multiply<M, N>();
-      use_b(1), multiply<M, N>();
-      use_a(0), multiply<M, N>();
-      use_b(2), multiply<M, N>();
-      use_b(0), multiply<M, N>();
+      use_a(2), use_b(0), multiply_and_fetch(0);
+      use_a(1), multiply_and_fetch(1);
+      use_b(1), multiply_and_fetch(2);
+      use_a(0), multiply_and_fetch(3);
+      use_b(2), multiply_and_fetch(4);
+      use_b(0), multiply_and_fetch(5);
     }
   }
   store_sums<M, N>(sums);

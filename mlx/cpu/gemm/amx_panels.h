@@ -36,44 +36,70 @@ struct PanelHeader {
 template <int P>
 inline constexpr int64_t kChunkBytes = P * kPieceBytes;
 
-// The largest and the smallest magnitude but zero of what passes by.
+// What the exponents of a panel are, from its first pieces: they have the exponents of the numbers, but for
+// rounding. Magnitudes as bits of bfloat16, times two.
 struct Range {
   __m512i high = _mm512_setzero_si512(), low = _mm512_set1_epi32(-1);
-  MLX_INLINE void see(vf x) {
-    const __m512i bits = _mm512_and_si512(reinterpret_cast<__m512i>(x), _mm512_set1_epi32(0x7fffffff));
-    high = _mm512_max_epu32(high, bits);
-    low = _mm512_min_epu32(low, _mm512_sub_epi32(bits, _mm512_set1_epi32(1)));  // zeros become the largest
+  // Last pieces. Only numbers below 2^-126 do not end with them, and some of those have no first piece.
+  __m512i left = _mm512_setzero_si512();
+
+  MLX_INLINE void see(__m512i first, vf last_x, vf last_y) {
+    const __m512i bits = _mm512_add_epi16(first, first);
+    high = _mm512_max_epu16(high, bits);
+    low = _mm512_min_epu16(low, _mm512_sub_epi16(bits, _mm512_set1_epi16(1)));  // zeros become the largest
+    left = _mm512_or_si512(
+        left, _mm512_or_si512(reinterpret_cast<__m512i>(last_x), reinterpret_cast<__m512i>(last_y)));
   }
   PanelHeader header() const {
-    const uint32_t most = _mm512_reduce_max_epu32(high), least = _mm512_reduce_min_epu32(low) + 1;
-    if (most == 0) return {0, 0};
-    if (most >= 0x7f800000u) return {0, 1};
-    const int top = exponent(most), bottom = exponent(least);
+    alignas(64) uint16_t words[3][32];
+    _mm512_store_si512(words[0], high);
+    _mm512_store_si512(words[1], low);
+    _mm512_store_si512(words[2], left);
+    uint16_t most = 0, least = 0xffff, tiny = 0;
+    for (int i = 0; i < 32; ++i) {
+      most = words[0][i] > most ? words[0][i] : most;
+      least = words[1][i] < least ? words[1][i] : least;
+      if (i % 2 == 0) tiny |= words[2][i];
+    }
+    if (most == 0 && !tiny) return {0, 0};
+    if (most >= 0xff00) return {0, 1};
+    const int top = most == 0 ? kTiny : exponent(most), bottom = tiny ? -149 : exponent(least + 1);
     if (top <= kTop && bottom >= kBottom) return {0, 0};
     return {kTop - top, top > kLow && top - bottom > kWide};
   }
 
  private:
-  static int exponent(uint32_t bits) {
-    return bits >> 23 ? static_cast<int>(bits >> 23) - 127 : -118 - __builtin_clz(bits);
+  static constexpr int kTiny = -134;  // below, there is no first piece
+  static int exponent(int bits) {
+    return bits >> 8 ? (bits >> 8) - 127 : -103 - __builtin_clz(static_cast<unsigned>(bits));
   }
 };
 
-// The P pieces of x and y, as pairs. What P pieces do not hold is not there: x has no more digits.
+// bfloat16 are the upper halves of float32: those of x and y, as pairs.
+MLX_INLINE __m512i upper_halves(__m512i x, __m512i y) {
+  return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(x, 16), y);
+}
+
+// The P pieces of x and y, as pairs; x and y become what the last one holds. What P pieces do not hold is not
+// there: x has no more digits. The first piece is rounded, so that the signs of the others are as good as
+// random and what is left out of a product does not add up; the second is cut off.
 template <int P>
-MLX_INLINE void split(vf x, vf y, __m512i* pieces) {
+MLX_INLINE void split(vf& x, vf& y, __m512i* pieces) {
+  const auto cut = [](__m512i v) {
+    return reinterpret_cast<vf>(_mm512_and_si512(v, _mm512_set1_epi32(-65536)));
+  };
 #pragma GCC unroll 3
   for (int p = 0; p < P; ++p) {
-    vf hx = x, hy = y;
-    if (p + 1 < P) {  // rounded to 8 digits (Dekker 1971)
-      const vf factor = splat(65537.0f), tx = x * factor, ty = y * factor;
-      hx = tx - (tx - x);
-      hy = ty - (ty - y);
-      x -= hx;
-      y -= hy;
+    __m512i bx = reinterpret_cast<__m512i>(x), by = reinterpret_cast<__m512i>(y);
+    if (p == 0 && P > 1) {
+      bx = _mm512_add_epi32(bx, _mm512_set1_epi32(0x8000));
+      by = _mm512_add_epi32(by, _mm512_set1_epi32(0x8000));
     }
-    pieces[p] =
-        _mm512_or_si512(_mm512_srli_epi32(reinterpret_cast<__m512i>(hx), 16), reinterpret_cast<__m512i>(hy));
+    pieces[p] = upper_halves(bx, by);
+    if (p + 1 < P) {
+      x -= cut(bx);
+      y -= cut(by);
+    }
   }
 }
 
@@ -107,35 +133,63 @@ struct Strided {
     const S* p = from + r + k * stride_k;
     return rows - r >= 16 ? load(p) : load_first(p, rows - r);
   }
+  // Elements [k, k + 16) of rows [r, r + 16) as 16 vectors, one for each row or, where rows are neighbours,
+  // for each k.
+  template <bool ByRow, bool Whole>
+  MLX_INLINE vf vector(int r, int64_t k, int i) const {
+    if constexpr (Whole) return load(ByRow ? from + (r + i) * stride_r + k : from + r + (k + i) * stride_k);
+    return ByRow ? along_k(r + i, k) : along_rows(r, k + i);
+  }
 };
+
+// Half a chunk: 16 rows and 32 elements of each, to a tile of each piece.
+template <int P, bool ByRow, bool IsA, bool Scale, bool Whole, class S>
+MLX_INLINE void fill_half(const Strided<S>& x, int r, int64_t k, vf by, Range& range, char* tile) {
+  const auto put = [&](int i, vf u, vf v) __attribute__((always_inline)) {
+    if constexpr (Scale) u = _mm512_scalef_ps(u, by), v = _mm512_scalef_ps(v, by);
+    __m512i pieces[P];
+    split<P>(u, v, pieces);
+    if constexpr (P > 1 && !Scale) range.see(pieces[0], u, v);
+#pragma GCC unroll 3
+    for (int p = 0; p < P; ++p) _mm512_storeu_si512(tile + p * kPieceBytes + 64 * i, pieces[p]);
+  };
+  if constexpr (ByRow == IsA) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; ++i)
+      put(i, x.template vector<ByRow, Whole>(r, k, i), x.template vector<ByRow, Whole>(r, k + 16, i));
+  } else {
+    alignas(64) vf first[16];
+    vf v[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) v[i] = x.template vector<ByRow, Whole>(r, k, i);
+    transpose_steps<8, float>(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) first[i] = v[i];
+    asm("" : "+m"(first));  // in memory: there are too few registers for both
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) v[i] = x.template vector<ByRow, Whole>(r, k + 16, i);
+    transpose_steps<8, float>(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) put(i, first[i], v[i]);
+  }
+}
 
 // Pieces of x * 2^scale (where Scale is false: of x, and `range` gets to know them).
 template <int P, bool ByRow, bool IsA, bool Scale, class S>
 void fill_pieces(const Strided<S>& x, int scale, Range& range, char* to) {
   const vf by = splat(static_cast<float>(scale));
-  const auto seen = [&](vf v) {
-    if constexpr (Scale) return vf(_mm512_scalef_ps(v, by));
-    if constexpr (P > 1) range.see(v);
-    return v;
-  };
+  Range seen;  // not through a reference: in registers
   for (int64_t k = 0; k < x.kn; k += kChunk, to += kChunkBytes<P>)
     for (int half = 0; half < 2; ++half) {
       char* tile = to + half * kTileBytes;
-#pragma GCC unroll 4
-      for (int i = 0; i < 16; ++i) {
-        const int r = half * 16;
-        __m512i pieces[P];
-        if constexpr (ByRow) {
-          split<P>(seen(x.along_k(r + i, k)), seen(x.along_k(r + i, k + 16)), pieces);
-        } else {
-          split<P>(seen(x.along_rows(r, k + i)), seen(x.along_rows(r, k + i + 16)), pieces);
-        }
-#pragma GCC unroll 3
-        for (int p = 0; p < P; ++p) _mm512_storeu_si512(tile + p * kPieceBytes + 64 * i, pieces[p]);
+      const int r = half * 16;
+      if (x.rows - r >= 16 && x.kn - k >= kChunk) {
+        fill_half<P, ByRow, IsA, Scale, true>(x, r, k, by, seen, tile);
+      } else {
+        fill_half<P, ByRow, IsA, Scale, false>(x, r, k, by, seen, tile);
       }
-      if constexpr (ByRow != IsA)
-        for (int p = 0; p < P; ++p) turn(tile + p * kPieceBytes);
     }
+  range = seen;
 }
 
 // The first n of 32 words.

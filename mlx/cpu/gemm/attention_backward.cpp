@@ -2,13 +2,15 @@
 //
 //     dV = P^T dO,   dP = dO V^T,   dS = P * (dP - delta),   dQ = scale * dS K,   dK = scale * dS^T Q.
 //
-// P is recomputed from the statistics of the forward pass. Two passes, one over blocks of queries (dQ) and
-// one over blocks of keys (dK, dV): S is computed twice, and in return every sum has one owner and a fixed
-// order.
+// P is recomputed from the statistics of the forward pass. Where there are enough batches and heads to share
+// out, one item does all of a key head: S is computed once, and operands are read where they lie. Else there
+// are two passes, one over blocks of queries (dQ) and one over blocks of keys (dK, dV): S is computed twice,
+// and in return every sum has one owner and a fixed order.
 #include <cstring>
 
 #include "mlx/cpu/gemm/attention.h"
 #include "mlx/cpu/gemm/attention_tiles.h"
+#include "mlx/cpu/gemm/direct.h"
 #include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/parallel.h"
 
@@ -19,12 +21,15 @@ using namespace gemm_detail;
 namespace {
 
 constexpr int64_t kPackedAtMost = int64_t{24} << 20;  // bytes packed at once
+constexpr int64_t kManyUnits = 16;                    // batches times key heads that are shared out whole
+constexpr int64_t kUnitAtMost = int64_t{4} << 20;     // bytes of one's operands
 
 class Backward {
  public:
-  Backward(const GemmTable& g, const AttentionTable& t, const AttentionCall& call,
+  Backward(const GemmTable& g, const AttentionTable& t, const DirectTable& direct, const AttentionCall& call,
            const AttentionGradients& grads)
       : g_(g),
+        direct_(direct),
         x_(g, t, call),
         c_(call),
         d_(grads),
@@ -33,6 +38,9 @@ class Backward {
 
   void operator()() {
     find_delta();
+    const int64_t units = c_.batch * c_.kv_heads;
+    if (units >= kManyUnits && whole_floats() * 4 <= kUnitAtMost && d_.dq.data && d_.dk.data && d_.dv.data)
+      return parallel_for(units, [&](int64_t unit) { whole(unit / c_.kv_heads, unit % c_.kv_heads); });
     if (d_.dq.data) queries_pass();
     if (d_.dk.data || d_.dv.data) keys_pass();
   }
@@ -190,18 +198,119 @@ class Backward {
           x_.f.tile(c_.d, nr, rows, panels + q_rows + o_rows, panel, dp, 0, nr, dk, nr, true);
           x_.f.tile(c_.dv, nr, rows, panels + q_rows + o_rows + q_turned, panel, s, 0, nr, dv, nr, true);
         }
-      const auto put = [&](const AttentionOperand& to, const float* from, int64_t width, const float* by) {
-        if (to.data)
-          x_.t.store_transposed[x_.elem](from, width, static_cast<int>(keys), by,
-                                         const_cast<char*>(x_.at(to, b, kv, k0)), to.row);
-      };
-      put(d_.dk, dk, c_.d, scale);
-      put(d_.dv, dv, c_.dv, one);
+      put(d_.dk, b, kv, k0, keys, dk, c_.d, scale);
+      put(d_.dv, b, kv, k0, keys, dv, c_.dv, one);
     };
     in_groups(x_.group * query_blocks * block_size, x_.group * query_blocks, key_blocks, pack, work);
   }
 
+  // --- all of a key head at once ---
+
+  int64_t padded(int64_t width) const { return blocks_of(width, direct_.lanes) * direct_.lanes; }
+  int64_t whole_floats() const {
+    const int64_t d = padded(c_.d), dv = padded(c_.dv), rows = x_.group * c_.lq;
+    return rows * (2 * d + dv) + c_.lk * d;
+  }
+
+  // Rows of an operand as float32, `ld` apart. Sums run over rows in memory: columns behind the last are
+  // zeros.
+  float* copy_rows(const AttentionOperand& x, int64_t b, int64_t h, int64_t rows, int64_t width, int64_t ld,
+                   float* to) const {
+    for (int64_t r = 0; r < rows; ++r, to += ld) {
+      g_.axpy[x_.elem].copy_x(x_.at(x, b, h, r), x.col, width, to);
+      std::fill(to + width, to + ld, 0.0f);
+    }
+    return to;
+  }
+
+  // c[rows][cols] (+)= the sum over steps of A(i, s) b[s][j]: by_rows has A(i, s) = a[i * lda + s], else it
+  // is a[s * lda + i].
+  void multiply(bool by_rows, int64_t rows, int64_t cols, int64_t steps, const float* a, int64_t lda,
+                const float* b, int64_t ldb, float* c, int64_t ldc, bool add) const {
+    const int64_t width = 2 * direct_.lanes;
+    const DirectRun run{0, 0, steps};
+    DirectTile tile{};
+    tile.runs = &run, tile.count = 1;
+    tile.a_stride = lda, tile.b_step = ldb, tile.ldc = ldc, tile.accumulate = add;
+    for (int64_t j = 0; j < cols; j += width) {
+      tile.cols = static_cast<int>(std::min(width, cols - j));
+      tile.b = b + j;
+      const int64_t at_most = direct_.rows[tile.cols <= direct_.lanes ? 1 : 2];
+      const int64_t parts = blocks_of(rows, at_most), part = blocks_of(rows, parts);
+      for (int64_t i = 0; i < rows; i += part) {
+        tile.a = a + (by_rows ? i * lda : i);
+        tile.c = c + i * ldc + j;
+        tile.rows = static_cast<int>(std::min(part, rows - i));
+        (by_rows ? direct_.patches : direct_.turned)(tile);
+      }
+    }
+  }
+
+  void whole(int64_t b, int64_t kv) const {
+    const int64_t nr = x_.f.nr, block = kKeyBlock, d = c_.d, dv = c_.dv, ld = padded(d), ldv = padded(dv);
+    Workspace space(whole_floats() * 4), tiles((nr * (2 * d + 2 * dv + 3 * block + 2) + 3 * block) * 4);
+    float* queries = space.as<float>();
+    float* douts = queries + x_.group * c_.lq * ld;
+    float* dqs = douts + x_.group * c_.lq * ldv;
+    float* keys_by_row = dqs + x_.group * c_.lq * ld;
+    for (int64_t g = 0; g < x_.group; ++g) {
+      copy_rows(c_.q, b, kv * x_.group + g, c_.lq, d, ld, queries + g * c_.lq * ld);
+      copy_rows(d_.dout, b, kv * x_.group + g, c_.lq, dv, ldv, douts + g * c_.lq * ldv);
+    }
+    copy_rows(c_.k, b, kv, c_.lk, d, ld, keys_by_row);
+    std::memset(dqs, 0, static_cast<size_t>(x_.group * c_.lq * ld * 4));
+    float* k = tiles.as<float>();
+    float* v = k + nr * d;
+    float* dk = v + nr * dv;
+    float* sum_dv = dk + nr * d;
+    float* s = sum_dv + nr * dv;
+    float* dp = s + nr * block;
+    float* scratch = dp + nr * block;
+    float* scale = scratch + nr * block;
+    float* one = scale + nr;
+    float* m = one + nr;
+    float* inverse = m + block;
+    float* delta = inverse + block;
+    std::fill(scale, scale + nr, c_.scale);
+    std::fill(one, one + nr, 1.0f);
+    for (int64_t k0 = 0; k0 < c_.lk; k0 += nr) {
+      const int64_t keys = std::min<int64_t>(nr, c_.lk - k0), first = x_.queries_begin(k0);
+      x_.pack_lanes(c_.k, b, kv, k0, keys, d, k);
+      x_.t.scale(k, nr * d, x_.factor);
+      x_.pack_lanes(c_.v, b, kv, k0, keys, dv, v);
+      std::memset(dk, 0, static_cast<size_t>(nr * (d + dv) * 4));
+      for (int64_t g = 0; g < x_.group; ++g)
+        for (int64_t q0 = first; q0 < c_.lq; q0 += block) {
+          const int64_t h = kv * x_.group + g, rows = std::min(block, c_.lq - q0), row = g * c_.lq + q0;
+          const float *q = queries + row * ld, *dout = douts + row * ldv;
+          row_stats(b, h, q0, rows, m, inverse, delta);
+          multiply(true, rows, nr, d, q, ld, k, nr, s, nr, false);
+          x_.mask_rows(s, b, h, q0, rows, k0, keys, scratch);
+          multiply(true, rows, nr, dv, dout, ldv, v, nr, dp, nr, false);
+          x_.t.grad_rows(s, dp, rows, m, inverse, delta);
+          multiply(false, d, nr, rows, q, ld, dp, nr, dk, nr, true);
+          multiply(false, dv, nr, rows, dout, ldv, s, nr, sum_dv, nr, true);
+          multiply(true, rows, d, keys, dp, nr, keys_by_row + k0 * ld, ld, dqs + row * ld, ld, true);
+        }
+      put(d_.dk, b, kv, k0, keys, dk, d, scale);
+      put(d_.dv, b, kv, k0, keys, sum_dv, dv, one);
+    }
+    for (int64_t g = 0; g < x_.group; ++g)
+      g_.finish[x_.elem](c_.lq, d, dqs + g * c_.lq * ld, ld,
+                         const_cast<char*>(x_.at(d_.dq, b, kv * x_.group + g, 0)), d_.dq.row,
+                         static_cast<double>(c_.scale), 0, nullptr, 0, 0);
+  }
+
+  // Sums of keys, one per lane, to rows of a gradient.
+  void put(const AttentionOperand& to, int64_t b, int64_t kv, int64_t k0, int64_t keys, const float* from,
+           int64_t width, const float* by) const {
+    if (to.data)
+      x_.t.store_transposed[x_.elem](from, width, static_cast<int>(keys), by,
+                                     const_cast<char*>(x_.at(to, b, kv, k0)), to.row);
+  }
+
   const GemmTable& g_;
+  const DirectTable& direct_;
   const AttentionTiles x_;
   const AttentionCall& c_;
   const AttentionGradients& d_;
@@ -212,11 +321,12 @@ class Backward {
 }  // namespace
 
 void attention_backward_for(Isa isa, const AttentionCall& call, const AttentionGradients& gradients) {
-  Backward backward(gemm_kernels_for(isa), attention_kernels_for(isa), call, gradients);
+  Backward backward(gemm_kernels_for(isa), attention_kernels_for(isa), direct_kernels_for(isa), call,
+                    gradients);
   backward();
 }
 void attention_backward(const AttentionCall& call, const AttentionGradients& gradients) {
-  Backward backward(gemm_kernels(), attention_kernels(), call, gradients);
+  Backward backward(gemm_kernels(), attention_kernels(), direct_kernels(), call, gradients);
   backward();
 }
 

@@ -14,9 +14,14 @@ constexpr float kLog2e = 1.442695040888963f;
 
 typedef int32_t vi __attribute__((vector_size(kVecBytes)));
 
-// 2^x for x <= 128, within 2 ulp; 0 below 2^-126, nan stays nan. Polynomial: Cephes, exp2f.
+// 2^x for x <= 128, within 2 ulp; 0 below 2^-126, nan stays nan. Polynomial: Cephes, exp2f. Masked scores end
+// there, and an instruction whose result is too small takes a thousand cycles: none may come about.
 MLX_INLINE vf exp2(vf x) {
+#if MLX_ISA_LEVEL >= 4
+  const __mmask16 kept = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
+#else
   x = x < -150.0f ? splat(-150.0f) : x;
+#endif
   const vf shifted = x + 0x1.8p23f;  // the integer part stands in the low bits
   const vf n = shifted - 0x1.8p23f;
   const vf f = x - n;
@@ -28,7 +33,7 @@ MLX_INLINE vf exp2(vf x) {
   p = fma(p, f, splat(6.931472028550421e-1f));
   p = fma(p, f, splat(1.0f));
 #if MLX_ISA_LEVEL >= 4
-  return _mm512_maskz_scalef_ps(0xffff, p, n);
+  return _mm512_maskz_scalef_ps(kept, p, n);
 #else
   const vu power = (as_bits(shifted) - 0x4b400000u + 127u) << 23;
   return n < -126.0f ? vf{} : x != x ? x : p * as_float(power);

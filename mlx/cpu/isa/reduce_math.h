@@ -30,9 +30,12 @@ inline D scaled(D y, D n) {
 #endif
 }
 
-// Cody-Waite reduction by ln 2 and the polynomial of Cephes' expf (S. L. Moshier).
+// Cody-Waite reduction by ln 2 and the polynomial of Cephes' expf (S. L. Moshier). Masked scores are far
+// below what has an exponential: it is 0 times a power of two then, since scaling something to less than the
+// smallest number takes a thousand cycles.
 inline F vexp(F x) {
-  x = x < -120.0f ? splat<F>(-120.0f) : x;
+  const FMask gone = x < -104.0f;
+  x = gone ? splat<F>(-104.0f) : x;
   x = x > 100.0f ? splat<F>(100.0f) : x;
   const F n = (x * 1.44269504f + 0x1.8p23f) - 0x1.8p23f;
   F r = fma(n, splat<F>(-0.693359375f), x);
@@ -43,11 +46,13 @@ inline F vexp(F x) {
   p = fma(p, r, splat<F>(4.1665795894e-2f));
   p = fma(p, r, splat<F>(1.6666665459e-1f));
   p = fma(p, r, splat<F>(5.0000001201e-1f));
-  return scaled(fma(p, r * r, r) + 1.0f, n);
+  p = fma(p, r * r, r) + 1.0f;
+  return scaled(gone ? F{} : p, n);
 }
 // The same reduction and the Taylor polynomial of degree 13: its remainder at ln 2 / 2 is 4e-18.
 inline D vexp(D x) {
-  x = x < -760.0 ? splat<D>(-760.0) : x;
+  const DMask gone = x < -746.0;
+  x = gone ? splat<D>(-746.0) : x;
   x = x > 720.0 ? splat<D>(720.0) : x;
   const D n = (x * 1.4426950408889634 + 0x1.8p52) - 0x1.8p52;
   D r = fma(n, splat<D>(-0x1.62e42fee00000p-1), x);
@@ -57,7 +62,8 @@ inline D vexp(D x) {
       1.0 / 720,       1.0 / 120,      1.0 / 24,      1.0 / 6,      0.5};
   D p = splat<D>(1.0 / 6227020800);
   for (double c : inverse_factorials) p = fma(p, r, splat<D>(c));
-  return scaled(fma(p, r * r, r) + 1.0, n);
+  p = fma(p, r * r, r) + 1.0;
+  return scaled(gone ? D{} : p, n);
 }
 
 // Of x >= 0: mantissa in [sqrt(1/2), sqrt(2)), polynomial of Cephes' logf.

@@ -117,7 +117,10 @@ def gelu_approx(x: mx.array) -> mx.array:
 
     Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.
     """
-    return 0.5 * x * (1 + mx.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+    # (1 + tanh(u)) / 2 = sigmoid(2 u), which loses no digits where it is small; and of this form the
+    # gradient keeps two intermediate values instead of four.
+    twice = math.sqrt(8 / math.pi)
+    return x * mx.sigmoid(x * (twice + twice * 0.044715 * mx.square(x)))
 
 
 def gelu_fast_approx(x: mx.array) -> mx.array:
