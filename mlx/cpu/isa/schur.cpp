@@ -183,7 +183,40 @@ struct Schur {
     }
   }
 
-  static constexpr SchurKernels<T> table{chase, step, turn};
+  template <int M>
+  static void rows_of(T* x, int64_t stride, int64_t n, const T* q) {
+    int64_t i = 0;
+    for (; i + kN <= n; i += kN) {
+      V in[M];
+      for (int k = 0; k < M; ++k) in[k] = loadu<V>(x + k * stride + i);
+      for (int r = 0; r < M; ++r) {
+        V sum = splat<V>(q[r]) * in[0];
+        for (int k = 1; k < M; ++k) sum = fma(splat<V>(q[k * M + r]), in[k], sum);
+        storeu(x + r * stride + i, sum);
+      }
+    }
+    for (; i < n; ++i) row_of<M>(x + i, stride, q);
+  }
+  // One vector of m elements that are `stride` apart, times Q.
+  template <int M>
+  static void row_of(T* x, int64_t stride, const T* q) {
+    T in[M];
+    for (int k = 0; k < M; ++k) in[k] = x[k * stride];
+    for (int r = 0; r < M; ++r) {
+      T sum = q[r] * in[0];
+      for (int k = 1; k < M; ++k) sum += q[k * M + r] * in[k];
+      x[r * stride] = sum;
+    }
+  }
+  static void turn_rows(T* x, int64_t stride, int64_t n, int64_t m, const T* q) {
+    m == 3 ? rows_of<3>(x, stride, n, q) : rows_of<4>(x, stride, n, q);
+  }
+  static void turn_columns(T* x, int64_t stride, int64_t rows, int64_t m, const T* q) {
+    for (int64_t i = 0; i < rows; ++i)
+      m == 3 ? row_of<3>(x + i * stride, 1, q) : row_of<4>(x + i * stride, 1, q);
+  }
+
+  static constexpr SchurKernels<T> table{chase, step, turn, turn_rows, turn_columns};
 };
 
 }  // namespace

@@ -37,6 +37,10 @@ struct SchurKernels {
                T one, T other, T square, T* z, int64_t z_stride, int64_t length);
   // x, y <- c x + s y, c y - s x
   void (*turn)(T* x, T* y, int64_t n, T c, T s);
+  // m = 3 or 4 rows of n elements become those of Q^T times them, or `rows` rows of m elements theirs times
+  // Q; q is Q, row by row.
+  void (*turn_rows)(T* x, int64_t stride, int64_t n, int64_t m, const T* q);
+  void (*turn_columns)(T* x, int64_t stride, int64_t rows, int64_t m, const T* q);
 };
 
 struct SchurTable {

@@ -132,7 +132,7 @@ class Iteration {
 
   // How many shifts a step has.
   static int64_t many(int64_t size) {
-    return size < 150 ? 16 : size < 400 ? 32 : size < 1200 ? 48 : size < 3000 ? 64 : 128;
+    return size < 150 ? 16 : size < 400 ? 24 : size < 1200 ? 32 : size < 3000 ? 64 : 128;
   }
 
   // Returns how many eigenvalues were found.
@@ -140,7 +140,7 @@ class Iteration {
     const int64_t size = last - first + 1, wanted = many(size);
     int64_t window = wanted * 3 / 2;
     if (idle >= 5) window *= 2;
-    if (size <= kSmall || size - window <= 2) window = size;
+    window = size <= kSmall ? size : std::min(window, size / 2);  // smaller: windows are worked on like this
     if (window < size && window + 1 < size &&
         std::abs(at(last - window + 1, last - window)) > std::abs(at(last - window, last - window - 1)))
       ++window;

@@ -170,32 +170,14 @@ struct SchurForm {
         found[r][c] = 0;
       }
     for (int64_t r = 0; r < m; ++r) std::copy(found[r], found[r] + m, h.row(i + r) + i);
-    T* rows[4];
-    for (int64_t r = 0; r < m; ++r) rows[r] = h.row(i + r) + i + m;
-    turn_rows(rows, n - i - m, m, turn);
-    for (int64_t r = 0; r < i; ++r) {
-      T* at = h.row(r) + i;
-      T* elements[4] = {at, at + 1, at + 2, at + 3};
-      turn_rows(elements, 1, m, turn);
-    }
-    if (z) {
-      for (int64_t r = 0; r < m; ++r) rows[r] = z->row(i + r);
-      turn_rows(rows, length, m, turn);
-    }
+    T packed[16];
+    for (int64_t r = 0; r < m; ++r) std::copy(turn[r], turn[r] + m, packed + r * m);
+    schur<T>().turn_rows(h.row(i) + i + m, h.stride, n - i - m, m, packed);
+    schur<T>().turn_columns(h.row(0) + i, h.stride, i, m, packed);
+    if (z) schur<T>().turn_rows(z->row(i), z->stride, length, m, packed);
     if (q == 2) standardize_block(i, 0, n);
     if (p == 2) standardize_block(i + q, 0, n);
     return true;
-  }
-  static void turn_rows(T* const* rows, int64_t count, int64_t m, const T (&turn)[4][4]) {
-    for (int64_t c = 0; c < count; ++c) {
-      T x[4];
-      for (int64_t r = 0; r < m; ++r) x[r] = rows[r][c];
-      for (int64_t r = 0; r < m; ++r) {
-        T sum = 0;
-        for (int64_t k = 0; k < m; ++k) sum += turn[k][r] * x[k];
-        rows[r][c] = sum;
-      }
-    }
   }
   // A X - X B = C: at most four equations, by elimination with pivots of rows and columns.
   static bool solve_between(const T (&d)[4][4], int64_t p, int64_t q, T (&x)[2][2]) {
