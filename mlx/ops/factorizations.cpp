@@ -228,29 +228,26 @@ array cholesky_inv(const array& a, bool upper, StreamOrDevice s) {
 
 namespace {
 
-// U's diagonal and the sign of the exchanges.
-std::pair<array, array> diagonal_of(const char* op, const array& a, StreamOrDevice s) {
+// U's diagonal, with another sign where a row was exchanged: the determinant's factors.
+array factors_of(const char* op, const array& a, StreamOrDevice s) {
   if (a.dtype() == complex64) throw invalid(op, "got complex64, expected real matrices");
   const array x = a.dtype() == float64 ? a : astype(a, float32, s);
   check_square(op, x);
   const Arrays out = factored(x, s);
-  const array order = arange(0, a.shape(-1), uint32, s);
-  const array odd = remainder(sum(astype(not_equal(out[1], order, s), int32, s), -1, false, s), array(2), s);
-  const array sign = subtract(like(x, 1), multiply(like(x, 2), astype(odd, x.dtype(), s), s), s);
-  return {diagonal(out[0], 0, -2, -1, s), sign};
+  const array stayed = equal(out[1], arange(0, a.shape(-1), uint32, s), s),
+              d = diagonal(out[0], 0, -2, -1, s);
+  return where(stayed, d, negative(d, s), s);
 }
 Dtype result_type(const array& a) { return issubdtype(a.dtype(), inexact) ? a.dtype() : float32; }
 
 }  // namespace
 
 array det(const array& a, StreamOrDevice s) {
-  const auto [d, sign] = diagonal_of("linalg.det", a, s);
-  return astype(multiply(sign, prod(d, -1, false, s), s), result_type(a), s);
+  return astype(prod(factors_of("linalg.det", a, s), -1, false, s), result_type(a), s);
 }
 std::pair<array, array> slogdet(const array& a, StreamOrDevice s) {
-  const auto [d, sign_of_rows] = diagonal_of("linalg.slogdet", a, s);
-  const array size = sum(log(abs(d, s), s), -1, false, s);
-  const array direction = multiply(sign_of_rows, prod(sign(d, s), -1, false, s), s);
+  const array d = factors_of("linalg.slogdet", a, s);
+  const array size = sum(log(abs(d, s), s), -1, false, s), direction = prod(sign(d, s), -1, false, s);
   return {astype(direction, result_type(a), s), astype(size, result_type(a), s)};
 }
 

@@ -145,6 +145,50 @@ def test_solve_batches() -> None:
         assert off(a.astype(float) @ x, b, "float32") < 100
 
 
+@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7])
+def test_batches_of_small_matrices(dtype: str, n: int) -> None:
+    """As many as fill vectors, one less, one more; rows are exchanged in some, and not in others."""
+    for count in (1, 7, 8, 9, 15, 16, 17, 100, 700):
+        a, b = sample((count, n, n), dtype), sample((count, n, 3), dtype)
+        a[::2] += np.array(3 * n, dtype) * np.eye(n, dtype=dtype)
+        x, y = to_mx(a), to_mx(b)
+        limit = 20 * EPS[dtype] * np.linalg.cond(a.astype(float))
+        for got, expected in (
+            (mx.linalg.solve(x, y), np.linalg.solve(a.astype(float), b)),
+            (mx.linalg.inv(x), np.linalg.inv(a.astype(float))),
+        ):
+            error = np.abs(exact(got) - expected).max((1, 2))
+            assert (error <= limit * np.abs(expected).max((1, 2))).all(), count
+        assert np.array_equal(exact(mx.linalg.solve(x, y))[-1], exact(mx.linalg.solve(x[-1], y[-1])))
+        rows, lower, upper = map(np.array, mx.linalg.lu(x))
+        assert np.abs(lower).max() <= 1
+        assert off(np.take_along_axis(lower @ upper, rows[..., None].astype(int), 1), a, dtype) < 20
+        sign, size = map(exact, mx.linalg.slogdet(x))
+        expected = np.linalg.det(a.astype(float))
+        assert off(sign * np.exp(size), expected, dtype) < 300
+        definite = a @ np.swapaxes(a, -1, -2) + np.eye(n, dtype=dtype)
+        for triangle in (False, True):
+            factor = exact(mx.linalg.cholesky(to_mx(definite), upper=triangle))
+            product = np.swapaxes(factor, -1, -2) @ factor if triangle else factor @ np.swapaxes(factor, -1, -2)
+            assert off(product, definite, dtype) < 20
+            assert not (np.tril(factor, -1) if triangle else np.triu(factor, 1)).any()
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_a_bad_matrix_in_a_batch(n: int) -> None:
+    a = np.tile(np.eye(n, dtype=np.float32), (50, 1, 1))
+    a[37, n - 1] = 0
+    for call in (mx.linalg.inv, lambda x: mx.linalg.solve(x, x)):
+        with pytest.raises(ValueError, match=f"pivot {n - 1} of {n} is 0"):
+            mx.eval(call(to_mx(a)))
+    with pytest.raises(ValueError, match="not positive definite"):
+        mx.eval(mx.linalg.cholesky(to_mx(a)))
+    a[37, n - 1] = np.nan
+    found = exact(mx.linalg.inv(to_mx(a)))
+    assert np.isnan(found[37]).any() and np.isfinite(np.delete(found, 37, 0)).all()
+
+
 def test_tiny_pivots() -> None:
     """Pivots whose reciprocals are not finite."""
     a = np.array([[1e-40, 2e-40], [3e-40, 1e-40]], np.float32)
@@ -254,6 +298,52 @@ def test_eig(n: int) -> None:
             assert np.abs(alone[:, None] - expected).min(0).max() < 1e-6 * norm, name
 
 
+def adversarial(n: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Defective, nilpotent, orthogonal, badly scaled and ill-conditioned matrices."""
+    rng = np.random.default_rng([7, n])
+    a, ones = rng.standard_normal((n, n)), np.ones((n, n))
+    at = np.arange(n)
+    yield "companion", np.vstack([-rng.standard_normal((1, n)), np.eye(n)[:-1]])
+    yield "Jordan block", 2 * np.eye(n) + np.eye(n, k=1)
+    yield "Jordan block, lower", 2 * np.eye(n) + np.eye(n, k=-1)
+    yield "nilpotent", np.eye(n, k=-1)
+    yield "Grcar", np.tril(np.triu(ones, -1), 3) - 2 * np.eye(n, k=-1)
+    yield "Toeplitz", rng.standard_normal(2 * n)[at[:, None] - at + n]
+    yield "zeros", 0 * ones
+    yield "ones", ones
+    yield "permutation", np.eye(n)[rng.permutation(n)]
+    yield "cycle", np.roll(np.eye(n), 1, 0)
+    yield "graded", a * 10.0 ** np.linspace(30, -30, n)[:, None]
+    yield "graded both ways", a * 10.0 ** np.add.outer(np.linspace(-15, 15, n), np.linspace(-15, 15, n))
+    yield "orthogonal", np.linalg.qr(a)[0]
+    yield "antisymmetric", a - a.T
+    yield "few ranks", a[:, :2] @ a[:2]
+    yield "stochastic", np.abs(a) / np.abs(a).sum(1, keepdims=True)
+    yield "pairs", np.kron(np.diag(at[: n // 2 + 1] + 1.0), [[0, 1], [-1, 0]])[:n, :n]
+    yield "any", a
+
+
+@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("n", [2, 3, 20, 65, 90, 240])
+def test_eig_converges(dtype: str, n: int) -> None:
+    """Small blocks, windows and steps of many shifts; in float and in double. Results are complex64."""
+    for name, a in adversarial(n):
+        a = a.astype(dtype)
+        w, v = map(exact, mx.linalg.eig(to_mx(a)))
+        alone = exact(mx.linalg.eigvals(to_mx(a)))
+        a = a.astype(float)
+        norm = np.linalg.norm(a, 2) or 1.0
+        limit = (n if dtype == "float32" and n > 64 else 4) * 2 * EPS["float32"] * norm
+        assert np.abs(a @ v - v * w).max() < limit, name
+        assert np.abs(np.linalg.norm(v, axis=0) - 1).max() < 1e-5, name
+        for x in (w, alone):
+            assert (np.sort_complex(x) == np.sort_complex(x.conj())).all(), name
+            assert abs(x.sum() - np.trace(a)) < n * limit, name
+        # Each is an eigenvalue of a matrix nearby: a few of them.
+        for one in alone[:: max(1, n // 2)]:
+            assert np.linalg.svd(a - one * np.eye(n), compute_uv=False)[-1] < limit, name
+
+
 # ---- singular values ----
 
 
@@ -354,7 +444,9 @@ mx.set_default_device(mx.cpu)
 a = np.random.default_rng(0).standard_normal((330, 330)).astype("float32")
 x = mx.array(a)
 outs = [*mx.linalg.qr(x), *mx.linalg.lu(x), mx.linalg.solve(x, x[:, :300]), *mx.linalg.eigh(x + x.T),
-        mx.linalg.eigvalsh(x + x.T), *mx.linalg.eig(x[:70, :70]), *mx.linalg.svd(x[:150, :100])]
+        mx.linalg.eigvalsh(x + x.T), *mx.linalg.eig(x[:70, :70]), *mx.linalg.eig(x), mx.linalg.eigvals(x), *mx.linalg.svd(x[:150, :100]),
+        mx.linalg.svd(x, compute_uv=False), mx.linalg.inv(x[:, :324].reshape(-1, 3, 3)),
+        *mx.linalg.lu(x[:, :325].reshape(-1, 5, 5))]
 print([zlib.crc32(np.array(y).tobytes()) for y in outs])
 """
 
@@ -373,9 +465,9 @@ def test_same_bits_for_any_number_of_threads() -> None:
 
 def weighed(*ys: mx.array) -> mx.array:
     """A number that depends on all elements, and not linearly."""
-    total = mx.array(0, mx.float64)
+    total = mx.array(0, ys[0].dtype)
     for i, y in enumerate(ys):
-        total = total + (mx.sin(y) * to_mx(sample(y.shape, seed=i + 9))).sum()
+        total = total + (mx.sin(y) * to_mx(sample(y.shape, seed=i + 9)).astype(y.dtype)).sum()
     return total
 
 
@@ -428,6 +520,77 @@ SECOND: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
     "segmented_mm a": (lambda a: weighed(mx.segmented_mm(mx.sin(a), a.T, mx.array(SEGMENTS))), WIDE),
     "segmented_mm b": (lambda b: weighed(mx.segmented_mm(b.T * b.T, b, mx.array([SEGMENTS]))), TALL),
 }
+
+
+def of_parts(f: Callable[[mx.array], mx.array]) -> Callable[[mx.array], mx.array]:
+    """Of real and imaginary parts; gaps between eigenvalues and singular values are wide."""
+    return lambda x: f(0.5 * (x[0] + 1j * x[1]) + mx.diag(2 * mx.arange(4.0))[: x.shape[1], : x.shape[2]])
+
+
+def hermitian(z: mx.array) -> mx.array:
+    return (z + mx.conjugate(z).T) / 2
+
+
+def moduli(*ys: mx.array) -> mx.array:
+    """Independent of the phases of vectors, which nothing determines."""
+    return weighed(*(mx.abs(y) ** 2 if y.dtype == mx.complex64 else y for y in ys))
+
+
+def complex_eigh(z: mx.array) -> mx.array:
+    w, v = mx.linalg.eigh(hermitian(z))
+    projection = v[:, :1] @ mx.conjugate(v[:, :1]).T
+    return moduli(w, v) + weighed(mx.real(projection), mx.imag(projection))
+
+
+def complex_svd(z: mx.array) -> mx.array:
+    u, s, vt = mx.linalg.svd(z)
+    k = s.shape[0]
+    term = u[:, :1] @ vt[:1]
+    return moduli(u[:, :k], s, vt[:k]) + weighed(mx.real(term), mx.imag(term))
+
+
+def complex_eig(z: mx.array) -> mx.array:
+    w, v = mx.linalg.eig(z)
+    return weighed(mx.real(w), mx.imag(w)) + moduli(v)
+
+
+SECOND_COMPLEX: dict[str, tuple[Callable[[mx.array], mx.array], tuple[int, ...]]] = {
+    "eigh": (complex_eigh, (4, 4)),
+    "eigvalsh": (lambda z: weighed(mx.linalg.eigvalsh(hermitian(z))), (4, 4)),
+    "svd": (complex_svd, (4, 4)),
+    "svd tall": (complex_svd, (4, 3)),
+    "svd wide": (complex_svd, (3, 4)),
+    "svd values": (lambda z: weighed(mx.linalg.svd(z, compute_uv=False)), (3, 4)),
+    "eig": (complex_eig, (4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", SECOND_COMPLEX)
+def test_second_order_complex(name: str) -> None:
+    """In float32, which complex numbers are of: differences of fourth order bear wide steps."""
+    f, shape = SECOND_COMPLEX[name]
+    f = of_parts(f)
+    x = sample((2, *shape), "float32", seed=3)
+
+    def wide_differences(g: Callable[[mx.array], mx.array]) -> np.ndarray:
+        out = np.zeros(x.shape)
+        for i in np.ndindex(*x.shape):
+            y = []
+            for step in (0.02, 0.01, -0.01, -0.02):
+                at = x.copy()
+                at[i] += np.float32(step)
+                y.append(g(to_mx(at)).item())
+            out[i] = (8 * (y[1] - y[2]) - (y[0] - y[3])) / 0.12
+        return out
+
+    def of_gradient(y: mx.array) -> mx.array:
+        return weighed(mx.grad(f)(y))
+
+    assert near(mx.grad(f)(to_mx(x)), wide_differences(f), 1e-3)
+    second = wide_differences(of_gradient)
+    assert near(mx.grad(of_gradient)(to_mx(x)), second, 1e-3)
+    forward = mx.jvp(of_gradient, [to_mx(x)], [mx.ones(x.shape)])[1][0]
+    assert near(forward, second.sum(), 4e-3)
 
 
 def differences(f: Callable[[mx.array], mx.array], x: mx.array) -> np.ndarray:

@@ -7,47 +7,6 @@ namespace {
 
 using namespace rows;
 
-void symmetric_product(const double* a, int64_t stride, int64_t begin, int64_t end, int64_t at,
-                       const double* x, double* y) {
-  constexpr int kRows = 4;
-  for (int64_t r = begin; r < end; r += kRows) {
-    const int64_t diagonal = r / kDiagonalBlock * kDiagonalBlock;
-    const double* p = a + r * stride;
-    D sums[kRows] = {}, factors[kRows];
-    for (int q = 0; q < kRows; ++q) factors[q] = splat<D>(x[r + q]);
-    for (int64_t c = at; c < diagonal; c += kD) {
-      const D vx = loadu<D>(x + c);
-      D vy = loadu<D>(y + c);
-      for (int q = 0; q < kRows; ++q) {
-        const D v = loadu<D>(p + q * stride + c);
-        sums[q] = fma(v, vx, sums[q]);
-        vy = fma(v, factors[q], vy);
-      }
-      storeu(y + c, vy);
-    }
-    for (int64_t c = diagonal; c < diagonal + kDiagonalBlock; c += kD) {
-      const D vx = loadu<D>(x + c);
-      for (int q = 0; q < kRows; ++q) sums[q] = fma(loadu<D>(p + q * stride + c), vx, sums[q]);
-    }
-    for (int q = 0; q < kRows; ++q) y[r + q] += sum_across(sums[q]);
-  }
-}
-
-template <int kRows>
-void some_dots(const double* a, int64_t stride, const double* x, int64_t n, double* dots) {
-  D sums[kRows] = {};
-  for (int64_t c = 0; c < n; c += kD) {
-    const D vx = loadu<D>(x + c);
-    for (int q = 0; q < kRows; ++q) sums[q] = fma(loadu<D>(a + q * stride + c), vx, sums[q]);
-  }
-  for (int q = 0; q < kRows; ++q) dots[q] = sum_across(sums[q]);
-}
-void dots(const double* a, int64_t stride, int64_t rows, const double* x, int64_t n, double* out) {
-  int64_t i = 0;
-  for (; i + 4 <= rows; i += 4) some_dots<4>(a + i * stride, stride, x, n, out + i);
-  for (; i < rows; ++i) some_dots<1>(a + i * stride, stride, x, n, out + i);
-}
-
 // d - x, or d^2 - x^2.
 template <bool kSquares, class V>
 V difference(V d, V x) {
@@ -112,9 +71,7 @@ double quotients(const double* d, const double* z, int64_t n, double origin, dou
 }  // namespace
 
 const EigenKernels& eigen_kernels_table() {
-  static constexpr EigenKernels table{symmetric_product,
-                                      dots,
-                                      {secular<false>, ratios<false>, quotients<false>},
+  static constexpr EigenKernels table{{secular<false>, ratios<false>, quotients<false>},
                                       {secular<true>, ratios<true>, quotients<true>}};
   return table;
 }

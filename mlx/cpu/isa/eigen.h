@@ -7,8 +7,6 @@
 
 namespace mlx::core::cpu {
 
-constexpr int64_t kDiagonalBlock = 8;
-
 // Of the eigenvalue origin + eta, or of the singular value whose square is origin^2 + eta: the gaps between
 // it and all d_i are (d_i - origin) - eta, or (d_i - origin) (d_i + origin) - eta.
 struct GapKernels {
@@ -22,13 +20,6 @@ struct GapKernels {
 };
 
 struct EigenKernels {
-  // y += A x for a symmetric A, rows [begin, end) of its lower triangle and what mirrors them, columns from
-  // `at` on. Rows come in blocks of kDiagonalBlock, which `begin`, `end` and `at` are multiples of; of the
-  // blocks on the diagonal all elements are there.
-  void (*symmetric_product)(const double* a, int64_t stride, int64_t begin, int64_t end, int64_t at,
-                            const double* x, double* y);
-  // dots[i] = row i of a . x; n is a multiple of 8.
-  void (*dots)(const double* a, int64_t stride, int64_t rows, const double* x, int64_t n, double* dots);
   GapKernels plain, of_squares;
 };
 

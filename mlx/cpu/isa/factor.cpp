@@ -262,6 +262,20 @@ struct Factor {
     for (; i < n; ++i) sum += x[i] * y[i];
     return sum;
   }
+  template <int kRows>
+  static void some_dots(const T* a, int64_t stride, const T* x, int64_t n, T* dots) {
+    V sums[kRows] = {};
+    for (int64_t c = 0; c < n; c += kN) {
+      const V vx = loadu<V>(x + c);
+      for (int q = 0; q < kRows; ++q) sums[q] = fma(loadu<V>(a + q * stride + c), vx, sums[q]);
+    }
+    for (int q = 0; q < kRows; ++q) dots[q] = sum_across(sums[q]);
+  }
+  static void dots(const T* a, int64_t stride, int64_t rows, const T* x, int64_t n, T* out) {
+    int64_t i = 0;
+    for (; i + 4 <= rows; i += 4) some_dots<4>(a + i * stride, stride, x, n, out + i);
+    for (; i < rows; ++i) some_dots<1>(a + i * stride, stride, x, n, out + i);
+  }
   static double squares(const T* x, int64_t n) {
     D a{}, b{};
     int64_t i = 0;
@@ -360,8 +374,35 @@ struct Factor {
       update_rows<false>(a, stride, rows, f, x, g, y, next, n, dots);
   }
 
-  static constexpr FactorKernels<T> table{substitute,     cholesky, lu,      rotate,  rotate_complex,
-                                          rotate_columns, dot,      squares, combine, update};
+  static void symmetric_product(const T* a, int64_t stride, int64_t begin, int64_t end, int64_t at,
+                                const T* x, T* y) {
+    constexpr int kRows = 4;
+    for (int64_t r = begin; r < end; r += kRows) {
+      const int64_t diagonal = r / kDiagonalBlock<T> * kDiagonalBlock<T>;
+      const T* p = a + r * stride;
+      V sums[kRows] = {}, factors[kRows];
+      for (int q = 0; q < kRows; ++q) factors[q] = splat<V>(x[r + q]);
+      for (int64_t c = at; c < diagonal; c += kN) {
+        const V vx = loadu<V>(x + c);
+        V vy = loadu<V>(y + c);
+        for (int q = 0; q < kRows; ++q) {
+          const V v = loadu<V>(p + q * stride + c);
+          sums[q] = fma(v, vx, sums[q]);
+          vy = fma(v, factors[q], vy);
+        }
+        storeu(y + c, vy);
+      }
+      for (int64_t c = diagonal; c < diagonal + kDiagonalBlock<T>; c += kN) {
+        const V vx = loadu<V>(x + c);
+        for (int q = 0; q < kRows; ++q) sums[q] = fma(loadu<V>(p + q * stride + c), vx, sums[q]);
+      }
+      for (int q = 0; q < kRows; ++q) y[r + q] += sum_across(sums[q]);
+    }
+  }
+
+  static constexpr FactorKernels<T> table{substitute,     cholesky,       lu,     rotate,
+                                          rotate_complex, rotate_columns, dot,    dots,
+                                          squares,        combine,        update, symmetric_product};
 };
 
 }  // namespace

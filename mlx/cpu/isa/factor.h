@@ -8,6 +8,8 @@
 namespace mlx::core::cpu {
 
 constexpr int64_t kSubstitution = 64;
+template <class T>
+constexpr int64_t kDiagonalBlock = 64 / sizeof(T);
 
 template <class T>
 struct FactorKernels {
@@ -29,6 +31,8 @@ struct FactorKernels {
   // reals apart: x, y <- c x + s y, c y - conj(s) x; turns: c, re(s), im(s) of each.
   void (*rotate_columns)(T* x, int64_t stride, int64_t rows, const T* turns, int64_t count);
   T (*dot)(const T* x, const T* y, int64_t n);
+  // dots[i] = row i of a . x; n is a multiple of 64 bytes.
+  void (*dots)(const T* a, int64_t stride, int64_t rows, const T* x, int64_t n, T* dots);
   double (*squares)(const T* x, int64_t n);  // their sum, in double
   // a[i][c] <- a[i][c] - z[i] u[c]; w[c] = sum_i v[i] a[i][c], of the new elements. z and u may be null.
   void (*combine)(T* a, int64_t stride, int64_t rows, int64_t columns, const T* z, const T* u, const T* v,
@@ -37,6 +41,11 @@ struct FactorKernels {
   // may be null. n is a multiple of 64 bytes.
   void (*update)(T* a, int64_t stride, int64_t rows, const T* f, const T* x, const T* g, const T* y,
                  const T* next, int64_t n, T* dots);
+  // y += A x for a symmetric A, rows [begin, end) of its lower triangle and what mirrors them, columns from
+  // `at` on. Rows come in blocks of kDiagonalBlock<T>, which `begin`, `end` and `at` are multiples of; of the
+  // blocks on the diagonal all elements are there.
+  void (*symmetric_product)(const T* a, int64_t stride, int64_t begin, int64_t end, int64_t at, const T* x,
+                            T* y);
 };
 
 struct FactorTable {

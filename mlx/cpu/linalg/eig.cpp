@@ -1,5 +1,5 @@
-// eig, in complex double: reflections to a Hessenberg matrix, QR steps with shifts to a triangular one (J.
-// Francis, "The QR transformation", 1961), whose eigenvectors come by substitution.
+// eig. Of complex matrices in double: reflections to a Hessenberg matrix, QR steps with shifts to a
+// triangular one (J. Francis, "The QR transformation", 1961), whose eigenvectors come by substitution.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -9,7 +9,9 @@
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/isa/factor.h"
 #include "mlx/cpu/linalg/complex.h"
-#include "mlx/cpu/linalg/hessenberg.h"
+#include "mlx/cpu/linalg/eig_real.h"
+#include "mlx/cpu/linalg/linalg.h"
+#include "mlx/cpu/linalg/schur.h"
 #include "mlx/cpu/linalg/wy.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
@@ -24,21 +26,17 @@ constexpr double kEps = std::numeric_limits<double>::epsilon();
 class Decomposition {
  public:
   // h is n x n, row-major and finite.
-  Decomposition(std::vector<Z> h, int64_t n, bool vectors, bool real)
+  Decomposition(std::vector<Z> h, int64_t n, bool vectors)
       : n_(n), vectors_(vectors), h_(std::move(h)), rotations_(n) {
     if (vectors) {
       q_.resize(n * n);
       for (int64_t i = 0; i < n; ++i) q_[i * n + i].re = 1;
     }
-    if (real && n > kFew)
-      reflect_real();
-    else
-      for (int64_t k = 0; k + 2 < n; ++k) reflect(k);
+    for (int64_t k = 0; k + 2 < n; ++k) reflect(k);
     for (const Z& x : h_) norm_ = std::max(norm_, roughly(x));
     iterate();
   }
   Z value(int64_t k) const { return h_[k * n_ + k]; }
-  double norm() const { return norm_; }
 
   // Row k is the vector of eigenvalue k: of length 1, its largest element positive.
   std::vector<Z> vectors() const {
@@ -117,23 +115,6 @@ class Decomposition {
     for (int64_t i = 0; i < n_; ++i) v[i] = turn * v[i];
   }
 
-  void reflect_real() {
-    const PaddedMatrix<double> a(n_, n_), v(n_, n_);
-    std::vector<double> tau(n_);
-    for (int64_t i = 0; i < n_; ++i)
-      for (int64_t j = 0; j < n_; ++j) a.row(i)[j] = h_[i * n_ + j].re;
-    to_hessenberg(a, n_, tau.data(), v);
-    for (int64_t i = 0; i < n_; ++i)
-      for (int64_t j = 0; j < n_; ++j) h_[i * n_ + j] = {a.row(i)[j], 0};
-    if (!vectors_) return;
-    const PaddedMatrix<double> q(n_, n_);
-    for (int64_t i = 0; i < n_; ++i) q.row(i)[i] = 1;
-    apply_product(q.row(0), q.stride, n_, n_, v.row(0), v.stride, tau.data(), std::max<int64_t>(0, n_ - 2), 1,
-                  true);
-    for (int64_t i = 0; i < n_; ++i)
-      for (int64_t j = 0; j < n_; ++j) q_[i * n_ + j] = {q.row(i)[j], 0};
-  }
-
   // Clears column k below the subdiagonal.
   void reflect(int64_t k) {
     std::vector<Z> v(n_);
@@ -189,7 +170,7 @@ class Decomposition {
         steps = 0;
         continue;
       }
-      if (++steps > 300) throw std::runtime_error("[linalg.eig] the iteration did not converge");
+      if (++steps > 300) throw NotConverged();
       step(first, last, shift(last, steps));
     }
   }
@@ -280,50 +261,111 @@ class Decomposition {
   double norm_ = 0;
 };
 
+void check_finite(double x) {
+  if (!std::isfinite(x)) throw invalid("linalg.eig", "the matrix has an element that is not finite");
+}
 complex64_t to_complex(Z x) { return complex64_t(static_cast<float>(x.re), static_cast<float>(x.im)); }
+
+// Of one matrix, row-major: eigenvalues, and vectors of length 1, whose largest element is positive, as
+// columns.
+void decompose(const complex64_t* in, int64_t n, complex64_t* values, complex64_t* vectors) {
+  std::vector<Z> h(n * n);
+  // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
+  double largest = 0;
+  for (int64_t i = 0; i < n * n; ++i) {
+    h[i] = {in[i].real(), in[i].imag()};
+    check_finite(h[i].re + h[i].im);
+    largest = std::max({largest, std::abs(h[i].re), std::abs(h[i].im)});
+  }
+  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  for (Z& x : h) x = {std::ldexp(x.re, -exponent), std::ldexp(x.im, -exponent)};
+  const Decomposition result(std::move(h), n, vectors != nullptr);
+  for (int64_t k = 0; k < n; ++k) {
+    const Z w = result.value(k);
+    values[k] = to_complex({std::ldexp(w.re, exponent), std::ldexp(w.im, exponent)});
+  }
+  if (!vectors) return;
+  const std::vector<Z> found = result.vectors();
+  for (int64_t k = 0; k < n; ++k)
+    for (int64_t i = 0; i < n; ++i) vectors[i * n + k] = to_complex(found[k * n + i]);
+}
+
+// The factor that makes a vector of length 1 and its largest element positive.
+template <class T>
+Z normal_factor(const T* re, const T* im, int64_t n) {
+  constexpr double kEqual = sizeof(T) == 4 ? 1e-4 : 1e-10;
+  double squares = 0, most = 0;
+  Z top;
+  for (int64_t i = 0; i < n; ++i) {
+    const Z x{re[i], im ? im[i] : T{0}};
+    const double size = squared(x);
+    squares += size;
+    // Among elements that are equal but for rounding, the first.
+    if (size > most * (1 + kEqual)) most = size, top = x;
+  }
+  if (most == 0) return {1, 0};
+  return (1 / (std::sqrt(most) * std::sqrt(squares))) * conj(top);
+}
+
+template <class T, class Work>
+void decompose_in(const T* in, int64_t n, int exponent, complex64_t* values, complex64_t* vectors) {
+  const PowerOfTwo scale(-exponent);
+  const PaddedMatrix<Work> a(n, n), rows(vectors ? n : 0, n);
+  for (int64_t i = 0; i < n; ++i) scale(in + i * n, n, a.row(i));
+  const RealEigen<Work> w = real_eigen(a, n, vectors ? &rows : nullptr);
+  for (int64_t k = 0; k < n; ++k)
+    values[k] = to_complex({std::ldexp(double{w.re[k]}, exponent), std::ldexp(double{w.im[k]}, exponent)});
+  if (!vectors) return;
+  std::vector<Z> factors(n);
+  for (int64_t k = 0; k < n; ++k)
+    if (w.im[k] >= 0) factors[k] = normal_factor(rows.row(k), w.im[k] > 0 ? rows.row(k + 1) : nullptr, n);
+  constexpr int64_t kTile = 16;
+  for (int64_t first = 0; first < n; first += kTile)
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t k = first; k < std::min(n, first + kTile); ++k) {
+        const Work* p = rows.row(k) + i;
+        complex64_t& to = vectors[i * n + k];
+        if (w.im[k] == 0) {
+          to = to_complex({factors[k].re * double{*p}, 0});
+        } else if (w.im[k] > 0) {
+          to = to_complex(factors[k] * Z{*p, p[rows.stride]});
+        } else {
+          to = to_complex(conj(factors[k - 1] * Z{p[-rows.stride], *p}));
+        }
+      }
+}
+
+template <class T>
+void decompose(const T* in, int64_t n, complex64_t* values, complex64_t* vectors) {
+  const T largest = largest_modulus(in, n * n);
+  check_finite(largest);
+  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  in_working_type<T>(n, [&]<class Work>() {
+    if constexpr (sizeof(Work) == 4) {
+      // Of elements of many magnitudes, products vanish in float.
+      try {
+        return decompose_in<T, Work>(in, n, exponent, values, vectors);
+      } catch (const NotConverged&) {
+      }
+    }
+    decompose_in<T, double>(in, n, exponent, values, vectors);
+  });
+}
 
 void run_eig(const linalg::Eig& p, const Arrays& inputs, Arrays& outputs) {
   for (array& out : outputs) out.set_data(allocator::malloc(out.nbytes()));
   const array a = row_contiguous(inputs[0]);
   const int64_t n = a.shape(-1);
   if (a.size() == 0) return;
-  const bool is_complex = a.dtype() == complex64;
-  parallel_for(static_cast<int64_t>(a.size()) / (n * n), [&](int64_t item) {
-    std::vector<Z> h(n * n);
-    for (int64_t i = 0; i < n * n; ++i) {
-      const int64_t at = item * n * n + i;
-      if (is_complex)
-        h[i] = {a.data<complex64_t>()[at].real(), a.data<complex64_t>()[at].imag()};
-      else
-        h[i].re = a.dtype() == float64 ? a.data<double>()[at] : a.data<float>()[at];
-      if (!std::isfinite(h[i].re) || !std::isfinite(h[i].im))
-        throw invalid("linalg.eig", "the matrix has an element that is not finite");
-    }
-    // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
-    double largest = 0;
-    for (const Z& x : h) largest = std::max({largest, std::abs(x.re), std::abs(x.im)});
-    const int exponent = largest > 0 ? std::ilogb(largest) : 0;
-    for (Z& x : h) x = {std::ldexp(x.re, -exponent), std::ldexp(x.im, -exponent)};
-    const Decomposition result(std::move(h), n, p.vectors, !is_complex);
-    const std::vector<Z> vectors = p.vectors ? result.vectors() : std::vector<Z>{};
-    for (int64_t k = 0; k < n; ++k) {
-      Z w = result.value(k);
-      // Of a real matrix, what rounding left of an imaginary part.
-      const bool real = !is_complex && std::abs(w.im) <= 10 * kEps * static_cast<double>(n) * result.norm();
-      if (real) w.im = 0;
-      outputs[0].data<complex64_t>()[item * n + k] =
-          to_complex({std::ldexp(w.re, exponent), std::ldexp(w.im, exponent)});
-      if (!p.vectors) continue;
-      const Z* v = &vectors[k * n];
-      double kept = 0;  // of the length, where imaginary parts are dropped
-      if (real)
-        for (int64_t i = 0; i < n; ++i) kept += v[i].re * v[i].re;
-      const double scale = real && kept > 0 ? 1 / std::sqrt(kept) : 1;
-      for (int64_t i = 0; i < n; ++i)
-        outputs[1].data<complex64_t>()[(item * n + i) * n + k] =
-            to_complex(real ? Z{scale * v[i].re, 0} : v[i]);
-    }
-  });
+  const auto one = [&]<class T>(int64_t i) {
+    decompose(a.data<T>() + i * n * n, n, outputs[0].data<complex64_t>() + i * n,
+              p.vectors ? outputs[1].data<complex64_t>() + i * n * n : nullptr);
+  };
+  if (a.dtype() == complex64)
+    parallel_for(static_cast<int64_t>(a.size()) / (n * n),
+                 [&](int64_t i) { one.template operator()<complex64_t>(i); });
+  else
+    each_matrix(a, 32, one);
 }
 
 const bool registered = kernels(Device::cpu).add<linalg::Eig>(run_eig);

@@ -1,5 +1,5 @@
-// Eigenvalues in double, and vectors in the type of the matrix, of symmetric matrices: reflections to a
-// tridiagonal matrix, whose vectors are turned back by the same reflections.
+// Eigenvalues and vectors of symmetric matrices: reflections to a tridiagonal matrix, whose vectors are
+// turned back by the same reflections.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -19,9 +19,9 @@ namespace {
 constexpr int64_t kFewReflections = 48;  // below, blocks of them gain nothing
 
 // Rows of z, vectors of the tridiagonal matrix, become vectors of the matrix.
-template <class T>
-void turn_back(const PaddedMatrix<T>& z, int64_t n, const std::vector<double>& tau,
-               const PaddedMatrix<double>& vectors) {
+template <class T, class Work>
+void turn_back(const PaddedMatrix<T>& z, int64_t n, const std::vector<Work>& tau,
+               const PaddedMatrix<Work>& vectors) {
   const PaddedMatrix<T> v(n, n);
   std::vector<T> factors(tau.begin(), tau.end());
   for (int64_t i = 0; i < n; ++i) std::copy(vectors.row(i), vectors.row(i) + n, v.row(i));
@@ -34,6 +34,28 @@ void turn_back(const PaddedMatrix<T>& z, int64_t n, const std::vector<double>& t
     }
 }
 
+template <class T, class Work>
+void decompose_in(const T* in, int64_t n, int exponent, T* values, T* vectors) {
+  const PowerOfTwo scale(-exponent);
+  const PaddedMatrix<Work> a(symmetric_rows<Work>(n), n), v(n, n);
+  for (int64_t i = 0; i < n; ++i) scale(in + i * n, n, a.row(i));
+  std::vector<Work> tau(n);
+  Tridiagonal t = tridiagonalize(a, n, tau.data(), v);
+  const auto put = [&](const std::vector<double>& w) {
+    for (int64_t j = 0; j < n; ++j) values[j] = static_cast<T>(std::ldexp(w[j], exponent));
+  };
+  if (!vectors) return put(tridiagonal_values(std::move(t), kFine<T>));
+  const PaddedMatrix<T> z(n, n);
+  std::vector<int64_t> order;
+  put(tridiagonal_vectors(std::move(t), z, order));
+  turn_back(z, n, tau, v);
+  normalize(z, n);
+  constexpr int64_t kTile = 16;
+  for (int64_t first = 0; first < n; first += kTile)
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = first; j < std::min(n, first + kTile); ++j) vectors[i * n + j] = z.row(order[j])[i];
+}
+
 template <class T>
 void decompose(const T* in, int64_t n, T* values, T* vectors) {
   const double largest = largest_modulus(in, n * n);
@@ -44,24 +66,7 @@ void decompose(const T* in, int64_t n, T* values, T* vectors) {
   }
   // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
-  const PowerOfTwo scale(-exponent);
-  const PaddedMatrix<double> a(symmetric_rows(n), n), v(n, n);
-  for (int64_t i = 0; i < n; ++i) scale(in + i * n, n, a.row(i));
-  std::vector<double> tau(n);
-  Tridiagonal t = tridiagonalize(a, n, tau.data(), v);
-  const auto put = [&](const std::vector<double>& w) {
-    for (int64_t j = 0; j < n; ++j) values[j] = static_cast<T>(std::ldexp(w[j], exponent));
-  };
-  if (!vectors) return put(tridiagonal_values(std::move(t)));
-  const PaddedMatrix<T> z(n, n);
-  std::vector<int64_t> order;
-  put(tridiagonal_vectors(std::move(t), z, order));
-  turn_back(z, n, tau, v);
-  normalize(z, n);
-  constexpr int64_t kTile = 16;
-  for (int64_t first = 0; first < n; first += kTile)
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t j = first; j < std::min(n, first + kTile); ++j) vectors[i * n + j] = z.row(order[j])[i];
+  in_working_type<T>(n, [&]<class Work>() { decompose_in<T, Work>(in, n, exponent, values, vectors); });
 }
 
 // A Hermitian matrix: complex reflections make it tridiagonal, and factors of modulus 1 real.
@@ -125,7 +130,7 @@ void decompose(const complex64_t* in, int64_t n, float* values, complex64_t* vec
     for (int64_t j = 0; j < n; ++j) values[j] = static_cast<float>(std::ldexp(found[j], exponent));
   };
   Tridiagonal t{std::move(d), std::move(e)};
-  if (!vectors) return put(tridiagonal_values(std::move(t)));
+  if (!vectors) return put(tridiagonal_values(std::move(t), kFine<float>));
   // Row j of q is column j of the product of reflections; pairs are complex numbers.
   const PaddedMatrix<float> z(n, n), turned(n, 2 * n), product(n, 2 * n);
   for (int64_t j = 0; j < n; ++j)

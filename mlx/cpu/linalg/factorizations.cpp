@@ -7,6 +7,7 @@
 
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/gemm/workspace.h"
+#include "mlx/cpu/isa/small_matrices.h"
 #include "mlx/cpu/linalg/blocked.h"
 #include "mlx/cpu/linalg/linalg.h"
 #include "mlx/cpu/parallel.h"
@@ -49,13 +50,34 @@ void copy_flipped_upper(const T* from, T* to, int64_t n) {
   });
 }
 
+// f.operator()<T>(begin, count) for pieces of a batch of small square matrices.
+template <class F>
+void each_small_piece(const array& a, F&& f) {
+  const int64_t n = a.shape(-1), batch = static_cast<int64_t>(a.size()) / (n * n);
+  const int64_t grain = (1 << 15) / (n * n * n + 8) / kSmallGroup * kSmallGroup;
+  parallel_ranges(batch, grain, [&](int64_t begin, int64_t end) {
+    a.dtype() == float64 ? f.template operator()<double>(begin, end - begin)
+                         : f.template operator()<float>(begin, end - begin);
+  });
+}
+[[noreturn]] void not_definite() { throw invalid("linalg.cholesky", "the matrix is not positive definite"); }
+[[noreturn]] void is_singular(const char* op, int64_t pivot, int64_t n) {
+  throw invalid(op, "the matrix is singular: pivot ", pivot, " of ", n, " is 0");
+}
+
 void run_cholesky(const linalg::Cholesky& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   out.set_data(allocator::malloc(out.nbytes()));
   if (out.size() == 0) return;
   const array a = row_contiguous(inputs[0]);
+  const int64_t n = a.shape(-1);
+  if (n <= kSmallMatrix)
+    return each_small_piece(a, [&]<class T>(int64_t begin, int64_t count) {
+      const int64_t at = begin * n * n;
+      if (small<T>().cholesky(a.data<T>() + at, out.data<T>() + at, count, n, p.upper) < count * n)
+        not_definite();
+    });
   each_matrix(a, 1, [&]<class T>(int64_t item) {
-    const int64_t n = a.shape(-1);
     const T* from = a.data<T>() + item * n * n;
     T* to = out.data<T>() + item * n * n;
     const Workspace other(p.upper ? 0 : n * n * static_cast<int64_t>(sizeof(T)));
@@ -68,7 +90,7 @@ void run_cholesky(const linalg::Cholesky& p, const Arrays& inputs, Arrays& outpu
     } else {
       copy_flipped_triangle(from, u, n);
     }
-    if (!cholesky(u, n, n)) throw invalid("linalg.cholesky", "the matrix is not positive definite");
+    if (!cholesky(u, n, n)) not_definite();
     if (p.upper)
       for (int64_t i = 0; i < n; ++i) std::fill(to + i * n, to + i * n + i, T{0});
     else
@@ -86,39 +108,38 @@ void run_lu(const linalg::LU&, const Arrays& inputs, Arrays& outputs) {
     for (size_t i = 0; i < outputs[2].size(); ++i) rows[i] = static_cast<uint32_t>(i % m);
     return;
   }
-  each_matrix(outputs[0], 1, [&]<class T>(int64_t item) {
-    const Workspace space((k + m) * static_cast<int64_t>(sizeof(int64_t)));
-    int64_t *pivots = space.as<int64_t>(), *order = pivots + k;
-    lu(outputs[0].data<T>() + item * m * n, n, m, n, pivots);
+  auto *pivots = outputs[1].data<uint32_t>(), *rows = outputs[2].data<uint32_t>();
+  const auto place_rows = [&](int64_t item) {
+    const Workspace space(m * static_cast<int64_t>(sizeof(uint32_t)));
+    auto* order = space.as<uint32_t>();
     std::iota(order, order + m, 0);
-    for (int64_t j = 0; j < k; ++j) std::swap(order[j], order[pivots[j]]);
-    for (int64_t j = 0; j < k; ++j)
-      outputs[1].data<uint32_t>()[item * k + j] = static_cast<uint32_t>(pivots[j]);
-    for (int64_t i = 0; i < m; ++i)
-      outputs[2].data<uint32_t>()[item * m + order[i]] = static_cast<uint32_t>(i);
+    for (int64_t j = 0; j < k; ++j) std::swap(order[j], order[pivots[item * k + j]]);
+    for (int64_t i = 0; i < m; ++i) rows[item * m + order[i]] = static_cast<uint32_t>(i);
+  };
+  if (m == n && n <= kSmallMatrix)
+    return each_small_piece(outputs[0], [&]<class T>(int64_t begin, int64_t count) {
+      small<T>().lu(outputs[0].data<T>() + begin * n * n, count, n, pivots + begin * n);
+      for (int64_t item = begin; item < begin + count; ++item) place_rows(item);
+    });
+  each_matrix(outputs[0], 1, [&]<class T>(int64_t item) {
+    const Workspace space(k * static_cast<int64_t>(sizeof(int64_t)));
+    auto* found = space.as<int64_t>();
+    lu(outputs[0].data<T>() + item * m * n, n, m, n, found);
+    for (int64_t j = 0; j < k; ++j) pivots[item * k + j] = static_cast<uint32_t>(found[j]);
+    place_rows(item);
   });
 }
 
 template <class T>
 void check_diagonal(const char* op, const T* a, int64_t n) {
   for (int64_t i = 0; i < n; ++i)
-    if (a[i * n + i] == T{0}) throw invalid(op, "the matrix is singular: pivot ", i, " of ", n, " is 0");
+    if (a[i * n + i] == T{0}) is_singular(op, i, n);
 }
 
-// x <- U^-1 L^-1 x, row by row, where there are too few elements for blocks.
-constexpr int64_t kFewRows = 6, kFewColumns = 8;
 template <class T>
-void substitute_few(const T* a, int64_t n, T* x, int64_t columns) {
-  const auto subtract = [&](int64_t i, int64_t j) {
-    const T f = a[i * n + j];
-    for (int64_t c = 0; c < columns; ++c) x[i * columns + c] -= f * x[j * columns + c];
-  };
-  for (int64_t i = 1; i < n; ++i)
-    for (int64_t j = 0; j < i; ++j) subtract(i, j);
-  for (int64_t i = n - 1; i >= 0; --i) {
-    for (int64_t j = i + 1; j < n; ++j) subtract(i, j);
-    for (int64_t c = 0; c < columns; ++c) x[i * columns + c] /= a[i * n + i];
-  }
+void solve_small(const char* op, const T* a, const T* b, T* x, int64_t count, int64_t n, int64_t columns) {
+  const int64_t regular = small<T>().solve(a, b, x, count, n, columns);
+  if (regular < count * n) is_singular(op, regular % n, n);
 }
 
 // x <- a^-1 x; a is used up.
@@ -129,7 +150,6 @@ void solve_in_place(const char* op, T* a, int64_t n, T* x, int64_t columns) {
   lu(a, n, n, n, pivots);
   check_diagonal(op, a, n);
   exchange_rows(x, columns, columns, pivots, 0, n);
-  if (n <= kFewRows && columns <= kFewColumns) return substitute_few(a, n, x, columns);
   solve_triangle(a, n, n, false, true, x, columns, columns);
   solve_triangle(a, n, n, true, false, x, columns, columns);
 }
@@ -141,7 +161,7 @@ void solve_complex(const char* op, const complex64_t* from, int64_t n, complex64
     int64_t p = k;
     for (int64_t i = k; i < n; ++i)
       if (std::abs(a[i * n + k]) > std::abs(a[p * n + k])) p = i;
-    if (a[p * n + k] == 0.0) throw invalid(op, "the matrix is singular: pivot ", k, " of ", n, " is 0");
+    if (a[p * n + k] == 0.0) is_singular(op, k, n);
     if (p != k) {
       std::swap_ranges(&a[k * n], &a[k * n] + n, &a[p * n]);
       std::swap_ranges(&x[k * columns], &x[k * columns] + columns, &x[p * columns]);
@@ -172,6 +192,11 @@ void run_solve(const linalg::Solve&, const Arrays& inputs, Arrays& outputs) {
       solve_complex("linalg.solve", a.data<complex64_t>() + i * n * n, n,
                     out.data<complex64_t>() + i * n * columns, columns);
     });
+  if (n <= kSmallMatrix && columns <= kSmallColumns)
+    return each_small_piece(a, [&]<class T>(int64_t begin, int64_t count) {
+      T* x = out.data<T>() + begin * n * columns;
+      solve_small("linalg.solve", a.data<T>() + begin * n * n, x, x, count, n, columns);
+    });
   each_matrix(a, 1, [&]<class T>(int64_t item) {
     const T* from = a.data<T>() + item * n * n;
     const Workspace space(n * n * static_cast<int64_t>(sizeof(T)));
@@ -187,6 +212,11 @@ void run_inverse(const linalg::Inverse&, const Arrays& inputs, Arrays& outputs) 
   if (out.size() == 0) return;
   const array a = row_contiguous(inputs[0]);
   const int64_t n = out.shape(-1);
+  if (n <= kSmallMatrix)
+    return each_small_piece(a, [&]<class T>(int64_t begin, int64_t count) {
+      const int64_t at = begin * n * n;
+      solve_small<T>("linalg.inv", a.data<T>() + at, nullptr, out.data<T>() + at, count, n, n);
+    });
   each_matrix(a, 1, [&]<class T>(int64_t item) {
     const T* from = a.data<T>() + item * n * n;
     T* to = out.data<T>() + item * n * n;

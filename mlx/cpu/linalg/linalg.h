@@ -23,6 +23,17 @@ T largest_modulus(const T* x, int64_t n) {
   return std::bit_cast<T>(most);
 }
 
+// What reductions of n x n matrices are done in, by f.operator()<Work>(): float32 ones of many rows in float,
+// as double would read twice the memory; all others in double.
+constexpr int64_t kInDouble = 64;
+template <class T, class F>
+void in_working_type(int64_t n, F&& f) {
+  if (n > kInDouble)
+    f.template operator()<T>();
+  else
+    f.template operator()<double>();
+}
+
 // f.operator()<T>(i) for each matrix of a batch that is not empty, T being float or double: small ones
 // several to an item; a single one outside of any item, so that it may use all threads. `weight`: how much
 // work an element is.

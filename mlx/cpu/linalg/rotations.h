@@ -21,12 +21,12 @@ template <class T>
 class PaddedMatrix {
  public:
   PaddedMatrix(int64_t rows, int64_t columns)
-      : stride((columns + kEven - 1) / kEven * kEven), memory_(rows * stride * sizeof(T)) {
+      : rows(rows), stride((columns + kEven - 1) / kEven * kEven), memory_(rows * stride * sizeof(T)) {
     std::fill(memory_.as<T>(), memory_.as<T>() + rows * stride, T{0});
   }
   static int64_t even(int64_t column) { return column / kEven * kEven; }
   T* row(int64_t i) const { return memory_.as<T>() + i * stride; }
-  const int64_t stride;
+  const int64_t rows, stride;
 
  private:
   static constexpr int64_t kEven = 64 / sizeof(T);
@@ -111,24 +111,26 @@ void apply_while(F&& produce, std::initializer_list<Rotations<T>*> all) {
 
 // 1 - tau v v^T that maps x, of n elements, on beta times the first unit vector. v, with v[0] = 1, takes x's
 // place. Of matrices of about 1: elements whose squares have lost digits are as good as 0.
+template <class T>
 struct Reflection {
-  double tau = 0, beta = 0;
+  T tau = 0, beta = 0;
 };
-inline Reflection find_reflection(double* x, int64_t n) {
-  const double squares = n > 1 ? factor<double>().dot(x + 1, x + 1, n - 1) : 0, alpha = x[0];
+template <class T>
+Reflection<T> find_reflection(T* x, int64_t n) {
+  const double squares = n > 1 ? factor<T>().squares(x + 1, n - 1) : 0, alpha = x[0];
   x[0] = 1;
-  if (squares < 1e-280) return {0, alpha};
+  if (squares < 1e-280) return {0, static_cast<T>(alpha)};
   const double beta = -std::copysign(std::sqrt(alpha * alpha + squares), alpha);
   const double scale = 1 / (alpha - beta);
-  for (int64_t i = 1; i < n; ++i) x[i] *= scale;
-  return {(beta - alpha) / beta, beta};
+  for (int64_t i = 1; i < n; ++i) x[i] = static_cast<T>(x[i] * scale);
+  return {static_cast<T>((beta - alpha) / beta), static_cast<T>(beta)};
 }
 
 // Rows of z become columns 0 ... count - 1 of the product of reflections 0 ... k - 1; the vector of
 // reflection i is row i of v, zero before element i + offset.
-template <class T>
-void accumulate(const PaddedMatrix<T>& z, int64_t count, int64_t k, int64_t offset, const double* tau,
-                const PaddedMatrix<double>& vectors) {
+template <class T, class Work>
+void accumulate(const PaddedMatrix<T>& z, int64_t count, int64_t k, int64_t offset, const Work* tau,
+                const PaddedMatrix<Work>& vectors) {
   constexpr int64_t kGroup = 8;
   const PaddedMatrix<T> v(k, vectors.stride);
   for (int64_t i = 0; i < k; ++i) std::copy(vectors.row(i), vectors.row(i) + vectors.stride, v.row(i));
@@ -164,12 +166,13 @@ class PowerOfTwo {
   double operator()(double x) const {
     return std::abs(exponent_) < 1000 ? x * factor_ : std::ldexp(x, exponent_);
   }
-  template <class T>
-  void operator()(const T* x, int64_t n, double* to) const {
+  template <class T, class Work>
+  void operator()(const T* x, int64_t n, Work* to) const {
     if (std::abs(exponent_) < 1000)
-      for (int64_t i = 0; i < n; ++i) to[i] = static_cast<double>(x[i]) * factor_;
+      for (int64_t i = 0; i < n; ++i) to[i] = static_cast<Work>(static_cast<double>(x[i]) * factor_);
     else
-      for (int64_t i = 0; i < n; ++i) to[i] = std::ldexp(static_cast<double>(x[i]), exponent_);
+      for (int64_t i = 0; i < n; ++i)
+        to[i] = static_cast<Work>(std::ldexp(static_cast<double>(x[i]), exponent_));
   }
 
  private:

@@ -15,6 +15,7 @@
 #include "mlx/cpu/linalg/linalg.h"
 #include "mlx/cpu/linalg/qr.h"
 #include "mlx/cpu/linalg/rotations.h"
+#include "mlx/cpu/linalg/tridiagonal.h"
 #include "mlx/cpu/linalg/wy.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/linalg.h"
@@ -25,11 +26,11 @@ namespace {
 constexpr int64_t kDivided = 80;  // columns from which on dividing is faster
 
 // Vectors are worked on in T.
-template <class T>
+template <class T, class Work>
 class Decomposition {
  public:
   // The matrix is m x n, m >= n, and used up.
-  Decomposition(const PaddedMatrix<double>& a, int64_t m, int64_t n, bool vectors)
+  Decomposition(const PaddedMatrix<Work>& a, int64_t m, int64_t n, bool vectors)
       : m_(m), n_(n), d_(n), e_(n), tau_left_(n), tau_right_(n), left_(n, m), right_(n, n) {
     bidiagonalize(a);
     if (vectors && n >= kDivided) {
@@ -42,7 +43,10 @@ class Decomposition {
       accumulate(*u_, m, n, 0, tau_left_.data(), left_);
       accumulate(*v_, n, n - 1, 1, tau_right_.data(), right_);
     }
-    iterate(vectors);
+    if (!vectors && sizeof(Work) == 4)
+      values_of_squares();
+    else
+      iterate(vectors);
   }
   // Of a bidiagonal matrix with vectors that `fill` writes, of twice as many reals, where they are wanted.
   template <class F>
@@ -62,18 +66,18 @@ class Decomposition {
  private:
   // Step k clears column k below the diagonal and row k right of the superdiagonal. What the reflection of
   // row k does to the rows below is done as step k + 1 reads them.
-  void bidiagonalize(const PaddedMatrix<double>& a) {
-    const FactorKernels<double>& kernels = factor<double>();
-    const PaddedMatrix<double> sums(2, m_);
-    double *w = sums.row(0), *z = sums.row(1);
-    const double* before = nullptr;  // the vector of that reflection
+  void bidiagonalize(const PaddedMatrix<Work>& a) {
+    const FactorKernels<Work>& kernels = factor<Work>();
+    const PaddedMatrix<Work> sums(2, m_);
+    Work *w = sums.row(0), *z = sums.row(1);
+    const Work* before = nullptr;  // the vector of that reflection
     for (int64_t k = 0; k < n_; ++k) {
-      double *v = left_.row(k), *u = right_.row(k), *row = a.row(k);
+      Work *v = left_.row(k), *u = right_.row(k), *row = a.row(k);
       for (int64_t i = k; i < m_; ++i) v[i] = a.row(i)[k] - (before ? z[i] * before[k] : 0);
-      const Reflection l = find_reflection(v + k, m_ - k);
+      const Reflection<Work> l = find_reflection(v + k, m_ - k);
       d_[k] = l.beta;
       tau_left_[k] = l.tau;
-      const int64_t right = n_ - k - 1, at = PaddedMatrix<double>::even(k + 1), length = a.stride - at;
+      const int64_t right = n_ - k - 1, at = PaddedMatrix<Work>::even(k + 1), length = a.stride - at;
       if (right == 0) continue;
       parallel_ranges(
           length, std::max<int64_t>(32, (1 << 17) / (m_ - k) / 32 * 32), [&](int64_t begin, int64_t end) {
@@ -83,7 +87,7 @@ class Decomposition {
           });
       for (int64_t j = k + 1; j < n_; ++j) w[j] *= l.tau;
       for (int64_t j = k + 1; j < n_; ++j) u[j] = row[j] - w[j];
-      const Reflection r = find_reflection(u + k + 1, right);
+      const Reflection<Work> r = find_reflection(u + k + 1, right);
       e_[k] = r.beta;
       tau_right_[k] = r.tau;
       parallel_ranges(m_ - k - 1, std::max<int64_t>(4, (1 << 17) / right / 4 * 4),
@@ -109,11 +113,23 @@ class Decomposition {
     normalize(*v_, n_);
   }
   static void turn_back(const PaddedMatrix<T>& z, int64_t n, int64_t k, int64_t offset,
-                        const std::vector<double>& tau, const PaddedMatrix<double>& vectors) {
+                        const std::vector<Work>& tau, const PaddedMatrix<Work>& vectors) {
     const PaddedMatrix<T> v(k, n);
     std::vector<T> factors(tau.begin(), tau.end());
     for (int64_t i = 0; i < k; ++i) std::copy(vectors.row(i), vectors.row(i) + n, v.row(i));
     apply_product(z.row(0), z.stride, n, n, v.row(0), v.stride, factors.data(), k, offset, false);
+  }
+
+  // Roots of the eigenvalues of B^T B, whose steps need no roots. In double those are right to 1e-8 of the
+  // largest, where B itself is known to float.
+  void values_of_squares() {
+    Tridiagonal t{std::vector<double>(n_), std::vector<double>(n_)};
+    for (int64_t i = 0; i < n_; ++i) {
+      t.d[i] = d_[i] * d_[i] + (i > 0 ? e_[i - 1] * e_[i - 1] : 0);
+      t.e[i] = d_[i] * e_[i];
+    }
+    d_ = tridiagonal_values(std::move(t), kFine<double>);
+    for (double& x : d_) x = std::sqrt(std::max(x, 0.0));
   }
 
   void iterate(bool vectors) {
@@ -141,8 +157,9 @@ class Decomposition {
   }
 
   int64_t m_, n_;
-  std::vector<double> d_, e_, tau_left_, tau_right_;
-  PaddedMatrix<double> left_{0, 0}, right_{0, 0};  // reflections
+  std::vector<double> d_, e_;
+  std::vector<Work> tau_left_, tau_right_;
+  PaddedMatrix<Work> left_{0, 0}, right_{0, 0};  // reflections
   std::optional<PaddedMatrix<T>> u_, v_;
 };
 
@@ -228,11 +245,11 @@ void complex_singular_values(const complex64_t* in, int64_t m, int64_t n, comple
         to.row(j)[2 * i + 1] = static_cast<float>(x.im);
       }
   };
-  const Decomposition<float> result(std::move(d), std::move(e), rows, u != nullptr,
-                                    [&](const PaddedMatrix<float>& x, const PaddedMatrix<float>& y) {
-                                      put(left, turn_left, rows, x);
-                                      put(right, turn_right, k, y);
-                                    });
+  const Decomposition<float, double> result(std::move(d), std::move(e), rows, u != nullptr,
+                                            [&](const PaddedMatrix<float>& x, const PaddedMatrix<float>& y) {
+                                              put(left, turn_left, rows, x);
+                                              put(right, turn_right, k, y);
+                                            });
   const std::vector<double>& found = result.values();
   std::vector<int64_t> order(rows);
   std::iota(order.begin(), order.end(), 0);
@@ -321,31 +338,16 @@ void run_pseudoinverse(const linalg::PseudoInverse&, const Arrays& inputs, Array
   });
 }
 
-const bool registered = kernels(Device::cpu).add<linalg::SVD>(run_svd) &&
-                        kernels(Device::cpu).add<linalg::PseudoInverse>(run_pseudoinverse);
-
-}  // namespace
-
-template <class T>
-void singular_values(const char* op, const T* in, int64_t m, int64_t n, T* u, T* s, T* vt) {
+template <class T, class Work>
+void singular_values_in(const T* in, int64_t m, int64_t n, int exponent, T* u, T* s, T* vt) {
   const bool wide = m < n;  // A^T = V S U^T
   const int64_t rows = std::max(m, n), k = std::min(m, n);
-  const PaddedMatrix<double> a(rows, k);
-  double largest = 0;
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t j = 0; j < n; ++j) {
-      const double x = in[i * n + j];
-      if (!std::isfinite(x)) throw invalid(op, "the matrix has an element that is not finite: ", x);
-      largest = std::max(largest, std::abs(x));
-      a.row(wide ? j : i)[wide ? i : j] = x;
-    }
-  // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
-  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  const PaddedMatrix<Work> a(rows, k);
   const PowerOfTwo scale(-exponent);
-  if (exponent != 0)
-    for (int64_t i = 0; i < rows; ++i)
-      for (int64_t j = 0; j < k; ++j) a.row(i)[j] = scale(a.row(i)[j]);
-  const Decomposition<T> result(a, rows, k, u != nullptr);
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      a.row(wide ? j : i)[wide ? i : j] = static_cast<Work>(scale(double{in[i * n + j]}));
+  const Decomposition<T, Work> result(a, rows, k, u != nullptr);
   const std::vector<double>& w = result.values();
   std::vector<int64_t> order(rows);
   std::iota(order.begin(), order.end(), 0);
@@ -360,6 +362,21 @@ void singular_values(const char* op, const T* in, int64_t m, int64_t n, T* u, T*
     put_columns(result.left(), rows, order, u);
     put_rows(result.right(), k, short_order, vt);
   }
+}
+
+const bool registered = kernels(Device::cpu).add<linalg::SVD>(run_svd) &&
+                        kernels(Device::cpu).add<linalg::PseudoInverse>(run_pseudoinverse);
+
+}  // namespace
+
+template <class T>
+void singular_values(const char* op, const T* in, int64_t m, int64_t n, T* u, T* s, T* vt) {
+  const double largest = largest_modulus(in, m * n);
+  if (!std::isfinite(largest)) throw invalid(op, "the matrix has an element that is not finite: ", largest);
+  // Squares neither overflow nor vanish: the largest element becomes about 1, by a power of two.
+  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  in_working_type<T>(std::min(m, n),
+                     [&]<class Work>() { singular_values_in<T, Work>(in, m, n, exponent, u, s, vt); });
 }
 template void singular_values<float>(const char*, const float*, int64_t, int64_t, float*, float*, float*);
 template void singular_values<double>(const char*, const double*, int64_t, int64_t, double*, double*,

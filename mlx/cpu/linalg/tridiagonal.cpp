@@ -9,8 +9,8 @@
 #include <limits>
 #include <stdexcept>
 
-#include "mlx/cpu/isa/eigen.h"
 #include "mlx/cpu/linalg/blocked.h"
+#include "mlx/cpu/linalg/panel.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -19,17 +19,14 @@ constexpr int64_t kRowsOfUpdate = 128;
 constexpr int64_t kManyRows = 640;  // products with vectors are shared among threads from here on
 constexpr int64_t kPieces = 4;
 
-int64_t round_down(int64_t i) { return i / kDiagonalBlock * kDiagonalBlock; }
-int64_t round_up(int64_t i) { return round_down(i + kDiagonalBlock - 1); }
+template <class T>
+class Reduction : PanelReduction<T> {
+  using PanelReduction<T>::a_, PanelReduction<T>::v_, PanelReduction<T>::n_, PanelReduction<T>::panel_,
+      PanelReduction<T>::tau_, PanelReduction<T>::subtract;
 
-class Reduction {
  public:
-  Reduction(const PaddedMatrix<double>& a, int64_t n, double* tau, const PaddedMatrix<double>& v)
-      : a_(a),
-        v_(v),
-        n_(n),
-        panel_(n <= 256 ? 16 : 32),
-        tau_(tau),
+  Reduction(const PaddedMatrix<T>& a, int64_t n, T* tau, const PaddedMatrix<T>& v)
+      : PanelReduction<T>(a, n, tau, v),
         rows_(3 * panel_, n),
         sums_(kPieces, n),
         line_(3, n),
@@ -45,71 +42,64 @@ class Reduction {
   }
 
  private:
+  static int64_t round_down(int64_t i) { return i / kDiagonalBlock<T> * kDiagonalBlock<T>; }
+
   // A panel's w, v and w again: [w v] and [v w] are matrices.
-  double* w(int64_t l) const { return rows_.row(l); }
-  double* v(int64_t l) const { return rows_.row(panel_ + l); }
+  T* w(int64_t l) const { return rows_.row(l); }
+  T* v(int64_t l) const { return rows_.row(panel_ + l); }
 
   void column(int64_t p, int64_t j) {
-    const FactorKernels<double>& kernels = factor<double>();
+    const FactorKernels<T>& kernels = factor<T>();
     const int64_t known = j - p, from = round_down(j);
-    double *x = line_.row(0), *sum = line_.row(1), *f = line_.row(2);
+    T *x = line_.row(0), *sum = line_.row(1), *f = line_.row(2);
     for (int64_t i = j; i < n_; ++i) x[i] = a_.row(i)[j];
     if (known > 0) {
       gather(w(0), known, j, f);
-      subtract(x, v(0), known, f, from, sum);
+      subtract(x, v(0), rows_.stride, known, f, from, sum);
       gather(v(0), known, j, f);
-      subtract(x, w(0), known, f, from, sum);
+      subtract(x, w(0), rows_.stride, known, f, from, sum);
     }
     t_.d[j] = x[j];
     if (j + 1 == n_) return;
-    const Reflection r = find_reflection(x + j + 1, n_ - j - 1);
+    const Reflection<T> r = find_reflection(x + j + 1, n_ - j - 1);
     t_.e[j] = r.beta;
     tau_[j] = r.tau;
-    double *mine = v(known), *product = w(known);
-    std::fill(mine, mine + j + 1, 0.0);
+    T *mine = v(known), *product = w(known);
+    std::fill(mine, mine + j + 1, T{0});
     std::copy(x + j + 1, x + n_, mine + j + 1);
     std::copy(mine, mine + v_.stride, v_.row(j));
     const int64_t at = round_down(j + 1), length = a_.stride - at;
     multiply(at, mine, product);
     if (known > 0) {
-      eigen_kernels().dots(w(0) + at, rows_.stride, known, mine + at, length, f);
-      subtract(product, v(0), known, f, at, sum);
-      eigen_kernels().dots(v(0) + at, rows_.stride, known, mine + at, length, f);
-      subtract(product, w(0), known, f, at, sum);
+      kernels.dots(w(0) + at, rows_.stride, known, mine + at, length, f);
+      subtract(product, v(0), rows_.stride, known, f, at, sum);
+      kernels.dots(v(0) + at, rows_.stride, known, mine + at, length, f);
+      subtract(product, w(0), rows_.stride, known, f, at, sum);
     }
-    const double half = 0.5 * r.tau * r.tau * kernels.dot(mine + at, product + at, length);
+    const T half = T(0.5) * r.tau * r.tau * kernels.dot(mine + at, product + at, length);
     for (int64_t i = j + 1; i < n_; ++i) product[i] = r.tau * product[i] - half * mine[i];
-    std::fill(product, product + j + 1, 0.0);
+    std::fill(product, product + j + 1, T{0});
     std::copy(product, product + rows_.stride, rows_.row(2 * panel_ + known));
   }
 
-  void gather(const double* rows, int64_t count, int64_t j, double* f) const {
+  void gather(const T* rows, int64_t count, int64_t j, T* f) const {
     for (int64_t l = 0; l < count; ++l) f[l] = rows[l * rows_.stride + j];
   }
-  // x <- x - sum_l f_l row_l, from one element on.
-  void subtract(double* x, const double* rows, int64_t count, const double* f, int64_t from,
-                double* sum) const {
-    // What is combined is not changed.
-    factor<double>().combine(const_cast<double*>(rows) + from, rows_.stride, count, rows_.stride - from,
-                             nullptr, nullptr, f, sum + from);
-    for (int64_t i = from; i < n_; ++i) x[i] -= sum[i];
-  }
-
   // y = A x, of the rows and columns from `at` on.
-  void multiply(int64_t at, const double* x, double* y) const {
-    const int64_t end = round_up(n_), rows = end - at;
-    std::fill(y + at, y + rows_.stride, 0.0);
-    if (rows < kManyRows) return eigen_kernels().symmetric_product(a_.row(0), a_.stride, at, end, at, x, y);
+  void multiply(int64_t at, const T* x, T* y) const {
+    const int64_t end = symmetric_rows<T>(n_), rows = end - at;
+    std::fill(y + at, y + rows_.stride, T{0});
+    if (rows < kManyRows) return factor<T>().symmetric_product(a_.row(0), a_.stride, at, end, at, x, y);
     parallel_for(kPieces, [&](int64_t piece) {
       // Pieces of equal area.
       const auto border = [&](int64_t i) {
         const double part = std::sqrt(static_cast<double>(i) / static_cast<double>(kPieces));
-        return at + round_down(static_cast<int64_t>(part * static_cast<double>(rows)));
+        return at + round_down(static_cast<int64_t>(part * static_cast<T>(rows)));
       };
-      double* part = sums_.row(piece);
-      std::fill(part + at, part + sums_.stride, 0.0);
-      eigen_kernels().symmetric_product(a_.row(0), a_.stride, border(piece),
-                                        piece + 1 == kPieces ? end : border(piece + 1), at, x, part);
+      T* part = sums_.row(piece);
+      std::fill(part + at, part + sums_.stride, T{0});
+      factor<T>().symmetric_product(a_.row(0), a_.stride, border(piece),
+                                    piece + 1 == kPieces ? end : border(piece + 1), at, x, part);
     });
     for (int64_t piece = 0; piece < kPieces; ++piece)
       for (int64_t i = at; i < n_; ++i) y[i] += sums_.row(piece)[i];
@@ -118,31 +108,29 @@ class Reduction {
   void update(int64_t from) const {
     for (int64_t begin = from; begin < n_; begin += kRowsOfUpdate) {
       const int64_t end = std::min(n_, begin + kRowsOfUpdate);
-      multiply_into<double>(a_.row(begin) + from, a_.stride, end - begin, end - from, 2 * panel_,
-                            {v(0) + begin, 1, rows_.stride}, {w(0) + from, rows_.stride}, -1, 1);
+      multiply_into<T>(a_.row(begin) + from, a_.stride, end - begin, end - from, 2 * panel_,
+                       {v(0) + begin, 1, rows_.stride}, {w(0) + from, rows_.stride}, -1, 1);
     }
   }
 
-  const PaddedMatrix<double>&a_, &v_;
-  const int64_t n_, panel_;
-  double* tau_;
-  const PaddedMatrix<double> rows_, sums_, line_;
+  const PaddedMatrix<T> rows_, sums_, line_;
   Tridiagonal t_;
 };
 
 }  // namespace
 
-int64_t symmetric_rows(int64_t n) { return round_up(n); }
-
-Tridiagonal tridiagonalize(const PaddedMatrix<double>& a, int64_t n, double* tau,
-                           const PaddedMatrix<double>& v) {
-  return Reduction(a, n, tau, v).run();
+template <class T>
+Tridiagonal tridiagonalize(const PaddedMatrix<T>& a, int64_t n, T* tau, const PaddedMatrix<T>& v) {
+  return Reduction<T>(a, n, tau, v).run();
 }
+template Tridiagonal tridiagonalize<float>(const PaddedMatrix<float>&, int64_t, float*,
+                                           const PaddedMatrix<float>&);
+template Tridiagonal tridiagonalize<double>(const PaddedMatrix<double>&, int64_t, double*,
+                                            const PaddedMatrix<double>&);
 
 // Of values alone, QL steps with implicit shifts need no roots (K. Pal, J. Walker, W. Kahan; in B. Parlett,
 // "The symmetric eigenvalue problem", 1980, section 8.15).
-std::vector<double> tridiagonal_values(Tridiagonal t) {
-  constexpr double eps = std::numeric_limits<double>::epsilon();
+std::vector<double> tridiagonal_values(Tridiagonal t, double eps) {
   std::vector<double>&d = t.d, &e = t.e;
   const auto n = static_cast<int64_t>(d.size());
   for (int64_t i = 0; i + 1 < n; ++i) e[i] *= e[i];
@@ -172,15 +160,21 @@ std::vector<double> tridiagonal_values(Tridiagonal t) {
       const double root = std::sqrt(e[l]), ratio = (d[l + 1] - d[l]) / (2 * root);
       const double sigma = d[l] - root / (ratio + std::copysign(std::hypot(ratio, 1.0), ratio));
       double c = 1, s = 0, gamma = d[m] - sigma, p = gamma * gamma;
+      // Each step waits for one division only, g^2 / (r p) being gamma^2 / c.
       for (int64_t i = m - 1; i >= l; --i) {
-        const double bb = e[i], r = p + bb, inverse = 1 / r, stretch = r * (1 / p), before = c, old = gamma;
+        const double bb = e[i], r = p + bb, inverse = 1 / r, before = c, old = gamma, alpha = d[i];
         if (i != m - 1) e[i + 1] = s * r;
         c = p * inverse;
         s = bb * inverse;
-        const double alpha = d[i];
-        gamma = c * (alpha - sigma) - s * old;
+        if (p > 1e-140) {
+          const double g = p * (alpha - sigma) - bb * old;
+          gamma = g * inverse;
+          p = g * g / (r * p);
+        } else {
+          gamma = c * (alpha - sigma) - s * old;
+          p = c == 0 ? before * bb : gamma * gamma / c;
+        }
         d[i + 1] = old + (alpha - gamma);
-        p = c == 0 ? before * bb : p > 1e-290 ? gamma * gamma * stretch : gamma * gamma / c;
       }
       e[l] = s * p;
       d[l] = sigma + gamma;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "mlx/cpu/linalg/rotations.h"
@@ -12,16 +13,23 @@ struct Tridiagonal {
   std::vector<double> d, e;  // the diagonal, and what is beside it (n elements, the last unused)
 };
 
-// A symmetric matrix whose rows and columns may be looked at in blocks: a.row(i), i < symmetric_rows(n).
-int64_t symmetric_rows(int64_t n);
+// A symmetric matrix whose rows and columns may be looked at in blocks: a.row(i), i < symmetric_rows<T>(n).
+template <class T>
+int64_t symmetric_rows(int64_t n) {
+  return (n + kDiagonalBlock<T> - 1) / kDiagonalBlock<T> * kDiagonalBlock<T>;
+}
 
 // Reflections k = 0 ... n - 2 with factors tau_k and vectors v.row(k), 1 at k + 1 and 0 before, make the
 // n x n matrix tridiagonal. Its lower triangle and the blocks on its diagonal are looked at and used up.
-Tridiagonal tridiagonalize(const PaddedMatrix<double>& a, int64_t n, double* tau,
-                           const PaddedMatrix<double>& v);
+template <class T>
+Tridiagonal tridiagonalize(const PaddedMatrix<T>& a, int64_t n, T* tau, const PaddedMatrix<T>& v);
 
-// The eigenvalues, ascending.
-std::vector<double> tridiagonal_values(Tridiagonal t);
+// The eigenvalues, ascending. Elements beside the diagonal are 0 where they are less than `eps` of those on
+// it.
+std::vector<double> tridiagonal_values(Tridiagonal t, double eps);
+// Of values that become T in the end: 1 / 60 of the distance of two floats.
+template <class T>
+constexpr double kFine = sizeof(T) == 4 ? 1e-9 : std::numeric_limits<double>::epsilon();
 
 // The same; row order[j] of z, which are zeros at first, becomes the vector of eigenvalue j.
 template <class T>

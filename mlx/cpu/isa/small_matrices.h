@@ -1,0 +1,41 @@
+// Factorizations of many small matrices: a lane of the vectors is a matrix.
+#pragma once
+
+#include <cstdint>
+
+#include "mlx/cpu/isa.h"
+
+namespace mlx::core::cpu {
+
+constexpr int64_t kSmallMatrix = 6;    // rows, at most
+constexpr int64_t kSmallColumns = 16;  // right sides, at most
+constexpr int64_t kSmallGroup = 16;    // matrices; pieces of batches are multiples of it
+
+// `count` matrices of n x n, one after the other. The functions return how many rows have pivots as they ask
+// for: count * n, or less.
+template <class T>
+struct SmallKernels {
+  // X = A^-1 B, of `columns` columns; B is the identity where it is null. A is to be regular.
+  int64_t (*solve)(const T* a, const T* b, T* x, int64_t count, int64_t n, int64_t columns);
+  // A = L L^T or U^T U, of A's lower or upper triangle. A is to be positive definite.
+  int64_t (*cholesky)(const T* a, T* out, int64_t count, int64_t n, bool upper);
+  // A becomes L and U, pivots[j] the row that row j was exchanged with: n of them for each matrix.
+  void (*lu)(T* a, int64_t count, int64_t n, uint32_t* pivots);
+};
+
+struct SmallTable {
+  SmallKernels<float> of_float;
+  SmallKernels<double> of_double;
+};
+
+MLX_DECLARE_ISA_TABLE(SmallTable, small_kernels)
+
+template <class T>
+const SmallKernels<T>& small() {
+  if constexpr (sizeof(T) == 4)
+    return small_kernels().of_float;
+  else
+    return small_kernels().of_double;
+}
+
+}  // namespace mlx::core::cpu
