@@ -150,6 +150,13 @@ void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   allocate(out);
   if (out.size() == 0) return;
+  if (in.size() == 0) {
+    const bool one = p.kind == Reduction::prod || p.kind == Reduction::all;
+    const float of_nothing = p.kind == Reduction::mean ? std::numeric_limits<float>::quiet_NaN()
+                             : one                     ? 1.0f
+                                                       : 0.0f;
+    return fill(array(of_nothing, out.dtype()), out, p.stream());
+  }
   const int kind = kind_of(p.kind);
   const uint64_t n = in.size() / out.size();
   const float divisor = p.kind == Reduction::mean ? static_cast<float>(n) : 0;
@@ -204,14 +211,14 @@ bool variance_supports(const Primitive& p, const Arrays& inputs, const Arrays& o
   return real_only(p, inputs, outputs) && outputs[0].size() < (size_t{1} << 31);
 }
 
-// What has no elements is the CPU's, and so are more results than 32 bits count. Means are of floats: `mean`
+// More results than 32 bits count are the CPU's, and so is what has no extreme. Means are of floats: `mean`
 // casts integers first.
 bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
-  const auto& reduce = static_cast<const Reduce&>(p);
-  return without_float64(p, inputs, outputs) && inputs[0].size() > 0 &&
-         outputs[0].size() < (size_t{1} << 31) &&
-         (reduce.kind != Reduction::mean || issubdtype(inputs[0].dtype(), inexact)) &&
-         outputs[0].size() <= inputs[0].size();
+  const Reduction kind = static_cast<const Reduce&>(p).kind;
+  const bool extreme = kind == Reduction::max || kind == Reduction::min;
+  return without_float64(p, inputs, outputs) && outputs[0].size() < (size_t{1} << 31) &&
+         (inputs[0].size() > 0 || !extreme) &&
+         (kind != Reduction::mean || issubdtype(inputs[0].dtype(), inexact));
 }
 
 void arg_reduce(const ArgReduce& p, const Arrays& inputs, Arrays& outputs) {

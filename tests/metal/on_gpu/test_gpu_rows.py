@@ -71,6 +71,22 @@ class TestVariance:
         np.testing.assert_allclose(wide(got), wide(want), rtol=1e-5, atol=1e-6)
 
 
+class TestNothing:
+    @pytest.mark.parametrize("name", ["sum", "prod", "mean", "any", "all"])
+    @pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.int8, mx.bool_], **ids)
+    def test_reductions(self, name, dtype):
+        for shape, axis in (((0,), 0), ((2, 0, 3), 1), ((2, 0, 3), None), ((0, 3), 1)):
+            f = lambda shape=shape, axis=axis: getattr(mx, name)(mx.zeros(shape, dtype), axis=axis)  # noqa: E731
+            got = on_gpu(f, name)
+            with mx.stream(mx.cpu):
+                want = f()
+            assert got.dtype == want.dtype
+            np.testing.assert_array_equal(wide(got), wide(want))
+
+    def test_arange(self):
+        assert on_gpu(lambda: mx.arange(0), "arange").shape == (0,)
+
+
 class TestCrossEntropy:
     @pytest.mark.parametrize("dtype", REAL, **ids)
     @pytest.mark.parametrize("n", [1, 7, 300, 9000])
