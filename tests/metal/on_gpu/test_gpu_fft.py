@@ -10,12 +10,12 @@ from matrices import counted, on_gpu
 # Largest error, relative to the largest result.
 BOUND = 1e-6
 KINDS = ["fft", "ifft", "rfft", "irfft"]
-POWERS = [1, 2, 4, 8, 16, 32, 64, 512, 1024, 4096]
-MIXED = [3, 5, 6, 7, 9, 11, 12, 13, 15, 42, 60, 77, 91, 120, 143, 360, 1000, 2310, 3003]
-PRIMES = [17, 19, 34, 101, 257, 1009, 2039]
+POWERS = [1, 2, 4, 8, 32, 64, 512, 1024, 4096]
+MIXED = [3, 5, 6, 7, 11, 13, 15, 60, 91, 360, 1000, 3003]
+PRIMES = [17, 34, 101, 1009, 2039]
 # Beyond threadgroup memory: products of two, and convolutions of such lengths.
-LONG = [8192, 5000, 16384, 30030, 65536]
-LONG_PRIMES = [2053, 4099, 8194, 20011]
+LONG = [8192, 5000, 30030]
+LONG_PRIMES = [2053, 8194]
 
 
 def operand(rng: np.random.Generator, kind: str, *shape: int) -> np.ndarray:

@@ -51,7 +51,9 @@ A = mx.random.normal((128, 96))
 B = mx.random.normal((96, 192))
 CLASSES = mx.arange(64).astype(mx.int64)
 LSE = mx.logsumexp(X, axis=-1)
-mx.eval(X, Y, W, A, B, CLASSES, LSE)
+Z = X.astype(mx.complex64)
+I, K = mx.random.normal((1, 18, 18, 16)), mx.random.normal((32, 3, 3, 16))
+mx.eval(X, Y, W, A, B, CLASSES, LSE, Z, I, K)
 N = X.nbytes
 
 CASES = {
@@ -77,6 +79,12 @@ CASES = {
     "argsort": (lambda: mx.argsort(X, axis=-1), N, N),
     # Tiles of 32 x 32: a is read 192 / 32 times, b 128 / 32 times.
     "matmul": (lambda: A @ B, 6 * A.nbytes + 4 * B.nbytes, 128 * 192 * 4),
+    "complex matmul": (lambda: Z.T @ Z, 2 * 16 * Z.nbytes, 512 * 512 * 8),
+    # 256 positions by 144 numbers, and the taps once per tile of 32 positions.
+    "conv2d": (lambda: mx.conv2d(I, K), 256 * 144 * 4 + 8 * K.nbytes, 256 * 32 * 4),
+    "fft": (lambda: mx.fft.fft(Z), 2 * N, 2 * N),
+    "fft, columns": (lambda: mx.fft.fft(Z, axis=0), 2 * N, 2 * N),
+    "hadamard_transform": (lambda: mx.hadamard_transform(X), N, N),
     "gemv": (lambda: X @ W, N + 2 * W.nbytes, 64 * 4),  # the vector once per 32 rows
 }
 
