@@ -235,7 +235,8 @@ class Divided {
     std::vector<Root> roots(k);
     const int64_t grain = std::max<int64_t>(1, (1 << 14) / k);
     parallel_ranges(k, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t j = begin; j < end; ++j) roots[j] = secular_root(d, parts.data(), k, j, all, true);
+      for (int64_t j = begin; j < end; ++j)
+        roots[j] = secular_root(d, parts.data(), k, j, all, true, kFine<T>);
     });
     nearby_update(d, k, roots.data(), true, near.data());
     for (int64_t i = 0; i < k; ++i) near[i] = std::copysign(near[i], found.z[i]);

@@ -83,7 +83,7 @@ class Divided {
     int32_t at[kLeaf];
     for (int64_t l = 0, steps = 0; l < n;) {
       int64_t m = l;
-      while (m + 1 < n && std::abs(e[m]) > kEps * (std::abs(d[m]) + std::abs(d[m + 1])) + kVanishing) ++m;
+      while (m + 1 < n && std::abs(e[m]) > kFine<T> * (std::abs(d[m]) + std::abs(d[m + 1])) + kVanishing) ++m;
       if (m == l) {
         ++l;
         steps = 0;
@@ -242,7 +242,8 @@ class Divided {
     const double* d = found.d.data();
     const int64_t grain = std::max<int64_t>(1, (1 << 14) / k);
     parallel_ranges(k, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t j = begin; j < end; ++j) roots[j] = secular_root(d, parts.data(), k, j, rho * all, false);
+      for (int64_t j = begin; j < end; ++j)
+        roots[j] = secular_root(d, parts.data(), k, j, rho * all, false, kFine<T>);
     });
     nearby_update(d, k, roots.data(), false, near.data());
     for (int64_t i = 0; i < k; ++i) near[i] = std::copysign(near[i], found.z[i]);

@@ -109,9 +109,7 @@ void run_lu(const linalg::LU&, const Arrays& inputs, Arrays& outputs) {
     return;
   }
   auto *pivots = outputs[1].data<uint32_t>(), *rows = outputs[2].data<uint32_t>();
-  const auto place_rows = [&](int64_t item) {
-    const Workspace space(m * static_cast<int64_t>(sizeof(uint32_t)));
-    auto* order = space.as<uint32_t>();
+  const auto place_rows = [&](int64_t item, uint32_t* order) {
     std::iota(order, order + m, 0);
     for (int64_t j = 0; j < k; ++j) std::swap(order[j], order[pivots[item * k + j]]);
     for (int64_t i = 0; i < m; ++i) rows[item * m + order[i]] = static_cast<uint32_t>(i);
@@ -119,14 +117,16 @@ void run_lu(const linalg::LU&, const Arrays& inputs, Arrays& outputs) {
   if (m == n && n <= kSmallMatrix)
     return each_small_piece(outputs[0], [&]<class T>(int64_t begin, int64_t count) {
       small<T>().lu(outputs[0].data<T>() + begin * n * n, count, n, pivots + begin * n);
-      for (int64_t item = begin; item < begin + count; ++item) place_rows(item);
+      uint32_t order[kSmallMatrix];
+      for (int64_t item = begin; item < begin + count; ++item) place_rows(item, order);
     });
   each_matrix(outputs[0], 1, [&]<class T>(int64_t item) {
-    const Workspace space(k * static_cast<int64_t>(sizeof(int64_t)));
+    const Workspace space(k * static_cast<int64_t>(sizeof(int64_t)) +
+                          m * static_cast<int64_t>(sizeof(uint32_t)));
     auto* found = space.as<int64_t>();
     lu(outputs[0].data<T>() + item * m * n, n, m, n, found);
     for (int64_t j = 0; j < k; ++j) pivots[item * k + j] = static_cast<uint32_t>(found[j]);
-    place_rows(item);
+    place_rows(item, reinterpret_cast<uint32_t*>(found + k));
   });
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <vector>
 
 #include "mlx/cpu/gemm/workspace.h"
@@ -14,6 +15,10 @@
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
+
+// How exactly, in double, values are found that become T in the end: 1 / 1000 of the distance of two floats.
+template <class T>
+constexpr double kFine = sizeof(T) == 4 ? 1e-10 : std::numeric_limits<double>::epsilon();
 
 // Zeros at first. Rows begin on cache lines and are whole vectors long: loops may begin at even(column),
 // where what they find before their column are zeros of another operand.

@@ -4,15 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "mlx/cpu/isa/eigen.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
 
-Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, double rho, bool of_squares) {
-  constexpr double eps = std::numeric_limits<double>::epsilon();
+Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, double rho, bool of_squares,
+                  double eps) {
   const GapKernels& kernels = of_squares ? eigen_kernels().of_squares : eigen_kernels().plain;
   const auto difference = [&](double a, double b) { return of_squares ? (a - b) * (a + b) : a - b; };
   if (n == 1) return {d[0], rho * squares[0]};

@@ -19,7 +19,9 @@ struct Root {
 
 // Eigenvalue j, between d[j] and d[j + 1] or above the last. d ascends strictly, squares z_i^2 are positive
 // and sum up to 1, rho is positive. `of_squares`: D is the square of what d has, and so are the eigenvalues.
-Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, double rho, bool of_squares);
+// eps: how exactly.
+Root secular_root(const double* d, const double* squares, int64_t n, int64_t j, double rho, bool of_squares,
+                  double eps);
 
 // near[i], i < n, becomes the z with which D + z z^T has these eigenvalues, up to a factor and signs: for
 // them formulas for the vectors are exact (M. Gu, S. Eisenstat, 1995).

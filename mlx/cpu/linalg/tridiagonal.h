@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "mlx/cpu/linalg/rotations.h"
@@ -27,9 +26,6 @@ Tridiagonal tridiagonalize(const PaddedMatrix<T>& a, int64_t n, T* tau, const Pa
 // The eigenvalues, ascending. Elements beside the diagonal are 0 where they are less than `eps` of those on
 // it.
 std::vector<double> tridiagonal_values(Tridiagonal t, double eps);
-// Of values that become T in the end: 1 / 60 of the distance of two floats.
-template <class T>
-constexpr double kFine = sizeof(T) == 4 ? 1e-9 : std::numeric_limits<double>::epsilon();
 
 // The same; row order[j] of z, which are zeros at first, becomes the vector of eigenvalue j.
 template <class T>
