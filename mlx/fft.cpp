@@ -9,12 +9,12 @@
 namespace mlx::core::fft {
 namespace {
 
-array frequencies(const char* op, int n, int count, int positive, double d) {
+array frequencies(const char* op, int n, int count, int positive, double d, Dtype dtype) {
   if (n <= 0) throw invalid(op, "n must be greater than 0, got ", n);
   if (d == 0) throw invalid(op, "d must not be 0");
-  std::vector<float> out(count);
-  for (int k = 0; k < count; ++k) out[k] = static_cast<float>((k < positive ? k : k - n) / (n * d));
-  return array(out.begin(), Shape{count});
+  std::vector<double> out(count);
+  for (int k = 0; k < count; ++k) out[k] = (k < positive ? k : k - n) / (n * d);
+  return array(out.begin(), Shape{count}, dtype);
 }
 
 array shifted(const char* op, const array& a, const std::vector<int>& axes, bool inverse, StreamOrDevice s) {
@@ -62,10 +62,14 @@ array reflected(const array& x, int amount, StreamOrDevice s) {
 
 }  // namespace
 
-array fftfreq(int n, double d, StreamOrDevice) { return frequencies("fft.fftfreq", n, n, (n + 1) / 2, d); }
-array rfftfreq(int n, double d, StreamOrDevice) {
-  return frequencies("fft.rfftfreq", n, n / 2 + 1, n / 2 + 1, d);
+array fftfreq(int n, double d, Dtype dtype) {
+  return frequencies("fft.fftfreq", n, n, (n + 1) / 2, d, dtype);
 }
+array rfftfreq(int n, double d, Dtype dtype) {
+  return frequencies("fft.rfftfreq", n, n / 2 + 1, n / 2 + 1, d, dtype);
+}
+array fftfreq(int n, double d, StreamOrDevice) { return fftfreq(n, d, float32); }
+array rfftfreq(int n, double d, StreamOrDevice) { return rfftfreq(n, d, float32); }
 array fftshift(const array& a, const std::vector<int>& axes, StreamOrDevice s) {
   return shifted("fft.fftshift", a, axes, false, s);
 }

@@ -65,6 +65,8 @@ array ihfft(const array& a, int n, int axis, FFTNorm norm = FFTNorm::Backward, S
 array ihfft(const array& a, int axis = -1, FFTNorm norm = FFTNorm::Backward, StreamOrDevice s = {});
 array fftfreq(int n, double d = 1.0, StreamOrDevice s = {});
 array rfftfreq(int n, double d = 1.0, StreamOrDevice s = {});
+array fftfreq(int n, double d, Dtype dtype);
+array rfftfreq(int n, double d, Dtype dtype);
 array fftshift(const array& a, StreamOrDevice s = {});
 array fftshift(const array& a, const std::vector<int>& axes, StreamOrDevice s = {});
 array ifftshift(const array& a, StreamOrDevice s = {});

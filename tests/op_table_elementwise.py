@@ -501,7 +501,7 @@ TERNARY = [
         dtypes=FLOATS,
         diff=(0,),
         extremes=[S(v(SPECIAL), v(-2.0), v(2.0))],
-        errors=[Bad(S(f(3), None, None), ValueError)],
+        errors=[Bad(S(f(3), f(2), None), ValueError)],
     ),
 ]
 

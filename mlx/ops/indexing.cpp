@@ -2,6 +2,7 @@
 #include "mlx/ops/indexing.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "mlx/graph/primitive_table.h"
@@ -38,7 +39,23 @@ array take(const array& a, const array& indices, int axis, StreamOrDevice s) {
                     {a, indices}, ax);
 }
 array take(const array& a, const array& indices, StreamOrDevice s) {
-  return take(flatten(a, s), indices, 0, s);
+  if (a.size() <= static_cast<size_t>(std::numeric_limits<ShapeElem>::max()))
+    return take(flatten(a, s), indices, 0, s);
+  // No axis is so long: an index for each axis instead.
+  check_index("take", indices);
+  const auto number = [](auto n) { return array(static_cast<int64_t>(n), int64); };
+  array rest = astype(indices, int64, s);
+  rest = where(less(rest, number(0), s), add(rest, number(a.size()), s), rest, s);
+  rest = where(less(rest, number(0), s), number(a.size()), rest, s);  // still in front: out of range
+  Arrays places;
+  Axes axes;
+  for (int axis = static_cast<int>(a.ndim()) - 1; axis >= 0; --axis) {
+    // What is left for the first axis is not reduced: out of range there if it is out of range.
+    places.insert(places.begin(), axis == 0 ? rest : remainder(rest, number(a.shape(axis)), s));
+    rest = floor_divide(rest, number(a.shape(axis)), s);
+    axes.insert(axes.begin(), axis);
+  }
+  return reshape(gather(a, places, axes, Shape(a.ndim(), 1), s), indices.shape(), s);
 }
 array take(const array& a, int index, int axis, StreamOrDevice s) {
   const int ax = checked_axis("take", axis, a.shape());

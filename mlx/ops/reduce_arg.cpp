@@ -1,4 +1,6 @@
 // argmax, argmin: where the extreme lies. logsumexp. median.
+#include <limits>
+
 #include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 #include "mlx/ops/reduce.h"
@@ -51,11 +53,24 @@ array arg_reduce(bool max, const array& a, int axis, bool keepdims, StreamOrDevi
                   " is empty, expected an element");
   return make<ArgReduce>(reduced_shape(a.shape(), {at}, keepdims), uint32, s, {a}, max, at, keepdims);
 }
+// Where the extreme of all elements comes first, row by row.
+array first_extreme(bool max, const array& a, StreamOrDevice s) {
+  if (a.size() <= static_cast<size_t>(std::numeric_limits<ShapeElem>::max()))
+    return arg_reduce(max, flatten(a, s), 0, false, s);
+  // No axis is so long. The extreme of each row, and then of these.
+  const char* name = max ? "argmax" : "argmin";
+  if (a.size() - 1 > std::numeric_limits<uint32_t>::max())
+    throw invalid(name, "got ", a.size(), " elements, expected at most 4294967296: positions are uint32");
+  const array rows = max ? core::max(a, -1, false, s) : core::min(a, -1, false, s);
+  const array row = first_extreme(max, rows, s);
+  const array within = take(flatten(arg_reduce(max, a, -1, false, s), s), row, 0, s);
+  return add(multiply(row, array(static_cast<uint32_t>(a.shape(-1))), s), within, s);
+}
 array arg_reduce_all(bool max, const array& a, bool keepdims, StreamOrDevice s) {
   if (a.size() == 0)
     throw invalid(max ? "argmax" : "argmin", "got an empty array of shape ", a.shape(),
                   ", expected an element");
-  const array index = arg_reduce(max, flatten(a, s), 0, false, s);
+  const array index = first_extreme(max, a, s);
   return keepdims ? reshape(index, Shape(a.ndim(), 1), s) : index;
 }
 

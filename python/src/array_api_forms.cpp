@@ -448,8 +448,8 @@ void define_frequencies(Module& fft) {
           StreamOrDevice s;
           if (!device.is_none() && !to_stream(device, s))
             bad_type({"fftfreq", "device", 0}, "None, Device or DeviceType", device);
-          return wrap(core::astype(real ? core::fft::rfftfreq(n, d, s) : core::fft::fftfreq(n, d, s),
-                                   dtype.value_or(core::float32), s));
+          const Dtype of = dtype.value_or(core::float32);
+          return wrap(real ? core::fft::rfftfreq(n, d, of) : core::fft::fftfreq(n, d, of));
         },
         nb::arg(), nb::kw_only(), "d"_a = 1.0, "dtype"_a = nb::none(), "device"_a = nb::none(),
         nb::sig(sig.c_str()), "The same, with a dtype and the place to run as ``device``.");

@@ -191,7 +191,9 @@ Raises:
               "The smallest positive value of full precision.")
       .def_ro("bits", &core::finfo::bits, "Bits per real number.")
       .def_prop_ro(
-          "dtype", [](const core::finfo& f) { return wrap(f.dtype); }, nb::sig("def dtype(self) -> Dtype"))
+          "dtype",
+          [](const core::finfo& f) { return wrap(f.dtype == core::complex64 ? core::float32 : f.dtype); },
+          nb::sig("def dtype(self) -> Dtype"))
       .def("__repr__", [](const core::finfo& f) { return limits_repr("finfo", f); });
   nb::class_<core::iinfo>(m, "iinfo", "Limits of an integer dtype.")
       .def(nb::init<Dtype>(), nb::arg(), nb::sig("def __init__(self, arg: Dtype, /) -> None"))

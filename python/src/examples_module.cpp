@@ -11,6 +11,14 @@ constexpr Example kRows[] = {
     {"fast.layer_norm", R"(  >>> mx.fast.layer_norm(mx.array([1.0, 3.0]), None, None, 0.0)
   array([-1, 1], dtype=float32)
 )"},
+    {"fast.metal_kernel", R"(  >>> twice = mx.fast.metal_kernel(
+  ...     name="twice", input_names=["x"], output_names=["y"],
+  ...     source="uint i = thread_position_in_grid.x; y[i] = 2 * x[i];")
+  >>> x = mx.array([1.0, 2.0])
+  >>> twice(inputs=[x], grid=(2, 1, 1), threadgroup=(2, 1, 1), output_shapes=[x.shape],
+  ...       output_dtypes=[x.dtype])[0]
+  array([2, 4], dtype=float32)
+)"},
     {"fast.rms_norm", R"(  >>> mx.fast.rms_norm(mx.array([3.0, 3.0]), mx.array([1.0, 2.0]), 0.0)
   array([1, 2], dtype=float32)
 )"},
@@ -166,6 +174,9 @@ constexpr Example kRows[] = {
 )"},
     {"cuda.is_available", R"(  >>> mx.cuda.is_available()
   False
+)"},
+    {"metal.device_info", R"(  >>> "memory_size" in mx.metal.device_info()
+  True
 )"},
     {"metal.clear_cache", R"(  >>> mx.metal.clear_cache()
 )"},

@@ -33,6 +33,9 @@ class TestSimulated:
     def test_operators(self):
         run("tests/core/test_operators.py")
 
+    def test_examples_that_need_a_gpu(self):
+        run("tests/core/test_examples.py", "-k", "metal_kernel or device_info")
+
     @pytest.mark.slow
     def test_all_operations(self, request):
         if "slow" not in request.config.getoption("markexpr"):

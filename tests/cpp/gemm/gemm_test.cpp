@@ -21,6 +21,14 @@ using cpu::GemmCall;
 using cpu::Isa;
 using Complex = std::complex<double>;
 
+// Under ThreadSanitizer everything takes thirty times as long. Threads share work in the same way whatever
+// the type and the layout, so one of each will do there.
+#ifdef __SANITIZE_THREAD__
+constexpr bool kBrief = true;
+#else
+constexpr bool kBrief = false;
+#endif
+
 int failures = 0;
 int checks = 0;
 uint64_t digest = 1469598103934665603ull;
@@ -296,7 +304,7 @@ void large_cases(Isa isa) {
                          {1, 5, 9, 60000},
                          {5, 130, 70, 90},
                          {1, 600, 700, 800}})
-    for (int kinds = 0; kinds < 4; ++kinds) {
+    for (int kinds = kBrief ? 3 : 0; kinds < 4; ++kinds) {
       Case c;
       c.batch = s.batch, c.m = s.m, c.n = s.n, c.k = s.k, c.a = kinds & 1, c.b = kinds >> 1;
       c.vector_check = true;
@@ -398,15 +406,17 @@ int main() {
     if (!cpu::isa_supported(isa)) continue;
     const int before = checks;
     all_cases<float>(isa);
-    all_cases<double>(isa);
-    all_cases<float16_t>(isa);
-    all_cases<bfloat16_t>(isa);
-    all_cases<complex64_t>(isa);
     large_cases<float>(isa);
-    large_cases<double>(isa);
-    large_cases<float16_t>(isa);
     large_cases<bfloat16_t>(isa);
-    large_cases<complex64_t>(isa);
+    if (!kBrief) {
+      all_cases<double>(isa);
+      all_cases<float16_t>(isa);
+      all_cases<bfloat16_t>(isa);
+      all_cases<complex64_t>(isa);
+      large_cases<double>(isa);
+      large_cases<float16_t>(isa);
+      large_cases<complex64_t>(isa);
+    }
     check_non_finite(isa);
     check_epilogue(isa);
     check_offsets(isa);
