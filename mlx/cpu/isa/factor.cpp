@@ -151,6 +151,41 @@ struct Factor {
     }
   }
 
+  // Elements of a and b by turns: of their first halves, or of their second ones.
+  template <int kHalf, int... I>
+  static V by_turns(V a, V b, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(a, b, (kHalf * (kN / 2) + I / 2 + I % 2 * kN)...);
+  }
+  // log2(kN) times rows of the upper and the lower half by turns: row i, column j becomes row j, column i.
+  static void transpose_square(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+    constexpr auto lanes = std::make_integer_sequence<int, kN>{};
+    V x[kN], y[kN];
+    for (int i = 0; i < kN; ++i) x[i] = loadu<V>(from + i * from_stride);
+    for (int step = 1; step < kN; step *= 2) {
+      for (int i = 0; i < kN / 2; ++i) {
+        y[2 * i] = by_turns<0>(x[i], x[i + kN / 2], lanes);
+        y[2 * i + 1] = by_turns<1>(x[i], x[i + kN / 2], lanes);
+      }
+      for (int i = 0; i < kN; ++i) x[i] = y[i];
+    }
+    for (int i = 0; i < kN; ++i) storeu(to + i * to_stride, x[i]);
+  }
+  static void transpose(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to,
+                        int64_t to_stride) {
+    const auto some = [&](int64_t i, int64_t end, int64_t first) {
+      for (int64_t j = first; j < columns; ++j)
+        for (int64_t k = i; k < end; ++k) to[j * to_stride + k] = from[k * from_stride + j];
+    };
+    const int64_t whole = rows / kN * kN;
+    for (int64_t i = 0; i < whole; i += kN) {
+      int64_t j = 0;
+      for (; j + kN <= columns; j += kN)
+        transpose_square(from + i * from_stride + j, from_stride, to + j * to_stride + i, to_stride);
+      some(i, i + kN, j);
+    }
+    some(whole, rows, 0);
+  }
+
   static void rotate(T* z, int64_t stride, int64_t columns, const T* c, const T* s, const int32_t* at,
                      int64_t count) {
     constexpr int kParts = 4;
@@ -400,9 +435,9 @@ struct Factor {
     }
   }
 
-  static constexpr FactorKernels<T> table{substitute,     cholesky,       lu,     rotate,
-                                          rotate_complex, rotate_columns, dot,    dots,
-                                          squares,        combine,        update, symmetric_product};
+  static constexpr FactorKernels<T> table{
+      substitute, cholesky, lu,      transpose, rotate, rotate_complex,   rotate_columns,
+      dot,        dots,     squares, combine,   update, symmetric_product};
 };
 
 }  // namespace

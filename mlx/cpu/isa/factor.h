@@ -21,6 +21,9 @@ struct FactorKernels {
   int64_t (*cholesky)(T* a, int64_t n, int64_t stride);
   // P A = L U of m x n, m >= n, column-major. pivots[j]: the row that row j was exchanged with.
   void (*lu)(T* a, int64_t m, int64_t n, int64_t stride, int64_t* pivots);
+  // to[j, i] = from[i, j]; rows are from_stride and to_stride apart.
+  void (*transpose)(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to,
+                    int64_t to_stride);
   // The rotations r = 0 ... count - 1, one after the other, of rows at[r] and at[r] + 1 of z:
   //     x, y <- c x - s y, s x + c y
   void (*rotate)(T* z, int64_t stride, int64_t columns, const T* c, const T* s, const int32_t* at,

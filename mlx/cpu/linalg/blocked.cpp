@@ -125,11 +125,9 @@ void lu(T* a, int64_t lda, int64_t m, int64_t n, int64_t* pivots) {
   if (k <= kPanel) {
     Workspace space(m * k * static_cast<int64_t>(sizeof(T)));
     T* columns = space.as<T>();
-    for (int64_t i = 0; i < m; ++i)
-      for (int64_t j = 0; j < k; ++j) columns[j * m + i] = a[i * lda + j];
+    factor<T>().transpose(a, lda, m, k, columns, m);
     factor<T>().lu(columns, m, k, m, pivots);
-    for (int64_t i = 0; i < m; ++i)
-      for (int64_t j = 0; j < k; ++j) a[i * lda + j] = columns[j * m + i];
+    factor<T>().transpose(columns, m, k, m, a, lda);
     exchange_rows(a + k, lda, n - k, pivots, 0, k);
     solve_triangle(a, lda, k, false, true, a + k, lda, n - k);
     if (m > k && n > k)

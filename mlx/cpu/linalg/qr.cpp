@@ -25,13 +25,10 @@ constexpr int64_t kTile = 16;
 // to[j, i] = from[i, j]
 template <class T>
 void transpose(const T* from, int64_t rows, int64_t columns, T* to) {
-  parallel_ranges(rows, std::max<int64_t>(kTile, (1 << 16) / columns / kTile * kTile),
-                  [&](int64_t begin, int64_t end) {
-                    for (int64_t first = begin; first < end; first += kTile)
-                      for (int64_t j = 0; j < columns; ++j)
-                        for (int64_t i = first; i < std::min(end, first + kTile); ++i)
-                          to[j * rows + i] = from[i * columns + j];
-                  });
+  parallel_ranges(
+      rows, std::max<int64_t>(kTile, (1 << 16) / columns / kTile * kTile), [&](int64_t begin, int64_t end) {
+        factor<T>().transpose(from + begin * columns, columns, end - begin, columns, to + begin, rows);
+      });
 }
 
 template <class T>
