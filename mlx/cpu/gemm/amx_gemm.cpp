@@ -15,36 +15,50 @@ namespace {
 using gemm_detail::Family;
 
 // sums[32][32] = the product of two panels; M and N tiles of it. Panels are longer than the first-level
-// cache: the next chunk is fetched while this one is multiplied, some lines after each product.
+// cache: the next chunk is fetched while this one is multiplied, some lines before each tile product. That
+// they stand between the products matters as well: where another thread of the core uses its tiles, products
+// one behind the other keep the loads of the next ones waiting (a chunk of three pieces: 170 ns alone; beside
+// another thread 420 ns, and 630 without the fetches).
 template <int P, int M, int N>
 void product(int64_t chunks, const char* a, const char* b, float* sums) {
   zero<M, N>();
+  constexpr int kSteps = P == 1 ? 1 : P == 2 ? 4 : 6;
+  constexpr int64_t kLines = kChunkBytes<P> / 64 / kSteps / 4;
   for (; chunks > 0; --chunks, a += kChunkBytes<P>, b += kChunkBytes<P>) {
     const auto use_a = [&](int piece) { load_a<M>(a + piece * kPieceBytes); };
     const auto use_b = [&](int piece) { load_b<N>(b + piece * kPieceBytes); };
-    const auto multiply_and_fetch = [&](int part) __attribute__((always_inline)) {
-      constexpr int64_t lines = kChunkBytes<P> / 64 / (P == 2 ? 4 : 6);
-#pragma GCC unroll 16
-      for (int64_t i = part * lines; i < (part + 1) * lines; ++i) {
+    const auto fetch = [&](int part) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+      for (int64_t i = part * kLines; i < (part + 1) * kLines; ++i) {
         __builtin_prefetch(a + kChunkBytes<P> + 64 * i);
-        __builtin_prefetch(b + kChunkBytes<P> + 64 * i);
+        if constexpr (P > 1)
+          __builtin_prefetch(b + kChunkBytes<P> + 64 * i);  // else loads have no time for it
       }
-      multiply<M, N>();
+    };
+    const auto multiply = [&](int step) __attribute__((always_inline)) {
+      fetch(4 * step);
+      _tile_dpbf16ps(0, 4, 6);
+      fetch(4 * step + 1);
+      if constexpr (N == 2) _tile_dpbf16ps(1, 4, 7);
+      fetch(4 * step + 2);
+      if constexpr (M == 2) _tile_dpbf16ps(2, 5, 6);
+      fetch(4 * step + 3);
+      if constexpr (M == 2 && N == 2) _tile_dpbf16ps(3, 5, 7);
     };
     if constexpr (P == 1) {
-      use_a(0), use_b(0), multiply<M, N>();
+      use_a(0), use_b(0), multiply(0);
     } else if constexpr (P == 2) {
-      use_a(1), use_b(1), multiply_and_fetch(0);
-      use_a(0), multiply_and_fetch(1);
-      use_b(0), multiply_and_fetch(2);
-      use_a(1), multiply_and_fetch(3);
+      use_a(1), use_b(1), multiply(0);
+      use_a(0), multiply(1);
+      use_b(0), multiply(2);
+      use_a(1), multiply(3);
     } else {
-      use_a(2), use_b(0), multiply_and_fetch(0);
-      use_a(1), multiply_and_fetch(1);
-      use_b(1), multiply_and_fetch(2);
-      use_a(0), multiply_and_fetch(3);
-      use_b(2), multiply_and_fetch(4);
-      use_b(0), multiply_and_fetch(5);
+      use_a(2), use_b(0), multiply(0);
+      use_a(1), multiply(1);
+      use_b(1), multiply(2);
+      use_a(0), multiply(3);
+      use_b(2), multiply(4);
+      use_b(0), multiply(5);
     }
   }
   store_sums<M, N>(sums);
