@@ -487,9 +487,15 @@ void add_device() {
       device,
       "newLibraryWithSource:options:error:", +[](Id, Selector, Id source, Id options, Id* error) -> Id {
         const Options& o = as<CompileOptions>(options).fields;
+        // Metal calls a source program_source, but its messages go by #line.
+        const std::string& text = text_of(source);
+        const std::string line = "#line 1 \"";
+        const std::string name = text.compare(0, line.size(), line) == 0
+                                     ? text.substr(line.size(), text.find('"', line.size()) - line.size())
+                                     : "program_source";
         try {
           auto library = behind()->compile(
-              text_of(source), "program_source",
+              text, name,
               {o.fast, static_cast<int>(o.language >> 16), static_cast<int>(o.language & 0xffff)});
           auto* l = create<Library>();
           l->fields = std::move(library);
