@@ -12,7 +12,7 @@ namespace mlx::core::metal {
 // Whether this build and machine can run on such a GPU; then Device::gpu exists and is the default device.
 bool is_available();
 // "device_name", "architecture", "memory_size", "max_buffer_length", "max_recommended_working_set_size",
-// "resource_limit". Raises std::runtime_error without a device.
+// "resource_limit" (buffers that can exist at once). Raises std::runtime_error without a device.
 const std::unordered_map<std::string, std::variant<std::string, size_t>>& device_info();
 // Records what the GPU does into a file until stop_capture. Raises std::runtime_error where that is
 // impossible.

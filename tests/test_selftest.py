@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import mlx.core as mx
 import pytest
 from mlx._selftest_rows import Row, all_rows
+from simulated import DEVICES, environment
 
 from mlx import selftest
 
@@ -55,22 +54,10 @@ def test_only(capsys):
     assert selftest.main(["--only", "no such thing"]) == 2
 
 
-def stand_in() -> Path | None:
-    """The library that stands in for Apple's frameworks: it is built with the C++ tests and not installed."""
-    built = Path(__file__).parents[1].glob("build*/mlx/libmlx_metal_standin.so")
-    return max(built, key=lambda path: path.stat().st_mtime, default=None)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("device", ["1", "apple"], ids=["simulator", "apple"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_everything_passes_on_the_simulated_gpu(device):
-    environment = {**os.environ, "MLX_METAL_SIMULATOR": device}
-    if device == "apple":
-        library = stand_in()
-        if library is None:
-            pytest.skip("the stand-in for Apple's frameworks is not built")
-        environment["MLX_METAL_STANDIN"] = str(library)
     command = [sys.executable, "-m", "mlx.selftest"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, env=environment(device), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert "Device(gpu, 0)" in done.stdout and "WRONG" not in done.stdout

@@ -24,6 +24,9 @@ class AppleDevice final : public Device {
     info_.memory_size = system::physical_memory();
     info_.max_buffer_length = mtl::max_buffer_length(device_);
     info_.recommended_working_set = mtl::working_set(device_);
+    // Metal has no question for it; the kernel's own default stands where it does not say.
+    info_.resource_limit = system::gpu_resources();
+    if (info_.resource_limit == 0) info_.resource_limit = 499000;
     info_.max_threadgroup_memory = mtl::max_threadgroup_memory(device_);
     const Extent most = mtl::max_threads(device_);
     info_.max_threads_per_threadgroup = {static_cast<uint32_t>(most.width),

@@ -36,6 +36,7 @@ struct DeviceInfo {
   size_t memory_size = 0;    // of the machine
   size_t max_buffer_length = 0;
   size_t recommended_working_set = 0;
+  size_t resource_limit = 0;  // buffers that can exist at once
   size_t max_threadgroup_memory = 32768;
   Size max_threads_per_threadgroup{1024, 1024, 1024};  // per axis; their product is the pipeline's limit
 };

@@ -34,7 +34,7 @@ class MetalBackend final : public GpuBackend {
              {"memory_size", d.memory_size},
              {"max_buffer_length", d.max_buffer_length},
              {"max_recommended_working_set_size", d.recommended_working_set},
-             {"resource_limit", size_t{499000}}};
+             {"resource_limit", d.resource_limit}};
     take_memory_from(device);
   }
 

@@ -82,6 +82,13 @@ Encoder& Encoder::current() {
   return *current_encoder;
 }
 
+void Encoder::check_no_dispatch(const char* what) const {
+  if (dispatch_open_)
+    throw std::logic_error(
+        "[" + operation_ + "] " + what +
+        " while the arguments of a dispatch are being set; it belongs before that dispatch");
+}
+
 Encoder::Commands& Encoder::commands(const Stream& stream) {
   const bool behind_another = stream_ && *stream_ != stream && (open_ || !committed_.empty());
   if (behind_another) {
@@ -143,6 +150,7 @@ void Encoder::finish() {
       if (!first) first = std::current_exception();
     }
   };
+  check_no_dispatch("waits for the device");
   attempt([&] { commit(); });
   while (!committed_.empty()) attempt([&] { wait_for_oldest(); });
   if (first) std::rethrow_exception(first);
@@ -174,8 +182,18 @@ void Encoder::order(Commands& c, const std::vector<Span>& read, const std::vecto
 }
 
 Dispatch::Dispatch(const Stream& stream, std::shared_ptr<Pipeline> pipeline)
-    : encoder_(Encoder::current()), commands_(encoder_.commands(stream)), pipeline_(std::move(pipeline)) {
+    : encoder_(ready_encoder()), commands_(encoder_.commands(stream)), pipeline_(std::move(pipeline)) {
   commands_.buffer->set_pipeline(pipeline_);
+  open_ = encoder_.dispatch_open_ = true;
+}
+Dispatch::~Dispatch() {
+  if (open_) encoder_.dispatch_open_ = false;
+}
+
+Encoder& Dispatch::ready_encoder() {
+  Encoder& encoder = Encoder::current();
+  encoder.check_no_dispatch("encodes another kernel");
+  return encoder;
 }
 
 void Dispatch::bind(const array& a, bool reads, bool writes) {
@@ -235,6 +253,7 @@ void Dispatch::start() {
   commands_.last = encoder_.operation();
 }
 void Dispatch::end() {
+  open_ = encoder_.dispatch_open_ = false;
   if (++commands_.dispatches >= kMostDispatches || commands_.bytes >= kMostBytes) encoder_.commit();
 }
 

@@ -59,6 +59,9 @@ class Encoder final : public GpuBackend::Work {
     size_t dispatches = 0, bytes = 0;
   };
 
+  // Throws std::logic_error while the arguments of a dispatch are being set: what is encoded then would
+  // change them, or end the command buffer that they are for.
+  void check_no_dispatch(const char* what) const;
   Commands& commands(const Stream& stream);
   void open(const Stream& stream);
   void commit();
@@ -71,6 +74,7 @@ class Encoder final : public GpuBackend::Work {
   const uint32_t outer_user_;
   Encoder* const outer_;
   std::string operation_;
+  bool dispatch_open_ = false;
   std::optional<Stream> stream_;  // of the open commands
   std::optional<Commands> open_;
   std::deque<Commands> committed_;
@@ -78,9 +82,14 @@ class Encoder final : public GpuBackend::Work {
   uint64_t event_value_ = 0;
 };
 
+// From its making to `threads` or `groups` nothing else may be encoded: what has to be copied first, such as
+// operands for row_contiguous, is copied before.
 class Dispatch {
  public:
   Dispatch(const Stream& stream, std::shared_ptr<Pipeline> pipeline);
+  ~Dispatch();
+  Dispatch(const Dispatch&) = delete;
+  Dispatch& operator=(const Dispatch&) = delete;
 
   Dispatch& in(const array& a);
   Dispatch& out(const array& a);
@@ -104,6 +113,7 @@ class Dispatch {
   void groups(Size groups, Size per_group);
 
  private:
+  static Encoder& ready_encoder();
   void bind(const array& a, bool reads, bool writes);
   void start();
   void end();
@@ -111,6 +121,7 @@ class Dispatch {
   Encoder& encoder_;
   Encoder::Commands& commands_;
   std::shared_ptr<Pipeline> pipeline_;
+  bool open_ = false;
   uint32_t next_ = 0, next_threadgroup_ = 0;
   std::vector<Encoder::Span> read_, written_;
 };

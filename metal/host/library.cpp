@@ -1,5 +1,9 @@
 #include "metal/host/library.h"
 
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <mutex>
 #include <sstream>
@@ -62,6 +66,18 @@ void flatten(const std::string& source, const std::string& name, std::unordered_
   }
 }
 
+// Where MLX_METAL_KEEP_SOURCES names a folder, what the device is given to compile lies there, one file each.
+void keep(const std::string& source, const std::string& name) {
+  static const char* const folder = std::getenv("MLX_METAL_KEEP_SOURCES");
+  if (!folder || !*folder) return;
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  std::ostringstream file;
+  for (const char c : name.substr(0, 80)) file << (std::isalnum(static_cast<unsigned char>(c)) ? c : '_');
+  file << '-' << std::hex << std::hash<std::string>{}(source) << ".metal";
+  std::ofstream(std::filesystem::path(folder) / file.str()) << source;
+}
+
 }  // namespace
 
 std::string flattened(const std::string& source, const std::string& name) {
@@ -80,7 +96,9 @@ std::shared_ptr<Pipeline> pipeline_of(const std::string& key, const std::string&
   Compiled& compiled = all.libraries[key];
   if (!compiled.library) {
     const std::string name = key.substr(0, key.find('\n'));
-    compiled.library = device()->compile(flattened(source(), name), name, options);
+    const std::string text = flattened(source(), name);
+    keep(text, name);
+    compiled.library = device()->compile(text, name, options);
   }
   auto& pipeline = compiled.pipelines[kernel + text_of(constants)];
   if (!pipeline) pipeline = compiled.library->pipeline(kernel, constants);

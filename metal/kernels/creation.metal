@@ -5,7 +5,7 @@
 struct Pair {
   float high, low;
 };
-METAL_FUNC float at_step(Pair start, Pair step, uint i) {
+METAL_FUNC float at_step(constant Pair& start, constant Pair& step, uint i) {
   const float n = static_cast<float>(i);  // exact: fewer than 2^24 elements
   const float p = n * step.high, e = fma(n, step.high, -p) + n * step.low;
   const float s = start.high + p, t = s - start.high;

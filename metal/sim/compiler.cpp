@@ -1,7 +1,6 @@
 #include "metal/sim/compiler.h"
 
 #include <dlfcn.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -75,17 +74,6 @@ std::string this_library() {
   if (!dladdr(reinterpret_cast<void*>(&this_library), &info) || !info.dli_fname)
     throw std::runtime_error("[metal simulator] cannot find its own library");
   return info.dli_fname;
-}
-
-// Of what rewrites sources: changes whenever this library was built anew.
-const std::string& simulator_version() {
-  static const std::string version = [] {
-    struct stat s{};
-    stat(this_library().c_str(), &s);
-    return std::to_string(s.st_size) + "." + std::to_string(s.st_mtim.tv_sec) + "." +
-           std::to_string(s.st_mtim.tv_nsec);
-  }();
-  return version;
 }
 
 std::vector<std::string> flags(bool fast_math) {
@@ -200,7 +188,7 @@ const Compiler& compiler() {
 }
 
 std::filesystem::path build_object(const std::string& source, const std::string& name, bool fast_math) {
-  std::string key = simulator_version() + compiler().version + headers_key() + name + '\n' + source;
+  std::string key = MLX_SIM_REWRITING + compiler().version + headers_key() + name + '\n' + source;
   for (const std::string& word : compiler().command) key += word + ' ';
   for (const std::string& flag : flags(fast_math)) key += flag + ' ';
   const fs::path object = cache_folder() / (hash(key) + ".so");

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <new>
 #include <stdexcept>
 
@@ -40,6 +41,13 @@ class OwnBuffer final : public SimulatedBuffer {
   std::shared_ptr<std::atomic<size_t>> allocated_;
 };
 
+// Mappings that a process may have; Linux's default where it does not say.
+size_t most_mappings() {
+  std::ifstream file("/proc/sys/vm/max_map_count");
+  size_t n = 0;
+  return file >> n && n > 0 ? n : 65530;
+}
+
 size_t environment_size(const char* name, size_t otherwise) {
   const char* text = std::getenv(name);
   if (!text || !*text) return otherwise;
@@ -60,6 +68,7 @@ SimulatedDevice::SimulatedDevice() {
   const size_t machine = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * page();
   info_.memory_size = environment_size("MLX_METAL_SIMULATOR_MEMORY", machine);
   info_.max_buffer_length = info_.memory_size / 4 * 3;
+  info_.resource_limit = most_mappings() / 2;  // the guards of neighbours are one mapping
   info_.recommended_working_set = info_.memory_size / 4 * 3;
 }
 

@@ -139,7 +139,9 @@ void Memory::race(const Segment& s, const char* what, const char* before, Id oth
   std::string text = other < clock.dispatch_base ? "hazard between dispatches: " : "race: ";
   text += std::string(what) + " of " + bytes(access_.size) + " at byte " +
           std::to_string(access_.address - s.low) + " of " + s.name + ", which ";
-  text += executor().describe(other) + " " + before;
+  // The last one may be in order, such as the thread's own; then it is one before it that is not.
+  const bool in_order = clock.ordered(other, s.kind == Segment::Threadgroup ? ThreadgroupSpace : DeviceSpace);
+  text += (in_order ? "several threads" : executor().describe(other)) + " " + before;
   if (other >= clock.dispatch_base) text += "{}";
   text += other < clock.dispatch_base ? ", and no barrier() between them" : ", and no barrier orders them";
   fault(std::move(text), place_of(at), place_of(other_at));

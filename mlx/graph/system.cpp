@@ -12,6 +12,9 @@
 #include <sched.h>
 #include <sys/mman.h>
 #endif
+#ifdef __APPLE__
+#include <sys/sysctl.h>
+#endif
 
 namespace mlx::core::system {
 namespace {
@@ -54,5 +57,14 @@ size_t physical_memory() {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
   return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : size_t{8} << 30;
 }
+
+#ifdef __APPLE__
+size_t gpu_resources() {
+  size_t limit = 0, length = sizeof limit;
+  return sysctlbyname("iogpu.rsrc_limit", &limit, &length, nullptr, 0) == 0 ? limit : 0;
+}
+#else
+size_t gpu_resources() { return 0; }
+#endif
 
 }  // namespace mlx::core::system

@@ -12,5 +12,7 @@ void prefer_huge_pages(void* memory, size_t size);
 int usable_cpus();
 // Bytes of memory of the machine.
 size_t physical_memory();
+// How many buffers the system lets a GPU have; 0 where it does not say.
+size_t gpu_resources();
 
 }  // namespace mlx::core::system

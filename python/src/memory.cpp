@@ -72,7 +72,7 @@ Args:
 
 Returns:
   ``device_name``, ``architecture``, ``memory_size``, ``max_buffer_length``, ``max_recommended_working_set_size`` (bytes) and
-  ``resource_limit``; nothing where there is no GPU.)");
+  ``resource_limit`` (how many buffers can exist at once); nothing where there is no GPU.)");
   metal.def("start_capture", &core::metal::start_capture, "path"_a,
             nb::sig("def start_capture(path: str) -> None"),
             "Records GPU work into a file. Raises RuntimeError where there is no GPU or it cannot.");

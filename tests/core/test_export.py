@@ -434,7 +434,7 @@ def test_streams(path):
     with mx.stream(mx.new_stream(mx.cpu)):
         other = f(X)[0]
         mx.async_eval(other)
-    assert mx.array_equal(other, expected)
+    assert mx.allclose(other, expected, rtol=1e-6, atol=1e-6)  # a GPU's sine is not the CPU's to the bit
 
 
 def test_exporting_inside_a_transform(path):
@@ -603,4 +603,6 @@ def test_every_kind_makes_a_round_trip(path):
         if kinds & missing:
             round_trip(path, fn, *args)
             missing -= kinds
-    assert missing == NOT_IN_PYTHON
+    # Made only where the device has a kernel for it (mlx/ops/windows.cpp).
+    of_the_cpu = set() if mx.default_device() == mx.cpu else {"ExtremeShare"}
+    assert missing == NOT_IN_PYTHON | of_the_cpu

@@ -29,6 +29,15 @@ APART = (
 )
 
 
+@pytest.fixture(autouse=True)
+def on_the_cpu():
+    """Forecasts are of the CPU's kernels (mlx/cpu/forecast.cpp), also where there is a GPU."""
+    device = mx.default_device()
+    mx.set_default_device(mx.cpu)
+    yield
+    mx.set_default_device(device)
+
+
 def measured(tree) -> tuple[int, int]:
     before = mx.get_active_memory()
     mx.reset_peak_memory()

@@ -71,7 +71,8 @@ class TestCounters:
         assert mx.get_memory_limit() == old
 
     def test_no_growth_over_many_steps(self):
-        w = mx.zeros((256, 256))
+        n = 256 if mx.default_device() == mx.cpu else 32  # on a simulated GPU products take long
+        w = mx.zeros((n, n))
         step = mx.value_and_grad(lambda w: mx.square(w @ w - 1).mean())
 
         def run(w):
@@ -171,7 +172,8 @@ class TestExhaustion:
             assert keep.sum().item() == 499500.0
             assert mx.eval(mx.ones((1 << 20,)) + 1) is None
             print('ok')
-            """
+            """,
+            MLX_METAL_SIMULATOR="",  # what it notes about memory is a part of the process
         )
         assert out.strip() == "ok"
 

@@ -212,12 +212,75 @@ void test_older_system() {
 }
 
 // Misuse that the stand-in must see: otherwise the checks above prove nothing.
+void fault_of(const std::function<void()>& f, const char* expected) {
+  f();
+  contains(faults(), expected);
+}
+void test_watching_residency() {
+  using namespace apple;
+  const Ref metal = Ref::owned(runtime().default_device());
+  Pool pool;
+  const Ref queue = Ref::owned(mtl::new_queue(metal));
+  const Ref descriptor = make("MTLCommandBufferDescriptor");
+  const auto encoder = [&](Id b) { return mtl::compute_encoder(b, UInteger{kConcurrent}); };
+  const auto memory = [&] { return mtl::new_buffer(metal, 16ul, UInteger{kStorageShared}); };
+  const auto new_set = [&] {
+    Id error = nullptr;
+    return Ref::owned(mtl::new_residency_set(metal, make("MTLResidencySetDescriptor"), &error));
+  };
+  fault_of(
+      [&] {
+        const Ref keeps_nothing = make("MTLCommandBufferDescriptor");
+        mtl::set_retained_references(keeps_nothing, false);
+        const Id b = mtl::command_buffer(queue, Id{keeps_nothing}), e = encoder(b), m = memory();
+        mtl::set_buffer(e, m, 0ul, 0ul);
+        mtl::end_encoding(e);
+        runtime().release(m);
+        mtl::commit(b);
+        mtl::wait(b);
+      },
+      "uses a deallocated resource");
+  fault_of(
+      [&] {
+        const Ref set = new_set(), other = Ref::owned(mtl::new_queue(metal));
+        const Ref m = Ref::owned(memory());
+        mtl::add_residency_set(other, Id{set});
+        mtl::add_allocation(set, Id{m});
+        const Id b = mtl::command_buffer(other, Id{descriptor});
+        mtl::commit(b);
+        mtl::wait(b);
+      },
+      "has changes to commit");
+  fault_of(
+      [&] {
+        const Ref set = new_set(), other = Ref::owned(mtl::new_queue(metal));
+        const Id m = memory();
+        mtl::add_residency_set(other, Id{set});
+        mtl::add_allocation(set, m);
+        mtl::commit_residency(set);
+        runtime().release(m);
+        const Id b = mtl::command_buffer(other, Id{descriptor});
+        mtl::commit(b);
+        mtl::wait(b);
+      },
+      "holds a deallocated buffer");
+  fault_of(
+      [&] {
+        const Ref set = new_set(), m = Ref::owned(memory());
+        mtl::add_allocation(set, Id{m});
+        mtl::request_residency(set);
+      },
+      "requestResidency before commit");
+  fault_of(
+      [&] {
+        const Ref set = new_set();
+        const Ref m = Ref::owned(memory());
+        mtl::remove_allocation(set, Id{m});
+      },
+      "what is not in the residency set");
+}
 void test_watching() {
   using namespace apple;
-  const auto fault_of = [](const std::function<void()>& f, const char* expected) {
-    f();
-    contains(faults(), expected);
-  };
   const Ref metal = Ref::owned(runtime().default_device());
   fault_of([&] { string("leaks"); }, "without a pool");
   Pool pool;
@@ -318,6 +381,7 @@ int main() {
   check(gpu && standin, "there is a device");
   if (!gpu) return 1;
   test_types();
+  test_watching_residency();  // while there are residency sets
   const std::string before = live();
   for (const auto& test : {test_device, test_run, test_errors, test_residency, test_capture,
                            test_older_system, test_run, test_errors, test_residency}) {

@@ -196,7 +196,7 @@ class TestHandOver:
 
 class TestErrors:
     def bad_kernel(self, x: mx.array) -> mx.array:
-        kernel = mx.fast.metal_kernel("too_far", ["x"], ["y"], "y[thread_position_in_grid.x + 1] = x[0];")
+        kernel = mx.fast.metal_kernel("too_far", ["x"], ["y"], "y[thread_position_in_grid.x + 100000000] = x[0];")
         args = {"grid": (4, 1, 1), "threadgroup": (4, 1, 1), "output_shapes": [(4,)], "output_dtypes": [mx.float32]}
         return kernel(inputs=[x], **args)[0]
 

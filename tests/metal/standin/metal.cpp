@@ -80,6 +80,7 @@ CLASS(ComputePipelineState, std::shared_ptr<metal::Pipeline>);
 struct QueueFields {
   std::shared_ptr<metal::Queue> queue;
   std::shared_ptr<std::atomic<bool>> dead = std::make_shared<std::atomic<bool>>(false);
+  std::vector<Held> residency;
 };
 CLASS(CommandQueue, QueueFields);
 struct DescriptorFields {
@@ -93,7 +94,13 @@ struct InfoFields {
   long state = 0;
 };
 CLASS(CommandBufferEncoderInfo, InfoFields);
-CLASS(ResidencySet, std::vector<Id>);
+// Buffers bound to an encoder are resident by that; a set makes what it was committed with resident beyond
+// it.
+struct ResidencyFields {
+  std::vector<Id> allocations;  // not retained
+  bool changed = false;         // since the last commit
+};
+CLASS(ResidencySet, ResidencyFields);
 struct Nothing {};
 CLASS(ResidencySetDescriptor, Nothing);
 CLASS(CaptureManager, Nothing);
@@ -175,6 +182,20 @@ metal::Size size_of(Extent e) {
   return {static_cast<uint32_t>(e.width), static_cast<uint32_t>(e.height), static_cast<uint32_t>(e.depth)};
 }
 
+// What the device is about to use must be there.
+void check_resources(const CommandBufferFields& f) {
+  for (Id resource : f.used)
+    if (as<Instance>(resource).dead) fault("commit of a command buffer that uses a deallocated resource");
+  for (const Held& set : as<CommandQueue>(f.queue).fields.residency) {
+    const ResidencyFields& r = as<ResidencySet>(set).fields;
+    if (r.changed)
+      fault("commit of a command buffer while a residency set of its queue has changes to commit");
+    for (Id allocation : r.allocations)
+      if (as<Instance>(allocation).dead)
+        fault("commit of a command buffer while a residency set of its queue holds a deallocated buffer");
+  }
+}
+
 void complete(Id self, long code, const std::string& text) {
   CommandBufferFields& f = as<CommandBuffer>(self).fields;
   for (Id resource : f.used)
@@ -222,6 +243,7 @@ void commit(Id self, Selector) {
   CommandBufferFields& f = open_buffer(self, "commit");
   if (f.completion->status >= kCommitted) return;
   if (f.open_encoder) fault("commit while an encoder is open");
+  check_resources(f);
   f.completion->status = kCommitted;
   retain(self);
   auto& queue = as<CommandQueue>(f.queue).fields;
@@ -355,8 +377,11 @@ void add_commands() {
         return autorelease(id_of(b));
       });
   method(
-      "MTLCommandQueue", "addResidencySet:", +[](Id, Selector, Id set) {
-        if (as<Instance>(set).dead) fault("addResidencySet: of a deallocated set");
+      "MTLCommandQueue", "addResidencySet:", +[](Id self, Selector, Id set) {
+        if (as<Instance>(set).dead) return fault("addResidencySet: of a deallocated set");
+        auto& sets = as<CommandQueue>(self).fields.residency;
+        if (sets.size() == 32) return fault("addResidencySet: to a queue that has 32 of them");
+        sets.emplace_back(set);
       });
   method(
       "MTLCommandBufferDescriptor", "setErrorOptions:", +[](Id self, Selector, UInteger options) {
@@ -462,9 +487,15 @@ void add_device() {
       device,
       "newLibraryWithSource:options:error:", +[](Id, Selector, Id source, Id options, Id* error) -> Id {
         const Options& o = as<CompileOptions>(options).fields;
+        // Metal calls a source program_source, but its messages go by #line.
+        const std::string& text = text_of(source);
+        const std::string line = "#line 1 \"";
+        const std::string name = text.compare(0, line.size(), line) == 0
+                                     ? text.substr(line.size(), text.find('"', line.size()) - line.size())
+                                     : "program_source";
         try {
           auto library = behind()->compile(
-              text_of(source), "program_source",
+              text, name,
               {o.fast, static_cast<int>(o.language >> 16), static_cast<int>(o.language & 0xffff)});
           auto* l = create<Library>();
           l->fields = std::move(library);
@@ -588,21 +619,31 @@ void add_residency_and_capture() {
   const char* set = "MTLResidencySet";
   method(
       set, "addAllocation:", +[](Id self, Selector, Id allocation) {
-        as<ResidencySet>(self).fields.push_back(allocation);
+        if (as<Instance>(allocation).dead) return fault("addAllocation: of a deallocated buffer");
+        auto& f = as<ResidencySet>(self).fields;
+        f.allocations.push_back(allocation);
+        f.changed = true;
       });
   method(
       set, "removeAllocation:", +[](Id self, Selector, Id allocation) {
-        auto& all = as<ResidencySet>(self).fields;
-        const auto found = std::find(all.begin(), all.end(), allocation);
-        if (found == all.end()) return fault("removeAllocation: of what is not in the residency set");
-        all.erase(found);
+        auto& f = as<ResidencySet>(self).fields;
+        const auto found = std::find(f.allocations.begin(), f.allocations.end(), allocation);
+        if (found == f.allocations.end())
+          return fault("removeAllocation: of what is not in the residency set");
+        f.allocations.erase(found);
+        f.changed = true;
       });
   method(
       set, "commit", +[](Id self, Selector) {
-        for (Id allocation : as<ResidencySet>(self).fields)
+        auto& f = as<ResidencySet>(self).fields;
+        for (Id allocation : f.allocations)
           if (as<Instance>(allocation).dead) fault("a residency set was committed with a deallocated buffer");
+        f.changed = false;
       });
-  method(set, "requestResidency", +[](Id, Selector) {});
+  method(
+      set, "requestResidency", +[](Id self, Selector) {
+        if (as<ResidencySet>(self).fields.changed) fault("requestResidency before commit");
+      });
   method(set, "endResidency", +[](Id, Selector) {});
   method(
       "MTLCaptureManager", "sharedCaptureManager",
