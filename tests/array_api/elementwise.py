@@ -93,7 +93,8 @@ def values(name: str, dtype: str, second: bool = False) -> st.SearchStrategy:
 
 def dtypes_come_out(name: str, operands: list[tuple[str, ...]]) -> None:
     for dtypes in operands:
-        want = function(strict, name)(*(strict.ones((2,), dtype=getattr(strict, d)) for d in dtypes))
+        with np.errstate(all="ignore"):
+            want = function(strict, name)(*(strict.ones((2,), dtype=getattr(strict, d)) for d in dtypes))
         got = function(mx, name)(*(mx.ones((2,), dtype=dtype_of(mx, d)) for d in dtypes))
         assert name_of(got.dtype) == name_of(want.dtype), f"{dtypes}: {got.dtype} instead of {want.dtype}"
 

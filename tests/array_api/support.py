@@ -13,7 +13,7 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -44,6 +44,12 @@ class Property:
 PROPERTIES: list[Property] = []
 
 
+class Search:
+    """Whether the smallest failing call is looked for: not where a failure is expected."""
+
+    shrinks = True
+
+
 def add(name: str, aspect: str, run: Run) -> None:
     PROPERTIES.append(Property(name, aspect, run))
 
@@ -59,6 +65,7 @@ def holds(*strategies: st.SearchStrategy, examples: int = EXAMPLES) -> Callable[
                 derandomize=True,
                 database=None,
                 suppress_health_check=list(HealthCheck),
+                phases=[Phase.generate, Phase.shrink] if Search.shrinks else [Phase.generate],
                 print_blob=False,
             )
 

@@ -17,7 +17,7 @@ import elementwise  # noqa: F401
 import linear  # noqa: F401
 import objects  # noqa: F401
 import shaping  # noqa: F401
-from support import PROPERTIES, Property, strict
+from support import PROPERTIES, Property, Search, strict
 
 # Why it is not as the standard says, the aspect, the functions. docs/compatibility.md has the reasons.
 ROWS = (
@@ -45,10 +45,13 @@ NAMED = [f"{p.name}: {p.aspect}" for p in PROPERTIES]
 
 def failure(p: Property) -> str:
     """What is wrong; nothing where the property holds."""
+    Search.shrinks = False
     try:
         p.run()
     except Exception as e:
         return " ".join(f"{type(e).__name__} {e}".split())[:300]
+    finally:
+        Search.shrinks = True
     return ""
 
 
