@@ -17,8 +17,8 @@ using gemm_detail::Family;
 // sums[32][32] = the product of two panels; M and N tiles of it. Panels are longer than the first-level
 // cache: the next chunk is fetched while this one is multiplied, some lines before each tile product. That
 // they stand between the products matters as well: where another thread of the core uses its tiles, products
-// one behind the other keep the loads of the next ones waiting (a chunk of three pieces: 170 ns alone; beside
-// another thread 420 ns, and 630 without the fetches).
+// one behind the other keep the loads of the next ones waiting (a chunk of three pieces in a microbenchmark:
+// 170 ns alone; beside another thread 420 ns with something between the products, 630 without).
 template <int P, int M, int N>
 void product(int64_t chunks, const char* a, const char* b, float* sums) {
   zero<M, N>();
