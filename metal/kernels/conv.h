@@ -13,7 +13,7 @@
 // As struct ConvParams of metal/host/conv.h. `in` is the operand whose elements are gathered, C its channels.
 struct ConvParams {
   int batch, groups, channels, outputs;  // channels and outputs of one group
-  int in[3], out[3], kernel[3], stride[3], dilation[3], low[3];
+  int in[3], out[3], taps[3], stride[3], dilation[3], low[3];
   int input_dilation[3], tap_step[3];
   int part;  // split: elements of k, a multiple of BK
   int parts;
@@ -21,7 +21,7 @@ struct ConvParams {
   long size;  // of the result
 };
 
-METAL_FUNC int taps_of(constant ConvParams& p) { return p.kernel[0] * p.kernel[1] * p.kernel[2]; }
+METAL_FUNC int taps_of(constant ConvParams& p) { return p.taps[0] * p.taps[1] * p.taps[2]; }
 
 // One dimension of a phase: position q of it is out[first + q * step], and its tap j, tap + j * tap_step of
 // w, meets in[base + q * stride + j * reach].
@@ -32,12 +32,12 @@ METAL_FUNC Phase phase_of(constant ConvParams& p, int d, int residue) {
   const int step = p.input_dilation[d], start = residue * p.stride[d] - p.low[d];
   int tap = 0;
   while (tap < p.tap_step[d] && (start + tap * p.dilation[d]) % step != 0) ++tap;
-  const bool some = tap < p.tap_step[d] && tap < p.kernel[d];
+  const bool some = tap < p.tap_step[d] && tap < p.taps[d];
   return {residue,
           step,
           (p.out[d] - residue + step - 1) / step,
           tap,
-          some ? (p.kernel[d] - 1 - tap) / p.tap_step[d] + 1 : 0,
+          some ? (p.taps[d] - 1 - tap) / p.tap_step[d] + 1 : 0,
           (start + tap * p.dilation[d]) / step,
           p.tap_step[d] * p.dilation[d] / step};
 }

@@ -151,9 +151,9 @@ template <class T, int BM, int BN, int BK, int WM, int WN>
     Walk here = walk;
     for (int j = 0; j < 4; j += plain_vectors ? 4 : 1) {
       const bool exists = here.t0 < taps0;
-      const long tap = (static_cast<long>(phase[0].tap + here.t0 * p.tap_step[0]) * p.kernel[1] + phase[1].tap +
+      const long tap = (static_cast<long>(phase[0].tap + here.t0 * p.tap_step[0]) * p.taps[1] + phase[1].tap +
                         here.t1 * p.tap_step[1]) *
-                           p.kernel[2] +
+                           p.taps[2] +
                        phase[2].tap + here.t2 * p.tap_step[2];
       for (int i = 0; i < w_lines; ++i) {
         threadgroup T* to = w_tile + (mine + i * lines) * tiles::bt_pitch + at + j;
@@ -236,7 +236,7 @@ template <class T, int BM, int BN, int BK, int WM, int WN>
   // This thread's four columns, and its lines: positions mine, mine + lines, ... of a step.
   const int mine = static_cast<int>(index) / per_line, at = static_cast<int>(index) % per_line * 4;
   Walk mine_of_columns;
-  mine_of_columns.begin(column + at, p.channels, p.kernel[1], p.kernel[2]);
+  mine_of_columns.begin(column + at, p.channels, p.taps[1], p.taps[2]);
   long image[b_lines];
   int u0[b_lines], u1[b_lines], u2[b_lines];
   const long elements = static_cast<long>(p.in[0]) * p.in[1] * p.in[2] * pitch;
@@ -281,7 +281,7 @@ template <class T, int BM, int BN, int BK, int WM, int WN>
           T value = T(0);
           if (exists) value = *from;
           to[j] = value;
-          if (j < 3) here.go(1, p.channels, p.kernel[1], p.kernel[2]);
+          if (j < 3) here.go(1, p.channels, p.taps[1], p.taps[2]);
         }
       }
       u2[i] += BK;

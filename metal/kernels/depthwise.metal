@@ -85,11 +85,11 @@ template <class T>
     const int v0 = phase[0].base + q0 * p.stride[0] + j0 * phase[0].reach;
     if (!inside(v0, p.in[0])) continue;
     device const T* from = x + (static_cast<long>(z) * p.in[0] + v0) * plane;
-    const long tap0 = static_cast<long>(phase[0].tap + j0 * p.tap_step[0]) * p.kernel[1];
+    const long tap0 = static_cast<long>(phase[0].tap + j0 * p.tap_step[0]) * p.taps[1];
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (int i = static_cast<int>(index); i < taps1 * taps2 * 32; i += 32 * rows_of_threads) {
       const int channel = i % 32, t = i / 32, t1 = t / taps2, t2 = t % taps2;
-      const long tap = (tap0 + phase[1].tap + t1 * p.tap_step[1]) * p.kernel[2] + phase[2].tap + t2 * p.tap_step[2];
+      const long tap = (tap0 + phase[1].tap + t1 * p.tap_step[1]) * p.taps[2] + phase[2].tap + t2 * p.tap_step[2];
       T value = T(0);
       if (first + channel < all_outputs) value = w[(first + channel) * w_pitch + tap];
       weights[i] = value;
@@ -156,14 +156,14 @@ template <class T>
   const int a = min(o, last) / plain_of, b = min(o, last) / gathered_of;
   const int plain_channels = last / plain_of - a0 + 1, channels = last / gathered_of - b0 + 1;
 
-  const int plane_taps = p.kernel[1] * p.kernel[2], chunks = (plane_taps + 63) / 64;
+  const int plane_taps = p.taps[1] * p.taps[2], chunks = (plane_taps + 63) / 64;
   const int t0 = static_cast<int>(group.z) / chunks, tap_begin = static_cast<int>(group.z) % chunks * 64;
   const int taps = min(64, plane_taps - tap_begin);
   const int tile_columns = 64 / tile_rows;
   const int tiles2 = (p.out[2] + tile_columns - 1) / tile_columns, tiles1 = (p.out[1] + tile_rows - 1) / tile_rows;
   const long all_tiles = static_cast<long>(p.batch) * p.out[0] * tiles1 * tiles2;
   const long begin = static_cast<long>(group.y) * halo.tiles, end = min(begin + halo.tiles, all_tiles);
-  const int back1 = min(0, (p.kernel[1] - 1) * p.dilation[1]), back2 = min(0, (p.kernel[2] - 1) * p.dilation[2]);
+  const int back1 = min(0, (p.taps[1] - 1) * p.dilation[1]), back2 = min(0, (p.taps[2] - 1) * p.dilation[2]);
   threadgroup T* gathered_tile = held + 64 * 32;
 
   float totals[8];
@@ -191,7 +191,7 @@ template <class T>
     for (int i = 0; i < 8; ++i) {
       const int t = tap_begin + y + i * rows_of_threads;
       if (t >= tap_begin + taps) break;
-      const int r = t / p.kernel[2] * p.dilation[1] - back1, s = t % p.kernel[2] * p.dilation[2] - back2;
+      const int r = t / p.taps[2] * p.dilation[1] - back1, s = t % p.taps[2] * p.dilation[2] - back2;
       float sum = 0;
       for (int at = 0; at < 64; ++at) {
         if (first1 + at / tile_columns >= p.out[1] || first2 + at % tile_columns >= p.out[2]) continue;

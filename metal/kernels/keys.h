@@ -1,4 +1,5 @@
-// Unsigned integers that are ordered as values are: nan behind everything, complex numbers by their real parts first.
+// Unsigned integers that are ordered as values are: nan behind everything, complex numbers by their real
+// parts first.
 #pragma once
 #include "metal/kernels/types.h"
 
@@ -15,16 +16,20 @@ METAL_FUNC K disordered(K key, K sign) {
   return key & sign ? key ^ sign : ~key & (sign | (sign - 1));
 }
 
-// `type` is what threads compute with, `stored` what lies in memory between two passes. Whether -0 is 0: as `merges_zeros` says.
+// `type` is what threads compute with, `stored` what lies in memory between two passes. Whether -0 is 0: as
+// `merges_zeros` says.
 template <class T, class Unsigned>
 struct IntegerKey {
   typedef Unsigned stored;
   static METAL_FUNC bool is_nan(ulong) { return false; }
   static METAL_FUNC Unsigned sign() {
     const bool has_sign = static_cast<T>(-1) < static_cast<T>(0);
-    return has_sign ? static_cast<Unsigned>(static_cast<Unsigned>(1) << (8 * sizeof(T) - 1)) : static_cast<Unsigned>(0);
+    return has_sign ? static_cast<Unsigned>(static_cast<Unsigned>(1) << (8 * sizeof(T) - 1))
+                    : static_cast<Unsigned>(0);
   }
-  static METAL_FUNC Unsigned of(T x, bool) { return static_cast<Unsigned>(static_cast<Unsigned>(x) ^ sign()); }
+  static METAL_FUNC Unsigned of(T x, bool) {
+    return static_cast<Unsigned>(static_cast<Unsigned>(x) ^ sign());
+  }
   static METAL_FUNC T value(Unsigned key) { return static_cast<T>(static_cast<Unsigned>(key ^ sign())); }
 };
 template <class T>
@@ -85,7 +90,9 @@ struct Key<half> {
   static METAL_FUNC uint of(half x, bool merges_zeros) {
     return ordered<uint>(as_type<uint16_t>(x), 0x8000u, 0x7c00u, merges_zeros);
   }
-  static METAL_FUNC half value(uint key) { return as_type<half>(static_cast<uint16_t>(disordered<uint>(key, 0x8000u))); }
+  static METAL_FUNC half value(uint key) {
+    return as_type<half>(static_cast<uint16_t>(disordered<uint>(key, 0x8000u)));
+  }
 };
 template <>
 struct Key<bfloat> {

@@ -145,5 +145,7 @@ METAL_FUNC A group_combine(int kind, A x, threadgroup A* parts, uint lane, uint 
   if (simds == 1) return x;
   if (lane == 0) parts[simd] = x;
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  return simd_combine(kind, lane < simds ? parts[lane] : start_of<A>(kind));
+  A part = start_of<A>(kind);
+  if (lane < simds) part = parts[lane];
+  return simd_combine(kind, part);
 }

@@ -122,7 +122,12 @@ kernel void log_rows(device const T* in [[buffer(0)]], device T* out [[buffer(1)
     }
     const LogSum before = {simd_shuffle_up(v.largest, 1), simd_shuffle_up(v.sum, 1)};
     const LogSum all = {simd_shuffle(v.largest, 31), simd_shuffle(v.sum, 31)};
-    const LogSum result = inclusive ? added(carry, v) : lane == 0 ? carry : added(carry, before);
+    LogSum result = carry;
+    if (inclusive) {
+      result = added(carry, v);
+    } else if (lane != 0) {
+      result = added(carry, before);
+    }
     carry = added(carry, all);
     if (i < p.n) out[at] = value_of(result);
   }

@@ -99,7 +99,9 @@ kernel void scatter_lines(device T* out [[buffer(0)]], device const T* updates [
   ulong at = static_cast<ulong>(line / p.inner) * p.n * p.inner + line % p.inner;
   for (uint j = 0; j < p.n; ++j, at += p.inner) {
     const uint to = offsets[at];
-    out[to] = reduction == assign ? updates[at] : cast_to<T>(joined(wide(out[to]), wide(updates[at])));
+    T value = updates[at];
+    if (reduction != assign) value = cast_to<T>(joined(wide(out[to]), wide(value)));
+    out[to] = value;
   }
 }
 

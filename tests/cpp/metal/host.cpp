@@ -55,7 +55,9 @@ int main() {
   }
   // Before the dispatch it is in order, and one that is given up is in nobody's way.
   const core::array copy = row_contiguous(turned, s);
-  { Dispatch given_up(s, twice); }
+  {
+    Dispatch given_up(s, twice);
+  }
   Dispatch(s, twice).in(copy).out(out).threads({6}, {6});
   encoder.finish();
   CHECK(out.data<float>()[1] == 6 && out.data<float>()[5] == 10);
