@@ -37,8 +37,15 @@ Segment* Memory::find(uintptr_t address, size_t size, AccessKind kind, uintptr_t
 
 void Memory::shared(Segment& s, uintptr_t address, size_t size, AccessKind kind, uintptr_t code) {
   const bool write = writes(kind);
-  if (s.kind == Segment::Constant && write)
+  if (s.kind == Segment::Constant && write) {
+    // Metal binds buffers without a length: what lies behind the constants may be somebody's to write.
+    for (Segment& other : segments_) {
+      const uintptr_t inside = address - other.low;
+      if (other.kind == Segment::Device && inside < other.size && other.size - inside >= size)
+        return shared(other, address, size, kind, code);
+    }
     fault("write to constant memory: byte " + std::to_string(address - s.low) + " of " + s.name, place(code));
+  }
   if (s.kind == Segment::Constant) device.constant_read += size;
   if (s.kind == Segment::Device) (write ? device.written : device.read) += size;
   if (s.shadow && clock.tracking) track(s, address, size, kind, code);

@@ -201,7 +201,9 @@ def test_every_kernel_was_among_them(kept_sources):
     assert not {file.name for file in (ROOT / "metal/kernels").iterdir()} - included
     # Templates are checked where they are instantiated.
     instantiated = set(re.findall(r"decltype\((\w+)<", "\n".join(sources)))
-    templates = {name for file in files for name in re.findall(r">\s*\[\[kernel[^\]]*\]\]\s*void (\w+)", file.read_text())}
+    templates = {
+        name for file in files for name in re.findall(r">\s*\[\[kernel[^\]]*\]\]\s*void (\w+)", file.read_text())
+    }
     assert not templates - instantiated
     rows = [re.findall(r'name = "(\w+)"', file.read_text()) for file in (ROOT / "mlx/graph").glob("elementwise*.h")]
     single = "\n".join(source for source in sources if "one_step" in source)

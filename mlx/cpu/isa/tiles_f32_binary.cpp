@@ -43,7 +43,7 @@ void tile_with_numbers(void* out, const void* a, const void* b, const void* c, i
   if (whole == n) return;
   alignas(64) float copy[3][16] = {}, rest[16];
   for (int k = 0; k < R::arity; ++k) {
-    const bool number = (numbers & Tiles::kNumber[k]) != 0;
+    const bool number = (numbers >> k & 1) != 0;  // kNumber[k], which would be a symbol outside of MLX_ISA
     const auto items = number ? size_t{1} : static_cast<size_t>(n - whole);
     __builtin_memcpy(copy[k], in[k] + (number ? 0 : whole), items * sizeof(float));
   }
