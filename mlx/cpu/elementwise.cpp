@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -182,12 +183,13 @@ class Runner {
     return operand < program_.inputs && operands_[static_cast<size_t>(operand)].constant;
   }
   // Reads the operands of `call` that are one number once, where `functions` has one for that.
-  void use_numbers(Call& call, const Tiles::Fn* functions, int arity) const {
+  void use_numbers(Call& call, std::span<const Tiles::Fn> functions, int arity) const {
     int numbers = 0;
     for (int k = 0; k < arity; ++k)
       if (is_number(call.in[static_cast<size_t>(k)])) numbers |= Tiles::kNumber[k];
-    if (numbers >= (arity == 3 ? 8 : 4) || !functions[numbers]) return;
-    call.fn = functions[numbers];
+    const auto index = static_cast<size_t>(numbers);
+    if (index >= functions.size() || !functions[index]) return;
+    call.fn = functions[index];
     call.numbers = numbers;
   }
 

@@ -70,3 +70,17 @@ def test_numbers_among_operands(size):
         a = FUNCTIONS[first](mixed[operands[0]], mixed[operands[1]])
         got = FUNCTIONS[second](mixed[third], a) if exchanged else FUNCTIONS[second](a, mixed[third])
         np.testing.assert_array_equal(np.array(got), np.array(want), err_msg=f"{first} {second} {operands} {third}")
+
+
+@pytest.mark.parametrize("size", [1, 33, 5001])
+def test_numbers_to_choose_from(size):
+    x = mx.random.normal((size,))
+    mx.eval(x)
+    a, small = np.array(x), np.float32(0.1)
+    for got, want in [
+        (mx.where(x > 0.1, x, 0.0) + 1, np.where(a > small, a, np.float32(0)) + 1),
+        (mx.where(x > 0.1, -1.0, x) * 2, np.where(a > small, np.float32(-1), a) * 2),
+        (mx.where(x > 0.1, 3.0, mx.inf) - x, np.where(a > small, np.float32(3), np.float32(np.inf)) - a),
+        (mx.clip(x, -0.5, 0.1) + x, np.clip(a, np.float32(-0.5), small) + a),
+    ]:
+        np.testing.assert_array_equal(np.array(got), want)
