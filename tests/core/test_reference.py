@@ -128,7 +128,8 @@ def test_refused() -> None:
         if "error" in got or "error" in want:
             refused += 1
             types = got.get("error"), want.get("error")
-            if types[0] is None and "take_along_axis" in want["message"]:  # axis=None takes any indices here
+            # Here axis=None takes any indices, and complex numbers have an expm1.
+            if types[0] is None and ("take_along_axis" in want["message"] or "[expm1]" in want["message"]):
                 continue
             assert types[0] == types[1] or types in TYPES, f"seed {seed}: {got} instead of {want}: {program['steps']}"
         else:
