@@ -3,6 +3,7 @@
 // overloads that Metal has, so that calls are ambiguous here where they are ambiguous there. lint.py rewrites
 // what the two languages write in different ways (attributes, function constants, threadgroup variables,
 // conversions of vectors).
+// clang-format off: macros in front of declarations, on which it does not settle
 #pragma once
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #pragma OPENCL EXTENSION __cl_clang_bitfields : enable
@@ -69,12 +70,12 @@ typedef _Float16 bfloat;  // a floating type of its own beside half
 #define LINT_FLOAT_VECTORS(F) \
   F(float2) F(float3) F(float4) F(half2) F(half3) F(half4) F(bfloat2) F(bfloat3) F(bfloat4)
 #define LINT_INTS(F) F(char) F(uchar) F(short) F(ushort) F(int) F(uint) F(long) F(ulong)
-#define LINT_INT_VECTORS(F)                                                                            \
-  F(char2)                                                                                             \
-  F(char3)                                                                                             \
-  F(char4)                                                                                             \
-  F(uchar2) F(uchar3) F(uchar4) F(short2) F(short3) F(short4) F(ushort2) F(ushort3) F(ushort4) F(int2) \
-      F(int3) F(int4) F(uint2) F(uint3) F(uint4) F(long2) F(long3) F(long4) F(ulong2) F(ulong3) F(ulong4)
+#define LINT_INT_VECTORS(F)                                                                             \
+  F(char2)                                                                                              \
+  F(char3)                                                                                              \
+  F(char4) F(uchar2) F(uchar3) F(uchar4) F(short2) F(short3) F(short4) F(ushort2) F(ushort3) F(ushort4) \
+      F(int2) F(int3) F(int4) F(uint2) F(uint3) F(uint4) F(long2) F(long3) F(long4) F(ulong2) F(ulong3) \
+          F(ulong4)
 LINT_FLOATS(LINT_VECTOR)
 LINT_INTS(LINT_VECTOR)
 
@@ -155,22 +156,22 @@ struct numeric_limits {
 #define LINT_1(name, T) T name(T);
 #define LINT_2(name, T) T name(T, T);
 #define LINT_3(name, T) T name(T, T, T);
-#define LINT_MATH(T)                                                                                         \
-  LINT_1(acos, T)                                                                                            \
-  LINT_1(acosh, T)                                                                                           \
-  LINT_1(asin, T)                                                                                            \
-  LINT_1(asinh, T) LINT_1(atan, T) LINT_1(atanh, T) LINT_1(ceil, T) LINT_1(cos, T) LINT_1(cosh, T)           \
-      LINT_1(cospi, T) LINT_1(exp, T) LINT_1(exp10, T) LINT_1(exp2, T) LINT_1(fabs, T) LINT_1(abs, T)        \
-          LINT_1(floor, T) LINT_1(fract, T) LINT_1(log, T) LINT_1(log10, T) LINT_1(log2, T) LINT_1(rint, T)  \
-              LINT_1(round, T) LINT_1(rsqrt, T) LINT_1(sin, T) LINT_1(sinh, T) LINT_1(sinpi, T)              \
-                  LINT_1(sqrt, T) LINT_1(tan, T) LINT_1(tanh, T) LINT_1(tanpi, T) LINT_1(trunc, T)           \
-                      LINT_1(saturate, T) LINT_1(sign, T) LINT_2(atan2, T) LINT_2(copysign, T)               \
-                          LINT_2(divide, T) LINT_2(fdim, T) LINT_2(fmax, T) LINT_2(fmin, T) LINT_2(fmod, T)  \
-                              LINT_2(max, T) LINT_2(min, T) LINT_2(nextafter, T) LINT_2(pow, T)              \
-                                  LINT_2(powr, T) LINT_2(step, T) LINT_3(clamp, T) LINT_3(fma, T)            \
-                                      LINT_3(mix, T) LINT_3(smoothstep, T) LINT_3(fmax3, T) LINT_3(fmin3, T) \
-                                          LINT_3(max3, T) LINT_3(min3, T) LINT_3(median3, T) T               \
-                                          modf(T, thread T&);                                                \
+#define LINT_MATH(T)                                                                                        \
+  LINT_1(acos, T)                                                                                           \
+  LINT_1(acosh, T)                                                                                          \
+  LINT_1(asin, T) LINT_1(asinh, T) LINT_1(atan, T) LINT_1(atanh, T) LINT_1(ceil, T) LINT_1(cos, T)          \
+      LINT_1(cosh, T) LINT_1(cospi, T) LINT_1(exp, T) LINT_1(exp10, T) LINT_1(exp2, T) LINT_1(fabs, T)      \
+          LINT_1(abs, T) LINT_1(floor, T) LINT_1(fract, T) LINT_1(log, T) LINT_1(log10, T) LINT_1(log2, T)  \
+              LINT_1(rint, T) LINT_1(round, T) LINT_1(rsqrt, T) LINT_1(sin, T) LINT_1(sinh, T)              \
+                  LINT_1(sinpi, T) LINT_1(sqrt, T) LINT_1(tan, T) LINT_1(tanh, T) LINT_1(tanpi, T)          \
+                      LINT_1(trunc, T) LINT_1(saturate, T) LINT_1(sign, T) LINT_2(atan2, T)                 \
+                          LINT_2(copysign, T) LINT_2(divide, T) LINT_2(fdim, T) LINT_2(fmax, T)             \
+                              LINT_2(fmin, T) LINT_2(fmod, T) LINT_2(max, T) LINT_2(min, T)                 \
+                                  LINT_2(nextafter, T) LINT_2(pow, T) LINT_2(powr, T) LINT_2(step, T)       \
+                                      LINT_3(clamp, T) LINT_3(fma, T) LINT_3(mix, T) LINT_3(smoothstep, T)  \
+                                          LINT_3(fmax3, T) LINT_3(fmin3, T) LINT_3(max3, T) LINT_3(min3, T) \
+                                              LINT_3(median3, T) T                                          \
+                                              modf(T, thread T&);                                           \
   T sincos(T, thread T&);
 #define LINT_TESTS(T)      \
   bool isnan(T);           \
@@ -200,20 +201,19 @@ LINT_MATH(float)
 
 // --- functions of integers ---
 
-#define LINT_INTEGER(T)                                                                                      \
-  LINT_1(clz, T)                                                                                             \
-  LINT_1(ctz, T)                                                                                             \
-  LINT_1(popcount, T)                                                                                        \
-  LINT_1(reverse_bits, T) LINT_2(max, T) LINT_2(min, T) LINT_2(mulhi, T) LINT_2(addsat, T) LINT_2(subsat, T) \
-      LINT_2(hadd, T) LINT_2(rhadd, T) LINT_2(rotate, T) LINT_3(clamp, T) LINT_3(madhi, T) LINT_3(madsat, T) \
-          LINT_3(max3, T) LINT_3(min3, T) LINT_3(median3, T) LINT_1(abs, T) T extract_bits(T, uint, uint);   \
+#define LINT_INTEGER(T)                                                                       \
+  LINT_1(clz, T)                                                                              \
+  LINT_1(ctz, T)                                                                              \
+  LINT_1(popcount, T) LINT_1(reverse_bits, T) LINT_2(max, T) LINT_2(min, T) LINT_2(mulhi, T)  \
+      LINT_2(addsat, T) LINT_2(subsat, T) LINT_2(hadd, T) LINT_2(rhadd, T) LINT_2(rotate, T)  \
+          LINT_3(clamp, T) LINT_3(madhi, T) LINT_3(madsat, T) LINT_3(max3, T) LINT_3(min3, T) \
+              LINT_3(median3, T) LINT_1(abs, T) T extract_bits(T, uint, uint);                \
   T insert_bits(T, T, uint, uint);
 LINT_INTS(LINT_INTEGER)
 LINT_INT_VECTORS(LINT_INTEGER)
 LINT_3(mad24, int)
 LINT_3(mad24, uint)
-LINT_2(mul24, int)
-LINT_2(mul24, uint)
+LINT_2(mul24, int) LINT_2(mul24, uint)
 
     template <class T>
     T select(T, T, bool);
@@ -238,8 +238,8 @@ struct lint_lane;
 #define LINT_LANES(T) LINT_LANE(T) LINT_LANE(T##2) LINT_LANE(T##3) LINT_LANE(T##4)
 LINT_LANES(char)
 LINT_LANES(uchar)
-LINT_LANES(short)
-LINT_LANES(ushort) LINT_LANES(int) LINT_LANES(uint) LINT_LANES(float) LINT_LANES(half) LINT_LANES(bfloat)
+LINT_LANES(short) LINT_LANES(ushort) LINT_LANES(int) LINT_LANES(uint) LINT_LANES(float) LINT_LANES(half)
+    LINT_LANES(bfloat)
 
 #define LINT_SIMD_1(name) \
   template <class T>      \
@@ -247,17 +247,18 @@ LINT_LANES(ushort) LINT_LANES(int) LINT_LANES(uint) LINT_LANES(float) LINT_LANES
 #define LINT_SIMD_2(name) \
   template <class T>      \
   typename lint_lane<T>::type name(T, ushort);
-    LINT_SIMD_1(simd_sum) LINT_SIMD_1(simd_product) LINT_SIMD_1(simd_min) LINT_SIMD_1(simd_max)
-        LINT_SIMD_1(simd_and) LINT_SIMD_1(simd_or) LINT_SIMD_1(simd_xor) LINT_SIMD_1(simd_broadcast_first)
-            LINT_SIMD_1(simd_prefix_inclusive_sum) LINT_SIMD_1(simd_prefix_exclusive_sum)
-                LINT_SIMD_1(simd_prefix_inclusive_product) LINT_SIMD_1(simd_prefix_exclusive_product)
-                    LINT_SIMD_1(quad_sum) LINT_SIMD_1(quad_min) LINT_SIMD_1(quad_max)
-                        LINT_SIMD_2(simd_shuffle) LINT_SIMD_2(simd_shuffle_xor) LINT_SIMD_2(simd_shuffle_up)
-                            LINT_SIMD_2(simd_shuffle_down) LINT_SIMD_2(simd_shuffle_rotate_up)
-                                LINT_SIMD_2(simd_shuffle_rotate_down) LINT_SIMD_2(simd_broadcast)
-                                    LINT_SIMD_2(quad_shuffle) LINT_SIMD_2(quad_shuffle_xor)
-                                        LINT_SIMD_2(quad_broadcast) template <class T>
-                                        typename lint_lane<T>::type
+        LINT_SIMD_1(simd_sum) LINT_SIMD_1(simd_product) LINT_SIMD_1(simd_min) LINT_SIMD_1(simd_max)
+            LINT_SIMD_1(simd_and) LINT_SIMD_1(simd_or) LINT_SIMD_1(simd_xor) LINT_SIMD_1(simd_broadcast_first)
+                LINT_SIMD_1(simd_prefix_inclusive_sum) LINT_SIMD_1(simd_prefix_exclusive_sum)
+                    LINT_SIMD_1(simd_prefix_inclusive_product) LINT_SIMD_1(simd_prefix_exclusive_product)
+                        LINT_SIMD_1(quad_sum) LINT_SIMD_1(quad_min) LINT_SIMD_1(quad_max)
+                            LINT_SIMD_2(simd_shuffle) LINT_SIMD_2(simd_shuffle_xor)
+                                LINT_SIMD_2(simd_shuffle_up) LINT_SIMD_2(simd_shuffle_down)
+                                    LINT_SIMD_2(simd_shuffle_rotate_up) LINT_SIMD_2(simd_shuffle_rotate_down)
+                                        LINT_SIMD_2(simd_broadcast) LINT_SIMD_2(quad_shuffle)
+                                            LINT_SIMD_2(quad_shuffle_xor)
+                                                LINT_SIMD_2(quad_broadcast) template <class T>
+                                                typename lint_lane<T>::type
     simd_shuffle_and_fill_up(T, T, ushort, ushort = 32);
 template <class T>
 typename lint_lane<T>::type simd_shuffle_and_fill_down(T, T, ushort, ushort = 32);
@@ -336,11 +337,10 @@ struct lint_plain {
                                              typename lint_plain<T>::type, memory_order, memory_order); \
   LINT_MODIFY(atomic_exchange_explicit, space)                                                          \
   LINT_MODIFY(atomic_fetch_add_explicit, space)                                                         \
-  LINT_MODIFY(atomic_fetch_sub_explicit, space)                                                         \
-  LINT_MODIFY(atomic_fetch_and_explicit, space) LINT_MODIFY(atomic_fetch_or_explicit, space)            \
-      LINT_MODIFY(atomic_fetch_xor_explicit, space) LINT_MODIFY(atomic_fetch_min_explicit, space)       \
-          LINT_MODIFY(atomic_fetch_max_explicit, space) LINT_MODIFY(atomic_min_explicit, space)         \
-              LINT_MODIFY(atomic_max_explicit, space)
+  LINT_MODIFY(atomic_fetch_sub_explicit, space) LINT_MODIFY(atomic_fetch_and_explicit, space)           \
+      LINT_MODIFY(atomic_fetch_or_explicit, space) LINT_MODIFY(atomic_fetch_xor_explicit, space)        \
+          LINT_MODIFY(atomic_fetch_min_explicit, space) LINT_MODIFY(atomic_fetch_max_explicit, space)   \
+              LINT_MODIFY(atomic_min_explicit, space) LINT_MODIFY(atomic_max_explicit, space)
 LINT_ATOMIC(device)
 LINT_ATOMIC(threadgroup)
 
