@@ -98,6 +98,7 @@ class Runner {
       itemsize = std::max({itemsize, int{step.from.size()}, int{step.to.size()}});
       const bool cheap = step.op == kCastOp || elementwise::op_info[step.op].max_ulp <= 0.5;
       nanoseconds_ += cheap ? 0.05 : 0.3;
+      all_cheap_ &= cheap;
     }
     tile_ = kTileBytes / itemsize;
     for (const array* in : inputs) operands_.push_back(operand(*in));
@@ -242,8 +243,10 @@ class Runner {
     const bool direct =
         program_.steps.size() == 1 &&
         std::none_of(operands_.begin(), operands_.end(), [](const Operand& o) { return o.constant; });
+    // Cheap steps on arrays wait for memory all the time; the others have it fetched while they compute.
+    const bool at_once = direct && all_cheap_;
     parallel_ranges(size_, elements_per_item(), [&](int64_t begin, int64_t end) {
-      const int64_t tile = direct ? end - begin : std::min(tile_, end - begin);
+      const int64_t tile = at_once ? end - begin : std::min(tile_, end - begin);
       Places at = direct ? Places(operands_.size()) : places(scratch(), tile);
       if (direct && at.empty()) at.push_back(nullptr);
       Ahead ahead;
@@ -251,7 +254,7 @@ class Runner {
         for (size_t k = 0; k < operands_.size(); ++k)
           if (operands_[k].contiguous) at[k] = operands_[k].data + i * operands_[k].itemsize;
         ahead.clear();
-        if (const int64_t next = i + tile; next < end && !direct) {
+        if (const int64_t next = i + tile; next < end) {
           const int64_t n = std::min(tile, end - next);
           for (const Operand& o : operands_)
             if (o.contiguous) look_ahead(ahead, o.data + next * o.itemsize, n * o.itemsize);
@@ -412,7 +415,8 @@ class Runner {
   array& out_;
   const int64_t size_;
   double nanoseconds_ = 0.1;  // per element, roughly
-  int64_t tile_ = 0;          // elements
+  bool all_cheap_ = true;
+  int64_t tile_ = 0;  // elements
   std::vector<Operand> operands_;
   SmallVector<int64_t> shape_;  // collapsed
   SmallVector<Call, 4> calls_;

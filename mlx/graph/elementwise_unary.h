@@ -245,7 +245,7 @@ struct Sigmoid : FloatRow<1> {
 };
 struct Erf : FloatRow<1> {
   static constexpr std::string_view name = "erf", msl = "erf(x)";
-  static constexpr double max_ulp = 1.5;
+  static constexpr double max_ulp = 1.75;
   template <class A>
   static A tangent(const A& t, const A& x, const A&) {
     return t * exp(-square(x)) * like(x, two_over_sqrt_pi);

@@ -11,6 +11,7 @@
 #include "mlx/cpu/isa/values_int.h"
 #include "mlx/cpu/isa/values_real.h"
 #include "mlx/cpu/isa/vector_values.h"
+#include "mlx/cpu/isa/vector_values_avx2.h"
 
 #if defined(__clang__)
 // Calls of the C library stay scalar: no need to say so for each.
@@ -68,22 +69,27 @@ template <class R, Int T>
 inline constexpr bool per_element<R, T> =
     one_of<R, row::Power> || (sizeof(T) == 8 && one_of<R, row::FloorDivide, row::Remainder>);
 
+// Sixteen floats for `vector_value`.
 #if MLX_ISA_LEVEL >= 4
+using Wide = __m512;
+inline Wide load_wide(const float* p) { return _mm512_loadu_ps(p); }
+inline void store_wide(float* p, Wide x) { _mm512_storeu_ps(p, x); }
+#endif
+#if MLX_ISA_LEVEL >= 3
 template <class R, class... T>
 inline constexpr bool has_vector_value = false;
 template <class R>
-inline constexpr bool has_vector_value<R, float, float> = requires(__m512 x) { vector_value(R{}, x); };
+inline constexpr bool has_vector_value<R, float, float> = requires(Wide x) { vector_value(R{}, x); };
 #endif
 
 // n is a multiple of lanes, or anything where rows are computed per element.
 template <class R, int64_t Lanes, class O, class... In>
 MLX_OUTLINED void whole_vectors(O* out, int64_t n, const In*... in) {
   n &= -Lanes;
-#if MLX_ISA_LEVEL >= 4
+#if MLX_ISA_LEVEL >= 3
   if constexpr (has_vector_value<R, O, In...>) {
     static_assert(Lanes % 16 == 0);
-    for (int64_t i = 0; i < n; i += 16)
-      _mm512_storeu_ps(out + i, vector_value(R{}, _mm512_loadu_ps(in + i)...));
+    for (int64_t i = 0; i < n; i += 16) store_wide(out + i, vector_value(R{}, load_wide(in + i)...));
     return;
   }
 #endif

@@ -24,6 +24,29 @@ void tile_by_float32(void* out, const void* a, const void* b, const void* c, int
   }
 }
 
+#if MLX_ISA_LEVEL == 3
+// Arithmetic in one pass: widened, computed and narrowed in registers.
+inline __m256 arithmetic(row::Add, __m256 a, __m256 b) { return _mm256_add_ps(a, b); }
+inline __m256 arithmetic(row::Subtract, __m256 a, __m256 b) { return _mm256_sub_ps(a, b); }
+inline __m256 arithmetic(row::Multiply, __m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
+inline __m256 arithmetic(row::Divide, __m256 a, __m256 b) { return _mm256_div_ps(a, b); }
+
+template <class R, class T>
+void tile_in_registers(void* out, const void* a, const void* b, const void*, int64_t n) {
+  const T* x = static_cast<const T*>(a);
+  const T* y = static_cast<const T*>(b);
+  T* z = static_cast<T*>(out);
+  int64_t i = 0;
+  for (; i + kHalfLanes <= n; i += kHalfLanes)
+    store_float(z + i, arithmetic(R{}, load_float(x + i), load_float(y + i)));
+  if (i < n) tile_by_float32<R, T>(z + i, x + i, y + i, nullptr, n - i);
+}
+template <class T, class... Rows>
+void enter_in_registers(Tiles& tiles) {
+  ((tiles.op[row::op_of<Rows>][static_cast<int>(val_of<T>)] = tile_in_registers<Rows, T>), ...);
+}
+#endif
+
 template <class T, class... Rows>
 void enter_by_float32(Tiles& tiles, row::RowList<Rows...>) {
   (
@@ -37,6 +60,10 @@ void enter_by_float32(Tiles& tiles, row::RowList<Rows...>) {
 void enter_half(Tiles& tiles) {
   enter_by_float32<f16>(tiles, row::Table{});
   enter_by_float32<bf16>(tiles, row::Table{});
+#if MLX_ISA_LEVEL == 3
+  enter_in_registers<f16, row::Add, row::Subtract, row::Multiply, row::Divide>(tiles);
+  enter_in_registers<bf16, row::Add, row::Subtract, row::Multiply, row::Divide>(tiles);
+#endif
   // Neighbours are a matter of the format itself.
   constexpr uint8_t nextafter = row::op_of<row::Nextafter>;
   tiles.op[nextafter][static_cast<int>(Dtype::Val::float16)] = tile<row::Nextafter, f16>;
