@@ -11,8 +11,9 @@ namespace {
 
 constexpr int64_t kPackedAtMost = int64_t{24} << 20;  // bytes of A and B packed at once: about an L3 cache
 constexpr int64_t kPanelSlack = 64;                   // panels stay aligned to cache lines
-constexpr double kSerialFlops = 1.5e6;                // below, waking another thread costs more than it gains
-constexpr double kTileFlops = 3e6;                    // about 30 us of one core
+constexpr double kSerialFlops = 8e5;                  // below, waking another thread costs more than it gains
+constexpr double kTileFlops = 3e5;                    // about 4 us of one core
+constexpr double kFormedTileFlops = 3e6;              // as long on matrix tiles
 constexpr int64_t kEnoughTiles = 16, kEnoughFormed = 8;  // formed panels are large: fewer, larger items
 constexpr int64_t kPackItem = 32768;                     // elements
 constexpr int64_t kTilesFrom = 32;
@@ -48,7 +49,8 @@ Plan plan(const Family& f, int64_t m, int64_t n, int64_t k, bool in_place) {
          one_row && !in_place};
   const auto tiles = [&] { return ceil_div(m, t.rows) * ceil_div(n, t.cols); };
   const int64_t enough = f.formed() ? kEnoughFormed : kEnoughTiles;
-  while (tiles() < enough && 2.0 * t.rows * t.cols * k > 2 * kTileFlops) {
+  const double least = f.formed() ? kFormedTileFlops : kTileFlops;
+  while (tiles() < enough && 2.0 * t.rows * t.cols * k > 2 * least) {
     const bool can_rows = !one_row && t.rows >= 2 * f.mr, can_cols = !one_column && t.cols >= 2 * f.nr;
     if (!can_rows && !can_cols) break;
     if (can_cols && (t.cols > 2 * t.rows || !can_rows)) {

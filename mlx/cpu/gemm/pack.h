@@ -80,6 +80,12 @@ void copy_steps(const S* src, int64_t stride_k, int rows, int64_t kn, T* out) {
       for (int r = 0; r < R / lanes; ++r) store(out + r * lanes, load(src + r * lanes));
     return;
   }
+  if constexpr (sizeof(S) == sizeof(T) && kVecBytes < 64) {
+    if (rows == R) {  // masked stores take many cycles on some processors
+      for (int64_t k = 0; k < kn; ++k, src += stride_k, out += R) __builtin_memcpy(out, src, R * sizeof(T));
+      return;
+    }
+  }
   for (int64_t k = 0; k < kn; ++k, src += stride_k, out += R) {
     int r = 0;
     for (; r + lanes <= rows; r += lanes) store(out + r, load(src + r));

@@ -15,6 +15,7 @@ constexpr int64_t kMostSums = 4096;        // of an item: they stay in L1
 constexpr int64_t kLeastRows = 512;        // of an item: the first of them are not fetched ahead
 
 constexpr int64_t kInPlaceBytes = 512 << 10;  // of B: long strided walks are for packers
+constexpr int64_t kInPlaceSmall = 128 << 10;  // of a B that stays in L2, however often it is read
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -143,7 +144,7 @@ void skinny(const GemmTable& t, const Product& p) {
 }
 
 bool read_b_in_place(const Family& f, const Product& p) {
-  return p.m <= 4 * f.mr && p.b_row * p.k * f.packed_size <= kInPlaceBytes;
+  return p.b_row * p.k * f.packed_size <= (p.m <= 4 * f.mr ? kInPlaceBytes : kInPlaceSmall);
 }
 
 }  // namespace mlx::core::cpu::gemm_detail
