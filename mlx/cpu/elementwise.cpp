@@ -240,15 +240,15 @@ class Runner {
   void run_linear() {
     const int out_size = out_.dtype().size();
     char* out = out_.data<char>();
-    const bool direct =
-        program_.steps.size() == 1 &&
-        std::none_of(operands_.begin(), operands_.end(), [](const Operand& o) { return o.constant; });
-    // Cheap steps on arrays wait for memory all the time; the others have it fetched while they compute.
-    const bool at_once = direct && all_cheap_;
+    // One pass that needs no tile: every constant is read as one number. Cheap ones wait for memory all the
+    // time; the others have it fetched while they compute.
+    const bool at_once =
+        calls_.size() == 1 && all_cheap_ &&
+        std::none_of(operands_.begin(), operands_.end(), [](const Operand& o) { return o.repeated; });
     parallel_ranges(size_, elements_per_item(), [&](int64_t begin, int64_t end) {
       const int64_t tile = at_once ? end - begin : std::min(tile_, end - begin);
-      Places at = direct ? Places(operands_.size()) : places(scratch(), tile);
-      if (direct && at.empty()) at.push_back(nullptr);
+      Places at = places(scratch(), std::min(tile_, end - begin));
+      if (at.empty()) at.push_back(nullptr);
       Ahead ahead;
       for (int64_t i = begin; i < end; i += tile) {
         for (size_t k = 0; k < operands_.size(); ++k)

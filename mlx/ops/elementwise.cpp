@@ -314,7 +314,6 @@ MLX_BINARY(multiply, Multiply)
 MLX_BINARY(divide, Divide)
 MLX_BINARY(floor_divide, FloorDivide)
 MLX_BINARY(remainder, Remainder)
-MLX_BINARY(power, Power)
 MLX_BINARY(maximum, Maximum)
 MLX_BINARY(minimum, Minimum)
 MLX_BINARY(logaddexp, LogAddExp)
@@ -390,6 +389,37 @@ array clip(const array& a, const std::optional<array>& a_min, const std::optiona
 
 std::vector<array> divmod(const array& a, const array& b, StreamOrDevice s) {
   return {floor_divide(a, b, s), remainder(a, b, s)};
+}
+
+namespace {
+// The power by an exponent that is known and has a cheaper form, rounded as the formulas of NumPy and PyTorch
+// are: the root of -0 is -0.
+std::optional<array> power_by_number(const array& a, double exponent, StreamOrDevice s) {
+  if (exponent == 1) return a;
+  if (exponent == 2) return square(a, s);
+  if (!issubdtype(a.dtype(), inexact)) return std::nullopt;
+  if (exponent == -1) return reciprocal(a, s);
+  if (exponent == 0.5) return sqrt(a, s);
+  // Two steps round twice, which 16-bit floats would show.
+  if (a.dtype() != float32 && a.dtype() != float64) return std::nullopt;
+  if (exponent == -0.5) return reciprocal(sqrt(a, s), s);
+  if (exponent == 3) return multiply(square(a, s), a, s);
+  if (exponent == 4) return square(square(a, s), s);
+  return std::nullopt;
+}
+// The value of a number that is there already and that no transform follows.
+std::optional<double> known_number(const array& a) {
+  if (a.ndim() != 0 || a.dtype() == complex64 || a.is_tracer() || !a.is_available()) return std::nullopt;
+  return a.item<double>();
+}
+}  // namespace
+
+array power(const array& a, const array& b, StreamOrDevice s) {
+  if (const auto exponent = known_number(b)) {
+    const array base = astype(a, promote_types(a.dtype(), b.dtype()), s);
+    if (auto y = power_by_number(base, *exponent, s)) return *y;
+  }
+  return op<elementwise::Power>(a, b, s);
 }
 
 namespace {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "mlx/ops.h"
+#include "mlx/ops/indexing.h"
 #include "mlx/ops/rules.h"
 #include "mlx/statistics.h"
 
@@ -165,6 +166,19 @@ array isin(const array& element, const array& test_elements, bool invert, Stream
   return invert ? logical_not(found) : found;
 }
 
+namespace {
+// Where elements of an array of this shape lie, by their numbers in row-major order.
+Arrays coordinates(array flat, const Shape& shape) {
+  Arrays out(shape.size(), flat);
+  for (size_t d = shape.size(); d-- > 0;) {
+    const array extent(std::max(shape[d], 1), flat.dtype());
+    out[d] = d == 0 ? flat : remainder(flat, extent);
+    flat = floor_divide(flat, extent);
+  }
+  return out;
+}
+}  // namespace
+
 std::vector<array> nonzero(const array& a, int size, int fill_value, StreamOrDevice s) {
   StreamContext context(s);
   if (a.ndim() == 0) throw invalid("nonzero", "got an array without dimensions, expected at least one");
@@ -179,17 +193,15 @@ std::vector<array> nonzero(const array& a, int size, int fill_value, StreamOrDev
   const array none = full({size + 1}, number(-1), index);
   array flat = slice(put_along_axis(none, place, own, 0), {0}, {size}, {1});
   const array empty = less(flat, number(0));
-  Arrays out(a.ndim(), flat);
-  for (size_t d = a.ndim(); d-- > 0;) {
-    const array extent = number(std::max(a.shape(static_cast<int>(d)), 1));
-    out[d] = where(empty, number(fill_value), d == 0 ? flat : remainder(flat, extent));
-    flat = floor_divide(flat, extent);
-  }
+  Arrays out = coordinates(flat, a.shape());
+  for (array& at : out) at = where(empty, number(fill_value), at);
   return out;
 }
 std::vector<array> nonzero(const array& a, StreamOrDevice s) {
-  const int64_t size = known("nonzero", astype(count_nonzero(a, false, s), int64, s), "give it by size=");
-  return nonzero(a, static_cast<int>(size), 0, s);
+  if (a.ndim() == 0) throw invalid("nonzero", "got an array without dimensions, expected at least one");
+  known("nonzero", astype(count_nonzero(a, false, s), int64, s), "give it by size=");  // or cannot be known
+  StreamContext context(s);
+  return coordinates(nonzero_indices(flatten(astype(a, bool_))), a.shape());
 }
 
 array argwhere(const array& a, int size, int fill_value, StreamOrDevice s) {
@@ -197,8 +209,9 @@ array argwhere(const array& a, int size, int fill_value, StreamOrDevice s) {
   return stack(nonzero(a, size, fill_value, s), 1, s);
 }
 array argwhere(const array& a, StreamOrDevice s) {
-  const int64_t size = known("argwhere", astype(count_nonzero(a, false, s), int64, s), "give it by size=");
-  return argwhere(a, static_cast<int>(size), 0, s);
+  if (a.ndim() == 0) throw invalid("argwhere", "got an array without dimensions, expected at least one");
+  known("argwhere", astype(count_nonzero(a, false, s), int64, s), "give it by size=");
+  return stack(nonzero(a, s), 1, s);
 }
 
 int count_unique(const array& a, StreamOrDevice s) {

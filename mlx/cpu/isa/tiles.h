@@ -42,7 +42,7 @@ struct Tiles {
   // the operands that are; null where there is no such function. a and b of one operation are never both.
   // What b alone may be, a may not where the two can change places.
   static constexpr int kNumber[3] = {1, 2, 4};
-  Fn with_number[elementwise::kOps][4];
+  Fn with_number[elementwise::kOps][8];
   Fn pair_with_number[3][4][8];
 
   // By the logarithm of the item size: 1, 2, 4, 8 bytes.

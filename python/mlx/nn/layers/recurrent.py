@@ -27,8 +27,7 @@ class _Recurrent(Module):
     def _checked(self, x: mx.array, input_size: int, **states: mx.array | None) -> None:
         if x.ndim < 2 or x.shape[-1] != input_size:
             raise ValueError(
-                f"[{type(self).__name__}] the input must have the shape (..., L, {input_size}), "
-                f"got {x.shape}"
+                f"[{type(self).__name__}] the input must have the shape (..., L, {input_size}), got {x.shape}"
             )
         for name, state in states.items():
             if state is not None and not self._fits(state, x):
@@ -141,10 +140,7 @@ class GRU(_Recurrent):
         self.bhn = self._uniform(hidden_size) if bias else None
 
     def _extra_repr(self) -> str:
-        return (
-            f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, "
-            f"bias={self.b is not None}"
-        )
+        return f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, bias={self.b is not None}"
 
     def __call__(self, x, hidden=None):
         """States after each step.
@@ -170,6 +166,65 @@ class GRU(_Recurrent):
             hidden = (1 - keep) * new if hidden is None else (1 - keep) * new + keep * hidden
             states.append(hidden)
         return self._stacked(states, x)
+
+
+@mx.custom_function
+def _lstm_steps(Wh: mx.array, hidden: mx.array, cell: mx.array, *steps: mx.array) -> tuple[mx.array, ...]:
+    """Hidden states, cell states and gates (before their functions) of every step.
+
+    Its own derivative is here for one reason: summed over the steps, the gradient of ``Wh`` is one
+    matrix product instead of one for each of them.
+    """
+    hiddens, cells, gates = [], [], []
+    transposed = Wh.T
+    for step in steps:
+        gates.append(mx.addmm(step, hidden, transposed))
+        i, f, g, o = mx.split(gates[-1], 4, axis=-1)
+        cell = mx.sigmoid(f) * cell + mx.sigmoid(i) * mx.tanh(g)
+        hidden = mx.sigmoid(o) * mx.tanh(cell)
+        hiddens.append(hidden)
+        cells.append(cell)
+    return *hiddens, *cells, *gates
+
+
+@_lstm_steps.vjp
+def _lstm_steps_vjp(
+    primals: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
+) -> tuple[mx.array, ...]:
+    Wh, hidden, cell, *steps = primals
+    length = len(steps)
+    if not length:
+        return mx.zeros_like(Wh), mx.zeros_like(hidden), mx.zeros_like(cell)
+    hiddens, cells = outputs[:length], outputs[length : 2 * length]
+    before = mx.stack([hidden, *hiddens[:-1]])
+    # What does not depend on later steps, for all of them at once.
+    i, f, g, o = mx.split(mx.stack(outputs[2 * length :]), 4, axis=-1)
+    i, f, g, o = mx.sigmoid(i), mx.sigmoid(f), mx.tanh(g), mx.sigmoid(o)
+    activated = mx.tanh(mx.stack(cells))
+    to_gates = mx.stack(
+        [
+            g * i * (1 - i),
+            mx.stack([cell, *cells[:-1]]) * f * (1 - f),
+            i * (1 - g * g),
+        ],
+        axis=-2,
+    )
+    to_output = activated * o * (1 - o)
+    to_cell = o * (1 - activated * activated)
+    d_gates: list[mx.array] = []
+    d_hidden = d_cell = None
+    for t in reversed(range(length)):
+        d_h, d_c = cotangents[t], cotangents[length + t]
+        if d_hidden is not None:
+            d_h, d_c = d_h + d_hidden, d_c + d_cell
+        d_c = d_c + d_h * to_cell[t]
+        inner = mx.flatten(d_c[..., None, :] * to_gates[t], -2, -1)
+        d_step = mx.concatenate([inner, d_h * to_output[t]], axis=-1)
+        d_gates.append(d_step + cotangents[2 * length + t])
+        d_hidden, d_cell = d_gates[-1] @ Wh, d_c * f[t]
+    d_gates.reverse()
+    rows = mx.stack(d_gates).reshape(-1, Wh.shape[0])
+    return rows.T @ before.reshape(-1, Wh.shape[1]), d_hidden, d_cell, *d_gates
 
 
 class LSTM(_Recurrent):
@@ -199,10 +254,7 @@ class LSTM(_Recurrent):
         self.bias = self._uniform(4 * hidden_size) if bias else None
 
     def _extra_repr(self) -> str:
-        return (
-            f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, "
-            f"bias={self.bias is not None}"
-        )
+        return f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, bias={self.bias is not None}"
 
     def __call__(self, x, hidden=None, cell=None):
         """Hidden states and cell states after each step, as a pair.
@@ -214,14 +266,9 @@ class LSTM(_Recurrent):
         """
         self._checked(x, self.Wx.shape[1], hidden=hidden, cell=cell)
         inputs = x @ self.Wx.T if self.bias is None else mx.addmm(self.bias, x, self.Wx.T)
-        hiddens, cells = [], []
-        for step in self._steps(inputs):
-            if hidden is not None:
-                step = step + hidden @ self.Wh.T
-            i, f, g, o = mx.split(step, 4, axis=-1)
-            update = mx.sigmoid(i) * mx.tanh(g)
-            cell = update if cell is None else mx.sigmoid(f) * cell + update
-            hidden = mx.sigmoid(o) * mx.tanh(cell)
-            hiddens.append(hidden)
-            cells.append(cell)
-        return self._stacked(hiddens, x), self._stacked(cells, x)
+        steps = self._steps(inputs)
+        states = [mx.zeros((), inputs.dtype) if state is None else state for state in (hidden, cell)]
+        states = [mx.broadcast_to(s, (*x.shape[:-2], self.hidden_size)) for s in states]
+        results = _lstm_steps(self.Wh, *states, *steps)
+        length = len(steps)
+        return self._stacked(results[:length], x), self._stacked(results[length : 2 * length], x)

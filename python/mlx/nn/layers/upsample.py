@@ -103,9 +103,7 @@ def _nearest_indices(size: int, scale: float) -> tuple[int, ...]:
 def _check_output(x: mx.array, scale_factor: tuple[float, ...]) -> None:
     sizes = [int(s * n) for s, n in zip(scale_factor, x.shape[1:-1], strict=True)]
     if 0 in sizes and x.size:
-        raise ValueError(
-            f"[Upsample] scale_factor {scale_factor} leaves nothing of an input {x.shape}"
-        )
+        raise ValueError(f"[Upsample] scale_factor {scale_factor} leaves nothing of an input {x.shape}")
 
 
 def upsample_nearest(x: mx.array, scale_factor: tuple[float, ...]) -> mx.array:
@@ -120,14 +118,43 @@ def upsample_nearest(x: mx.array, scale_factor: tuple[float, ...]) -> mx.array:
     return x
 
 
+def _enlarged(x: mx.array, axis: int, scale: int, taps: int) -> mx.array:
+    """``x`` with each element of an axis replaced by ``scale`` between it and its neighbours.
+
+    The weights repeat from element to element, so that every tap is a slice.
+    """
+    size, beyond = x.shape[axis], taps // 2
+    pads = [(beyond, beyond) if i == axis else (0, 0) for i in range(x.ndim)]
+    x = mx.pad(x, pads, mode="edge")
+    phases = []
+    for phase in range(scale):
+        position = (phase - (scale - 1) / 2) / scale
+        low = math.floor(position) - (beyond - 1)
+        terms = []
+        for i in range(low, low + taps):
+            at = [slice(None)] * axis + [slice(beyond + i, beyond + i + size)]
+            distance = abs(i - position)
+            weight = 1 - distance if taps == 2 else _cubic(distance, -0.75)
+            terms.append(x[tuple(at)] * weight)
+        phases.append(sum(terms[1:], terms[0]))
+    return mx.flatten(mx.stack(phases, axis=axis + 1), axis, axis + 1)
+
+
 def _interpolate(
-    x: mx.array, scale_factor: tuple[float, ...], taps: Callable[[int, float], Taps]
+    x: mx.array,
+    scale_factor: tuple[float, ...],
+    taps: Callable[[int, float], Taps],
+    repeating: int = 0,
 ) -> mx.array:
+    """Sums over taps. ``repeating``: their number where their weights repeat for whole scales."""
     _check_output(x, scale_factor)
     dtype = mx.result_type(x, mx.array(0.0))
     for axis, scale in enumerate(scale_factor, start=1):
         if scale == 1:
             x = x.astype(dtype)
+            continue
+        if repeating and scale == int(scale) and x.shape[axis]:
+            x = _enlarged(x.astype(dtype), axis, int(scale), repeating)
             continue
         column = (-1, *[1] * (x.ndim - axis - 1))
         terms = [
@@ -147,7 +174,7 @@ def upsample_linear(
     """Resample ``(N, *spatial, C)`` by interpolating linearly between neighbours, in float32."""
     if antialias:
         return _interpolate(x, scale_factor, lambda n, s: _antialiased_taps(n, s, "linear"))
-    return _interpolate(x, scale_factor, lambda n, s: _linear_taps(n, s, align_corners))
+    return _interpolate(x, scale_factor, lambda n, s: _linear_taps(n, s, align_corners), 0 if align_corners else 2)
 
 
 def upsample_cubic(
@@ -159,7 +186,7 @@ def upsample_cubic(
     """Resample ``(N, *spatial, C)`` by cubic interpolation between four neighbours, in float32."""
     if antialias:
         return _interpolate(x, scale_factor, lambda n, s: _antialiased_taps(n, s, "cubic"))
-    return _interpolate(x, scale_factor, lambda n, s: _cubic_taps(n, s, align_corners))
+    return _interpolate(x, scale_factor, lambda n, s: _cubic_taps(n, s, align_corners), 0 if align_corners else 4)
 
 
 class Upsample(Module):
@@ -188,9 +215,7 @@ class Upsample(Module):
     ):
         super().__init__()
         if mode not in ("nearest", "linear", "cubic"):
-            raise ValueError(
-                f"[Upsample] mode must be 'nearest', 'linear' or 'cubic', got {mode!r}"
-            )
+            raise ValueError(f"[Upsample] mode must be 'nearest', 'linear' or 'cubic', got {mode!r}")
         if antialias and mode == "nearest":
             raise ValueError("[Upsample] antialias needs the mode 'linear' or 'cubic'")
         if antialias and align_corners:
@@ -210,17 +235,12 @@ class Upsample(Module):
         return scale if isinstance(scale, tuple) else (scale,) * dims
 
     def _extra_repr(self) -> str:
-        return (
-            f"scale_factor={self.scale_factor}, mode={self.mode!r}, "
-            f"align_corners={self.align_corners}"
-        )
+        return f"scale_factor={self.scale_factor}, mode={self.mode!r}, align_corners={self.align_corners}"
 
     def __call__(self, x: mx.array) -> mx.array:
         dims = x.ndim - 2
         if dims < 1:
-            raise ValueError(
-                f"[Upsample] the input must have at least 3 dimensions (N, ..., C), got {x.shape}"
-            )
+            raise ValueError(f"[Upsample] the input must have at least 3 dimensions (N, ..., C), got {x.shape}")
         scales = self._scales(dims)
         if len(scales) != dims:
             raise ValueError(
