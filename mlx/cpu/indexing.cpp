@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "mlx/cpu/isa/copy_index.h"
+#include "mlx/cpu/isa/tiles.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
 #include "mlx/ops/indexing.h"
@@ -244,6 +245,22 @@ void take_along_axis(const TakeAlongAxis& p, const Arrays& inputs, Arrays& outpu
 
 // --- by mask ---
 
+// The first `size` of the selected numbers, and how many there were. Each is written and only kept where it
+// is selected: no branch to guess.
+template <class T>
+size_t select_numbers(const void* from, const bool* selected, size_t n, void* out, size_t size) {
+  const T* in = static_cast<const T*>(from);
+  T* to = static_cast<T*>(out);
+  size_t k = 0;
+  for (size_t i = 0; i < n && k < size; ++i) {
+    to[k] = in[i];
+    k += selected[i];
+  }
+  return k;
+}
+constexpr decltype(&select_numbers<uint8_t>) kSelectNumbers[4] = {
+    select_numbers<uint8_t>, select_numbers<uint16_t>, select_numbers<uint32_t>, select_numbers<uint64_t>};
+
 void masked_select(const MaskedSelect& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   out.set_data(allocator::malloc(out.nbytes()));
@@ -252,6 +269,12 @@ void masked_select(const MaskedSelect& p, const Arrays& inputs, Arrays& outputs)
   const size_t bytes = out.itemsize(), part = mask.size() == 0 ? 0 : in.size() / mask.size() * bytes;
   char* to = out.data<char>();
   char* end = to + static_cast<size_t>(p.size) * bytes;
+  if (part == bytes) {
+    const auto select = kSelectNumbers[size_index(static_cast<int>(bytes))];
+    to += select(in.data<char>(), selected, mask.size(), to, static_cast<size_t>(p.size)) * bytes;
+    std::memset(to, 0, static_cast<size_t>(end - to));
+    return;
+  }
   for (size_t i = 0; i < mask.size() && to < end; ++i) {
     if (!selected[i]) continue;
     const size_t n = std::min(part, static_cast<size_t>(end - to));

@@ -32,9 +32,9 @@ std::optional<array> index_array(nb::handle h) {
   return from_array_like(h);
 }
 
-// Positions of the true elements, one array per dimension. The mask is evaluated: the result's shape depends
-// on it.
-Arrays nonzero(array mask) {
+// Positions of the true elements, one array per dimension, or `flat` in the whole of the mask. It is
+// evaluated: the result's shape depends on it.
+Arrays nonzero(array mask, bool flat = false) {
   if (!mask.is_available() && mask.is_tracer())
     throw std::invalid_argument(
         "[index] a boolean mask cannot select inside a transformed function, as the result's shape depends "
@@ -45,23 +45,30 @@ Arrays nonzero(array mask) {
   const bool* data = mask.data<bool>();
   size_t count = 0;
   for (size_t i = 0; i < mask.size(); ++i) count += data[i];
+  const Shape shape = flat ? Shape{core::safe_cast(mask.size(), "index")} : mask.shape();
   Arrays out;
   std::vector<int32_t*> columns;
-  for (size_t d = 0; d < mask.ndim(); ++d) {
+  for (size_t d = 0; d < shape.size(); ++d) {
     array column(Shape{core::safe_cast(count, "index")}, core::int32, nullptr, {});
     column.set_data(core::allocator::malloc(column.nbytes()));
     column.set_status(array::Status::available);
     out.push_back(column);
     columns.push_back(out.back().data<int32_t>());
   }
-  std::vector<int32_t> at(mask.ndim(), 0);
-  for (size_t i = 0, k = 0; i < mask.size(); ++i) {
-    if (data[i]) {
-      for (size_t d = 0; d < columns.size(); ++d) columns[d][k] = at[d];
-      ++k;
+  if (columns.empty()) return out;
+  // Along the last axis every place is written and only kept where the mask is true: no branch to guess.
+  const size_t last = columns.size() - 1;
+  const auto length = shape[last];
+  std::vector<int32_t> at(last, 0);
+  for (size_t k = 0; k < count; data += length) {
+    const size_t begin = k;
+    for (int32_t j = 0; j < length && k < count; ++j) {
+      columns[last][k] = j;
+      k += data[j];
     }
-    for (size_t d = at.size(); d-- > 0;) {
-      if (++at[d] < mask.shape()[d]) break;
+    for (size_t d = 0; d < last; ++d) std::fill(columns[d] + begin, columns[d] + k, at[d]);
+    for (size_t d = last; d-- > 0;) {
+      if (++at[d] < shape[d]) break;
       at[d] = 0;
     }
   }
@@ -340,7 +347,7 @@ std::optional<array> only_mask(const array& a, nb::handle key) {
   return mask;
 }
 
-Arrays mask_positions(const array& mask) { return nonzero(mask); }
+array mask_positions(const array& mask) { return nonzero(mask, true)[0]; }
 
 bool value_of(array mask) {
   if (!mask.is_available() && mask.is_tracer())

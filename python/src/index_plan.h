@@ -34,8 +34,8 @@ struct IndexPlan {
 IndexPlan plan_index(const array& a, nb::handle key);
 // A boolean mask as the only subscript; nothing where the subscript is something else.
 std::optional<array> only_mask(const array& a, nb::handle key);
-// The positions of a mask's true elements, one array per dimension; evaluates it.
-Arrays mask_positions(const array& mask);
+// The positions of a mask's true elements, counted in row-major order; evaluates it.
+array mask_positions(const array& mask);
 // Of a boolean array without dimensions; evaluates it.
 bool value_of(array mask);
 

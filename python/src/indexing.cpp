@@ -117,11 +117,7 @@ array flat_source(const array& a, const array& mask) {
 }
 array flat_positions(const array& mask) {
   if (mask.ndim() == 0) return core::zeros({value_of(mask) ? 1 : 0}, core::int32);
-  Arrays positions = mask_positions(mask);
-  array flat = positions[0];
-  for (size_t d = 1; d < positions.size(); ++d)
-    flat = core::add(core::multiply(flat, array(mask.shape()[d])), positions[d]);
-  return flat;
+  return mask_positions(mask);
 }
 
 array masked_item(const array& a, const array& mask) {
