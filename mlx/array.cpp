@@ -7,6 +7,7 @@
 
 #include "mlx/graph/eval.h"
 #include "mlx/graph/origin.h"
+#include "mlx/graph/recycled.h"
 #include "mlx/memory.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
@@ -97,7 +98,8 @@ array::ArrayDesc::ArrayDesc(Shape s, Dtype dtype, std::shared_ptr<Primitive> pri
 array::ArrayDesc::~ArrayDesc() { release_inputs(std::move(inputs)); }
 
 array::array(Shape shape, Dtype dtype, std::shared_ptr<Primitive> primitive, std::vector<array> inputs)
-    : desc_(std::make_shared<ArrayDesc>(std::move(shape), dtype, std::move(primitive), std::move(inputs))) {}
+    : desc_(std::allocate_shared<ArrayDesc>(detail::Recycled<ArrayDesc>(), std::move(shape), dtype,
+                                            std::move(primitive), std::move(inputs))) {}
 
 array::array(const std::complex<float>& val, Dtype dtype) : array(complex64_t(val), dtype) {}
 array::array(std::initializer_list<float> data)
@@ -192,7 +194,7 @@ int64_t array::offset() const {
 }
 
 void array::set_data(allocator::Data data) {
-  desc_->data = std::make_shared<Data>(std::move(data));
+  desc_->data = std::allocate_shared<Data>(detail::Recycled<Data>(), std::move(data));
   desc_->data_ptr = desc_->data->buffer().raw_ptr();
   desc_->data_size = size();
   desc_->strides = row_major_strides(desc_->shape);
@@ -206,7 +208,7 @@ void array::set_data(allocator::Data data) {
 }
 
 void array::set_data(allocator::Data data, size_t data_size, Strides strides, Flags flags, int64_t offset) {
-  desc_->data = std::make_shared<Data>(std::move(data));
+  desc_->data = std::allocate_shared<Data>(detail::Recycled<Data>(), std::move(data));
   desc_->data_ptr =
       static_cast<char*>(desc_->data->buffer().raw_ptr()) + offset * static_cast<int64_t>(itemsize());
   desc_->data_size = data_size;
