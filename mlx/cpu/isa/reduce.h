@@ -1,5 +1,5 @@
-// Reductions on raw memory: sum, prod, max, min, any, all, the mean of integers, and the moments (mean, variance)
-// in one pass.
+// Reductions on raw memory: sum, prod, max, min, any, all, the mean of integers, and the moments (mean,
+// variance) in one pass.
 //
 // A kernel folds elements into accumulators of its own type, so that any layout can be reduced by repeated
 // calls: init, then rows or cols any number of times (and merge, for parts done in parallel), then finish.
@@ -39,7 +39,8 @@ struct ReduceKernel {
 };
 
 struct ReduceTable {
-  ReduceKernel at[kReduceOps][kReduceDtypes];  // [ReduceOp][Dtype::Val]; integer_mean, moments: where they apply
+  ReduceKernel at[kReduceOps]
+                 [kReduceDtypes];  // [ReduceOp][Dtype::Val]; integer_mean, moments: where they apply
   const ReduceKernel& operator()(ReduceOp op, int dtype) const { return at[static_cast<int>(op)][dtype]; }
 };
 
