@@ -35,7 +35,7 @@ bool is_product(const ConvParameters& given, const ConvParams& p) {
   const auto all_are = [](const std::vector<int>& values, int wanted) {
     return std::all_of(values.begin(), values.end(), [&](int v) { return v == wanted; });
   };
-  return p.groups == 1 && p.taps() == 1 && p.unit_strides() && !p.dilated_input() &&
+  return p.groups == 1 && p.all_taps() == 1 && p.unit_strides() && !p.dilated_input() &&
          all_are(given.padding_lo, 0) && std::equal(p.in, p.in + 3, p.out);
 }
 
@@ -89,7 +89,7 @@ void implicit_gemm(const Dense& x, const Dense& w, const array& out, ConvParams 
   // Of a phase with all the taps that one can have.
   int64_t k = p.channels;
   for (int d = 0; d < 3; ++d)
-    k *= ceil_div(static_cast<size_t>(p.kernel[d]), static_cast<size_t>(p.tap_step[d]));
+    k *= ceil_div(static_cast<size_t>(p.taps[d]), static_cast<size_t>(p.tap_step[d]));
   Flags flags;
   flags.vectors = fours && x.aligned, flags.plain_vectors = fours && w.aligned;
   flags.phased = p.dilated_input();
@@ -127,7 +127,7 @@ void weight_gradient(const ConvolutionWeightGradient& primitive, const Arrays& i
     std::swap(x, g);
   }
   p.k = p.positions();
-  const int64_t columns = p.taps() * p.channels;
+  const int64_t columns = p.all_taps() * p.channels;
   const Tile tile = tile_for(p.outputs, columns, p.groups, out.dtype());
   const Size groups{ceil_div(static_cast<size_t>(columns), static_cast<size_t>(tile.n)),
                     ceil_div(static_cast<size_t>(p.outputs), static_cast<size_t>(tile.m)),
@@ -155,13 +155,13 @@ ConvParams conv_params(const ConvParameters& given, const Shape& x, const Shape&
   const size_t n = given.stride.size();
   for (size_t i = 0; i < n; ++i) {
     const size_t d = 3 - n + i;
-    p.in[d] = x[i + 1], p.kernel[d] = w[i + 1], p.out[d] = out[i + 1];
+    p.in[d] = x[i + 1], p.taps[d] = w[i + 1], p.out[d] = out[i + 1];
     p.stride[d] = given.stride[i], p.input_dilation[d] = given.input_dilation[i];
     p.low[d] = given.padding_lo[i], p.dilation[d] = given.kernel_dilation[i];
     p.tap_step[d] = p.input_dilation[d] / std::gcd(p.input_dilation[d], p.dilation[d]);
     // Mirrored, tap t of w is where tap kernel - 1 - t would be.
     if (given.flip) {
-      p.low[d] -= (p.kernel[d] - 1) * p.dilation[d];
+      p.low[d] -= (p.taps[d] - 1) * p.dilation[d];
       p.dilation[d] = -p.dilation[d];
     }
   }

@@ -9,13 +9,13 @@ namespace mlx::core::metal {
 // As struct ConvParams of metal/kernels/conv.h.
 struct ConvParams {
   int32_t batch = 0, groups = 1, channels = 0, outputs = 0;  // channels and outputs of one group
-  int32_t in[3] = {1, 1, 1}, out[3] = {1, 1, 1}, kernel[3] = {1, 1, 1}, stride[3] = {1, 1, 1};
+  int32_t in[3] = {1, 1, 1}, out[3] = {1, 1, 1}, taps[3] = {1, 1, 1}, stride[3] = {1, 1, 1};
   int32_t dilation[3] = {1, 1, 1}, low[3] = {0, 0, 0};
   int32_t input_dilation[3] = {1, 1, 1}, tap_step[3] = {1, 1, 1};
   int32_t part = 0, parts = 1;
   int64_t k = 0, size = 0;
 
-  int64_t taps() const { return int64_t{kernel[0]} * kernel[1] * kernel[2]; }
+  int64_t all_taps() const { return int64_t{taps[0]} * taps[1] * taps[2]; }
   int64_t positions() const { return int64_t{batch} * out[0] * out[1] * out[2]; }
   bool dilated_input() const {
     return input_dilation[0] > 1 || input_dilation[1] > 1 || input_dilation[2] > 1;

@@ -39,7 +39,7 @@ size_t bytes_of(const Halo& h) {
 
 bool depthwise_fits(const ConvParams& p, Dtype dtype) {
   return p.channels == 1 && p.groups > 1 &&
-         static_cast<size_t>(p.kernel[1]) * static_cast<size_t>(p.kernel[2]) * kLanes * size_of(dtype) <=
+         static_cast<size_t>(p.taps[1]) * static_cast<size_t>(p.taps[2]) * kLanes * size_of(dtype) <=
              kMostBytes;
 }
 
@@ -47,7 +47,7 @@ void depthwise(const array& x, const array& w, const array& out, ConvParams p, c
   int32_t outs[3], taps[3], reach[3], phases = 1;
   for (int d = 0; d < 3; ++d) {
     outs[d] = pieces(p.out[d], p.input_dilation[d]);
-    taps[d] = pieces(p.kernel[d], p.tap_step[d]);
+    taps[d] = pieces(p.taps[d], p.tap_step[d]);
     reach[d] = p.tap_step[d] * p.dilation[d] / p.input_dilation[d];
     phases *= p.input_dilation[d];
   }
@@ -87,13 +87,13 @@ void depthwise_weights(const array& x, const array& g, const array& out, ConvPar
     p.channels = 1, p.outputs = multiplier;
   }
   const int32_t rows = p.out[1] > 2 ? kRows : 1, columns = 64 / rows;
-  Halo halo{lines(rows, p.stride[1], p.kernel[1], p.dilation[1]),
-            lines(columns, p.stride[2], p.kernel[2], p.dilation[2])};
+  Halo halo{lines(rows, p.stride[1], p.taps[1], p.dilation[1]),
+            lines(columns, p.stride[2], p.taps[2], p.dilation[2])};
   const size_t plain = 64 * kLanes * out.itemsize();
   const bool divided = p.dilated_input();
   const bool staged = !divided && bytes_of(halo) * out.itemsize() + plain <= kMostBytes;
   const int32_t blocks = pieces(multiplier * p.groups, kLanes);
-  const int32_t planes = p.kernel[0] * pieces(p.kernel[1] * p.kernel[2], 64);
+  const int32_t planes = p.taps[0] * pieces(p.taps[1] * p.taps[2], 64);
   const int32_t tiles = p.batch * p.out[0] * pieces(p.out[1], rows) * pieces(p.out[2], columns);
   // Parts of at least four tiles, as many as keep the device busy.
   const auto wanted = static_cast<int32_t>(std::max<int64_t>(1, 2 * kFewGroups / (int64_t{blocks} * planes)));

@@ -61,15 +61,21 @@ Dtype accumulator_of(Dtype dtype) {
 
 namespace {
 
-std::shared_ptr<Pipeline> kernel_for(Dtype dtype, const std::string& name, int kind) {
+// The mean of integers is added up as floats.
+bool adds_floats(Dtype in, Dtype out) { return out == float32 && !issubdtype(in, inexact); }
+
+std::shared_ptr<Pipeline> kernel_for(Dtype dtype, const std::string& name, int kind, bool floats = false) {
   const std::string type = type_name(dtype);
   std::string definitions = "#include \"metal/kernels/types.h\"\ntypedef " + type + " T;\n";
   if (accumulator_of(dtype) != dtype && dtype != bool_) definitions += "#define OTHER_RESULT\n";
-  return pipeline_for("reduce", dtype_name(dtype), definitions, name, {{0, int32_t{kind}}});
+  if (floats) definitions += "#define ADDS_FLOATS\n";
+  const std::string library = dtype_name(dtype);
+  return pipeline_for("reduce", floats ? library + "_as_float" : library, definitions, name,
+                      {{0, int32_t{kind}}});
 }
 std::string result_name(Dtype in, Dtype out) {
   if (out == bool_) return "bool";
-  return out == accumulator_of(in) ? "acc" : "same";
+  return out == accumulator_of(in) || adds_floats(in, out) ? "acc" : "same";
 }
 
 struct Dims {
@@ -162,12 +168,14 @@ void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
   const float divisor = p.kind == Reduction::mean ? static_cast<float>(n) : 0;
   const auto pass = [&](const array& from, const array& to, const Rows& rows, float by) {
     run(from, {to}, static_cast<uint32_t>(to.size()), rows, by, p.stream(), [&](const std::string& form) {
-      return kernel_for(from.dtype(), form + result_name(from.dtype(), to.dtype()), kind);
+      return kernel_for(from.dtype(), form + result_name(from.dtype(), to.dtype()), kind,
+                        adds_floats(from.dtype(), to.dtype()));
     });
   };
   if (in_two_passes(in, out)) {
     const Rows parts = parts_of(in);
-    array partial({static_cast<ShapeElem>(parts.kept.shape[0])}, accumulator_of(in.dtype()), nullptr, {});
+    const Dtype sums = adds_floats(in.dtype(), out.dtype()) ? float32 : accumulator_of(in.dtype());
+    array partial({static_cast<ShapeElem>(parts.kept.shape[0])}, sums, nullptr, {});
     allocate(partial);
     pass(in, partial, parts, 0);
     return pass(partial, out, row_of(parts.kept.shape[0]), divisor);
@@ -211,14 +219,12 @@ bool variance_supports(const Primitive& p, const Arrays& inputs, const Arrays& o
   return real_only(p, inputs, outputs) && outputs[0].size() < (size_t{1} << 31);
 }
 
-// More results than 32 bits count are the CPU's, and so is what has no extreme. Means are of floats: `mean`
-// casts integers first.
+// More results than 32 bits count are the CPU's, and so is what has no extreme.
 bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
   const Reduction kind = static_cast<const Reduce&>(p).kind;
   const bool extreme = kind == Reduction::max || kind == Reduction::min;
   return without_float64(p, inputs, outputs) && outputs[0].size() < (size_t{1} << 31) &&
-         (inputs[0].size() > 0 || !extreme) &&
-         (kind != Reduction::mean || issubdtype(inputs[0].dtype(), inexact));
+         (inputs[0].size() > 0 || !extreme);
 }
 
 void arg_reduce(const ArgReduce& p, const Arrays& inputs, Arrays& outputs) {

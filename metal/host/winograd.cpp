@@ -25,7 +25,7 @@ array floats(int64_t n, int64_t m) {
 
 bool winograd_pays(const ConvParams& p, const ConvParameters& given) {
   const bool possible = given.stride.size() == 2 && p.groups == 1 && p.unit_strides() && !p.dilated_input() &&
-                        p.kernel[1] == 3 && p.kernel[2] == 3 && std::abs(p.dilation[1]) == 1 &&
+                        p.taps[1] == 3 && p.taps[2] == 3 && std::abs(p.dilation[1]) == 1 &&
                         std::abs(p.dilation[2]) == 1;
   if (!possible) return false;
   const double c = p.channels, o = p.outputs, tiles = static_cast<double>(tiles_of(p));

@@ -82,30 +82,22 @@ struct Key<float> {
   }
   static METAL_FUNC float value(uint key) { return as_type<float>(disordered<uint>(key, 0x80000000u)); }
 };
-template <>
-struct Key<half> {
+template <class T, uint infinity>
+struct HalfKey {
   typedef uint type;
   typedef uint16_t stored;
   static METAL_FUNC bool is_nan(uint key) { return key == 0xffffu; }
-  static METAL_FUNC uint of(half x, bool merges_zeros) {
-    return ordered<uint>(as_type<uint16_t>(x), 0x8000u, 0x7c00u, merges_zeros);
+  static METAL_FUNC uint of(T x, bool merges_zeros) {
+    return ordered<uint>(as_type<uint16_t>(x), 0x8000u, infinity, merges_zeros);
   }
-  static METAL_FUNC half value(uint key) {
-    return as_type<half>(static_cast<uint16_t>(disordered<uint>(key, 0x8000u)));
+  static METAL_FUNC T value(uint key) {
+    return as_type<T>(static_cast<uint16_t>(disordered<uint>(key, 0x8000u)));
   }
 };
 template <>
-struct Key<bfloat> {
-  typedef uint type;
-  typedef uint16_t stored;
-  static METAL_FUNC bool is_nan(uint key) { return key == 0xffffu; }
-  static METAL_FUNC uint of(bfloat x, bool merges_zeros) {
-    return ordered<uint>(as_type<uint16_t>(x), 0x8000u, 0x7f80u, merges_zeros);
-  }
-  static METAL_FUNC bfloat value(uint key) {
-    return as_type<bfloat>(static_cast<uint16_t>(disordered<uint>(key, 0x8000u)));
-  }
-};
+struct Key<half> : HalfKey<half, 0x7c00u> {};
+template <>
+struct Key<bfloat> : HalfKey<bfloat, 0x7f80u> {};
 // Zeros are always one: the value cannot be found again.
 template <>
 struct Key<complex64_t> {

@@ -6,7 +6,11 @@
 #include "metal/kernels/reduce.h"
 #include "metal/kernels/strided.h"
 
+#ifdef ADDS_FLOATS  // the mean of integers
+typedef float A;
+#else
 typedef Accumulator<T>::type A;
+#endif
 constant int kind [[function_constant(0)]];
 
 struct Reduction {

@@ -62,14 +62,8 @@ METAL_FUNC float hypot(float a, float b) {
   const float s = scale_of(a, b), x = a * s, y = b * s;
   return metal::sqrt(x * x + y * y) / s;
 }
-METAL_FUNC complex64_t divide(complex64_t a, complex64_t b) {
-  const float s = scale_of(b.re, b.im), re = b.re * s, im = b.im * s;
-  const float d = re * re + im * im;
-  return {((a.re * re + a.im * im) / d) * s, ((a.im * re - a.re * im) / d) * s};
-}
 METAL_FUNC float divide(float a, float b) { return a / b; }
 METAL_FUNC float reciprocal(float x) { return 1.0f / x; }
-METAL_FUNC complex64_t reciprocal(complex64_t z) { return divide(complex64_t{1, 0}, z); }
 
 template <class T>
 METAL_FUNC T abs(T x) {
@@ -251,6 +245,23 @@ METAL_FUNC T imag(T) {
   return static_cast<T>(0);
 }
 METAL_FUNC complex64_t rint(complex64_t z) { return {metal::rint(z.re), metal::rint(z.im)}; }
+METAL_FUNC complex64_t direction(complex64_t z) {
+  return {metal::copysign(metal::fabs(z.re) == INFINITY ? 1.0f : 0.0f, z.re),
+          metal::copysign(metal::fabs(z.im) == INFINITY ? 1.0f : 0.0f, z.im)};
+}
+// As C's Annex G has it: where the quotient is nan in both parts, a divisor of zero, an infinite dividend and
+// an infinite divisor count by their direction.
+METAL_FUNC complex64_t divide(complex64_t a, complex64_t b) {
+  const float s = scale_of(b.re, b.im), re = b.re * s, im = b.im * s;
+  const float d = re * re + im * im;
+  const complex64_t q = {((a.re * re + a.im * im) / d) * s, ((a.im * re - a.re * im) / d) * s};
+  if (q.re == q.re || q.im == q.im) return q;
+  if (d == 0) return a * metal::copysign(INFINITY, b.re);
+  if (isinf(a) && isfinite(b)) return direction(a) * conj(b) * INFINITY;
+  if (isfinite(a) && isinf(b)) return a * conj(direction(b)) * 0.0f;
+  return q;
+}
+METAL_FUNC complex64_t reciprocal(complex64_t z) { return divide(complex64_t{1, 0}, z); }
 
 // --- functions of float ---
 

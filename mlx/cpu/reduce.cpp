@@ -34,6 +34,7 @@ void reduce_array(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
     case Reduction::sum:
       break;
     case Reduction::mean:
+      if (!issubdtype(a.dtype(), inexact)) op = ReduceOp::integer_mean;
       divisor = 0;
       if (out.size()) divisor = static_cast<double>(a.size()) / static_cast<double>(out.size());
       break;

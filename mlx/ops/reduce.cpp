@@ -92,7 +92,7 @@ Arrays Reduce::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&,
     case Reduction::mean: {
       const array n = OpenSizes::of(x) ? number_of_elements(x, axes, false, g.dtype(), stream())
                                        : like(g, static_cast<double>(reduced_count(x.shape(), axes)));
-      return {broadcast_like(divide(g, n, stream()), x, stream())};
+      return {broadcast_like(astype(divide(g, n, stream()), x.dtype(), stream()), x, stream())};
     }
     case Reduction::prod:
       fix_sizes("prod", x);
@@ -137,6 +137,7 @@ Axes shifted(const Axes& axes) {
 
 Dtype result_dtype(Reduction kind, Dtype dtype) {
   if (kind == Reduction::any || kind == Reduction::all) return bool_;
+  if (kind == Reduction::mean) return promote_to_float(dtype);
   if (kind != Reduction::sum && kind != Reduction::prod) return dtype;
   switch (dtype.val()) {
     case Dtype::Val::bool_:
@@ -202,7 +203,10 @@ namespace {
 
 array reduce(Reduction kind, const array& a, const Axes& given, bool keepdims, StreamOrDevice s) {
   const Axes axes = checked_axes(names[static_cast<int>(kind)], given, a.shape());
-  if (axes.empty()) return kind == Reduction::any || kind == Reduction::all ? astype(a, bool_, s) : a;
+  if (axes.empty()) {
+    if (kind == Reduction::mean) return astype(a, promote_to_float(a.dtype()), s);
+    return kind == Reduction::any || kind == Reduction::all ? astype(a, bool_, s) : a;
+  }
   if ((kind == Reduction::max || kind == Reduction::min) && reduced_count(a.shape(), axes) == 0)
     throw invalid(names[static_cast<int>(kind)], "got an array of shape ", a.shape(),
                   ", expected no reduced axis of size 0");
@@ -234,21 +238,13 @@ array var_of(const char* name, const array& a, const Axes& given, bool keepdims,
   array name(const array& a, bool keepdims, StreamOrDevice s) { return name(a, all_axes(a), keepdims, s); } \
   array name(const array& a, StreamOrDevice s) { return name(a, all_axes(a), false, s); }
 MLX_REDUCTION(sum)
+MLX_REDUCTION(mean)
 MLX_REDUCTION(prod)
 MLX_REDUCTION(max)
 MLX_REDUCTION(min)
 MLX_REDUCTION(any)
 MLX_REDUCTION(all)
 #undef MLX_REDUCTION
-
-array mean(const array& a, const Axes& axes, bool keepdims, StreamOrDevice s) {
-  return reduce(Reduction::mean, astype(a, promote_to_float(a.dtype()), s), axes, keepdims, s);
-}
-array mean(const array& a, int axis, bool keepdims, StreamOrDevice s) {
-  return mean(a, Axes{axis}, keepdims, s);
-}
-array mean(const array& a, bool keepdims, StreamOrDevice s) { return mean(a, all_axes(a), keepdims, s); }
-array mean(const array& a, StreamOrDevice s) { return mean(a, all_axes(a), false, s); }
 
 array var(const array& a, const Axes& axes, bool keepdims, int ddof, StreamOrDevice s) {
   return var_of("var", a, axes, keepdims, ddof, s);
@@ -299,8 +295,7 @@ array count_nonzero(const array& a, bool keepdims, StreamOrDevice s) {
 namespace {
 
 const bool kept = primitive_table().add<Reduce>("Reduce", 1, [](const Reduce& p, const Arrays& in) {
-  return Arrays{p.kind == Reduction::mean ? mean(in[0], p.axes, p.keepdims, p.stream())
-                                          : reduce(p.kind, in[0], p.axes, p.keepdims, p.stream())};
+  return Arrays{reduce(p.kind, in[0], p.axes, p.keepdims, p.stream())};
 }) && primitive_table().add<Variance>("Variance", 1, [](const Variance& p, const Arrays& in) {
   check_inputs(p, issubdtype(in[0].dtype(), floating), in);
   return var(in[0], p.axes, p.keepdims, p.ddof, p.stream()).outputs();

@@ -193,6 +193,46 @@ def test_matmul_error(dtype: str):
     assert float(error.max()) <= limit
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "complex64"])
+@pytest.mark.parametrize("sides", [(1, 1), (3, 40), (40, 3), (24, 24)])
+def test_matmul_of_many_equal_terms(dtype: str, sides: tuple[int, int]):
+    """Sums in one float32 would be rounded in one direction at every step: up to half of them is lost, or more."""
+    m, n = sides
+    k = (1 << 24) + 12345 if m * n == 1 else (1 << 21) + 12345
+    a = mx.broadcast_to(mx.array(0.1, getattr(mx, dtype)), (m, k))
+    b = mx.broadcast_to(mx.array(2.0**-12, getattr(mx, dtype)), (k, n))
+    want = a[0, 0].item() * 2.0**-12 * k
+    got = to_np(a @ b).astype(np.complex128)
+    limit = {"float16": 2.0**-11, "bfloat16": 2.0**-8}.get(dtype, 0) + 1e-4
+    assert (np.abs(got - want) <= limit * abs(want)).all(), np.abs(got / want - 1).max()
+    more = to_np(mx.addmm(mx.full((m, n), want).astype(a.dtype), a, b, alpha=2, beta=3)).astype(np.complex128)
+    assert (np.abs(more - 5 * want) <= 2 * limit * abs(5 * want)).all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool"])
+def test_mean_of_integers(dtype: str):
+    """Exact sums, of extremes too: half an ulp of float32. Rows and columns of many lengths, and without copies."""
+    rng = np.random.default_rng(11)
+    info = np.iinfo(dtype if dtype != "bool" else np.uint8)
+    for shape in ((40_000,), (70_000, 3), (9, 1000), (1000, 9), (5, 7, 33), (2, 65_537), (1, 1), (0, 3)):
+        a = rng.integers(info.min, info.max, shape, dtype=info.dtype, endpoint=True)
+        if a.size > 60_000:
+            a[:] = info.max
+        a = (a & 1).astype(bool) if dtype == "bool" else a
+        x = mx.array(a)
+        for axis in (None, *range(a.ndim), *([(0, a.ndim - 1)] if a.ndim > 2 else [])):
+            with np.errstate(all="ignore"):
+                want = a.astype(np.longdouble).sum(axis=axis) / (a.size // max(1, a.sum(axis=axis).size))
+            got = mx.mean(x, axis=axis)
+            assert got.dtype == mx.float32
+            scale = np.maximum(np.abs(want), 2.0**-20 * float(info.max))
+            error = np.abs(np.array(got).astype(np.longdouble) - want) / scale
+            assert not (error > 2.0**-24 * 1.001).any(), (shape, axis)
+            assert mx.array_equal(mx.mean(x[..., ::-1], axis=axis, keepdims=True).reshape(got.shape), got, True) or (
+                axis is not None and a.ndim - 1 not in np.atleast_1d(axis) % a.ndim
+            )
+
+
 def ranges(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Operands (70, 300) and (300, 66) whose numbers would leave the range of a smaller exponent or of fewer digits."""
     a, b = rng.standard_normal((70, 300)), rng.standard_normal((300, 66))

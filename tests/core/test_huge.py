@@ -76,6 +76,14 @@ class TestViews:
         assert a.sum(axis=1)[-2:].tolist() == b.sum(axis=0)[-2:].tolist() == [0, SIDE]
         assert mx.count_nonzero(b).item() == SIDE
 
+    def test_means(self):
+        """Of integers as of floats: no copy of them is made, which would be of 8 GiB."""
+        mx.reset_peak_memory()
+        for a in (in_last(0), in_last(1)):
+            assert abs(a.mean().item() * SIDE - 1) < 1e-6
+        assert in_last(0).mean(axis=1)[-2:].tolist() == in_last(1).mean(axis=0)[-2:].tolist() == [0, 1]
+        assert mx.get_peak_memory() < 1 << 28
+
     @pytest.mark.slow
     def test_where_the_extreme_is(self):
         a, b = in_last(0), in_last(1)

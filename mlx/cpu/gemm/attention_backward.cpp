@@ -24,6 +24,32 @@ constexpr int64_t kPackedAtMost = int64_t{24} << 20;  // bytes packed at once
 constexpr int64_t kManyUnits = 16;                    // batches times key heads that are shared out whole
 constexpr int64_t kUnitAtMost = int64_t{4} << 20;     // bytes of one's operands
 
+// What one block of `nr` keys, a lane each, is worked on in.
+struct KeyScratch {
+  KeyScratch(int64_t nr, const AttentionCall& c)
+      : space((nr * (2 * c.d + 2 * c.dv + 3 * kKeyBlock + 2) + 3 * kKeyBlock) * 4),
+        k(space.as<float>()),
+        v(k + nr * c.d),
+        dk(v + nr * c.dv),
+        dv(dk + nr * c.d),
+        s(dv + nr * c.dv),
+        dp(s + nr * kKeyBlock),
+        scratch(dp + nr * kKeyBlock),
+        scale(scratch + nr * kKeyBlock),
+        one(scale + nr),
+        m(one + nr),
+        inverse(m + kKeyBlock),
+        delta(inverse + kKeyBlock) {
+    std::fill(scale, scale + nr, c.scale);
+    std::fill(one, one + nr, 1.0f);
+  }
+  const Workspace space;
+  float *const k, *const v, *const dk, *const dv;  // dv follows dk
+  float *const s, *const dp, *const scratch;       // a block of queries, a row each
+  float *const scale, *const one;                  // per key
+  float *const m, *const inverse, *const delta;    // per query
+};
+
 class Backward {
  public:
   Backward(const GemmTable& g, const AttentionTable& t, const DirectTable& direct, const AttentionCall& call,
@@ -165,41 +191,27 @@ class Backward {
     const auto work = [&](int64_t unit, const float* packed, int64_t key_block) {
       const int64_t b = unit / c_.kv_heads, kv = unit % c_.kv_heads;
       const int64_t k0 = key_block * nr, keys = std::min<int64_t>(nr, c_.lk - k0);
-      Workspace space((nr * (2 * c_.d + 2 * c_.dv + 3 * block + 2) + 3 * block) * 4);
-      float* k = space.as<float>();
-      float* v = k + nr * c_.d;
-      float* dk = v + nr * c_.dv;
-      float* dv = dk + nr * c_.d;
-      float* s = dv + nr * c_.dv;
-      float* dp = s + nr * block;
-      float* scratch = dp + nr * block;
-      float* scale = scratch + nr * block;
-      float* one = scale + nr;
-      float* m = one + nr;
-      float* inverse = m + block;
-      float* delta = inverse + block;
-      std::fill(scale, scale + nr, c_.scale);
-      std::fill(one, one + nr, 1.0f);
-      x_.pack_lanes(c_.k, b, kv, k0, keys, c_.d, k);
-      x_.t.scale(k, nr * c_.d, x_.factor);
-      x_.pack_lanes(c_.v, b, kv, k0, keys, c_.dv, v);
-      std::memset(dk, 0, static_cast<size_t>(nr * (c_.d + c_.dv) * 4));
+      const KeyScratch t(nr, c_);
+      x_.pack_lanes(c_.k, b, kv, k0, keys, c_.d, t.k);
+      x_.t.scale(t.k, nr * c_.d, x_.factor);
+      x_.pack_lanes(c_.v, b, kv, k0, keys, c_.dv, t.v);
+      std::memset(t.dk, 0, static_cast<size_t>(nr * (c_.d + c_.dv) * 4));
       const int64_t first = x_.queries_begin(k0) / block;
       for (int64_t g = 0; g < x_.group; ++g)
         for (int64_t i = first; i < query_blocks; ++i) {
           const int64_t h = kv * x_.group + g, q0 = i * block, rows = std::min(block, c_.lq - q0);
           const float* panels = packed + (g * query_blocks + i) * block_size;
-          row_stats(b, h, q0, rows, m, inverse, delta);
-          x_.multiply(rows, c_.d, panels, k, s, false);
-          x_.mask_rows(s, b, h, q0, rows, k0, keys, scratch);
-          x_.multiply(rows, c_.dv, panels + q_rows, v, dp, false);
-          x_.t.grad_rows(s, dp, rows, m, inverse, delta);
+          row_stats(b, h, q0, rows, t.m, t.inverse, t.delta);
+          x_.multiply(rows, c_.d, panels, t.k, t.s, false);
+          x_.mask_rows(t.s, b, h, q0, rows, k0, keys, t.scratch);
+          x_.multiply(rows, c_.dv, panels + q_rows, t.v, t.dp, false);
+          x_.t.grad_rows(t.s, t.dp, rows, t.m, t.inverse, t.delta);
           const int64_t panel = rows * x_.f.mr * 4;
-          x_.f.tile(c_.d, nr, rows, panels + q_rows + o_rows, panel, dp, 0, nr, dk, nr, true);
-          x_.f.tile(c_.dv, nr, rows, panels + q_rows + o_rows + q_turned, panel, s, 0, nr, dv, nr, true);
+          x_.f.tile(c_.d, nr, rows, panels + q_rows + o_rows, panel, t.dp, 0, nr, t.dk, nr, true);
+          x_.f.tile(c_.dv, nr, rows, panels + q_rows + o_rows + q_turned, panel, t.s, 0, nr, t.dv, nr, true);
         }
-      put(d_.dk, b, kv, k0, keys, dk, c_.d, scale);
-      put(d_.dv, b, kv, k0, keys, dv, c_.dv, one);
+      put(d_.dk, b, kv, k0, keys, t.dk, c_.d, t.scale);
+      put(d_.dv, b, kv, k0, keys, t.dv, c_.dv, t.one);
     };
     in_groups(x_.group * query_blocks * block_size, x_.group * query_blocks, key_blocks, pack, work);
   }
@@ -248,7 +260,8 @@ class Backward {
 
   void whole(int64_t b, int64_t kv) const {
     const int64_t nr = x_.f.nr, block = kKeyBlock, d = c_.d, dv = c_.dv, ld = padded(d), ldv = padded(dv);
-    Workspace space(whole_floats() * 4), tiles((nr * (2 * d + 2 * dv + 3 * block + 2) + 3 * block) * 4);
+    Workspace space(whole_floats() * 4);
+    const KeyScratch t(nr, c_);
     float* queries = space.as<float>();
     float* douts = queries + x_.group * c_.lq * ld;
     float* dqs = douts + x_.group * c_.lq * ldv;
@@ -259,41 +272,27 @@ class Backward {
     }
     copy_rows(c_.k, b, kv, c_.lk, d, ld, keys_by_row);
     std::memset(dqs, 0, static_cast<size_t>(x_.group * c_.lq * ld * 4));
-    float* k = tiles.as<float>();
-    float* v = k + nr * d;
-    float* dk = v + nr * dv;
-    float* sum_dv = dk + nr * d;
-    float* s = sum_dv + nr * dv;
-    float* dp = s + nr * block;
-    float* scratch = dp + nr * block;
-    float* scale = scratch + nr * block;
-    float* one = scale + nr;
-    float* m = one + nr;
-    float* inverse = m + block;
-    float* delta = inverse + block;
-    std::fill(scale, scale + nr, c_.scale);
-    std::fill(one, one + nr, 1.0f);
     for (int64_t k0 = 0; k0 < c_.lk; k0 += nr) {
       const int64_t keys = std::min<int64_t>(nr, c_.lk - k0), first = x_.queries_begin(k0);
-      x_.pack_lanes(c_.k, b, kv, k0, keys, d, k);
-      x_.t.scale(k, nr * d, x_.factor);
-      x_.pack_lanes(c_.v, b, kv, k0, keys, dv, v);
-      std::memset(dk, 0, static_cast<size_t>(nr * (d + dv) * 4));
+      x_.pack_lanes(c_.k, b, kv, k0, keys, d, t.k);
+      x_.t.scale(t.k, nr * d, x_.factor);
+      x_.pack_lanes(c_.v, b, kv, k0, keys, dv, t.v);
+      std::memset(t.dk, 0, static_cast<size_t>(nr * (d + dv) * 4));
       for (int64_t g = 0; g < x_.group; ++g)
         for (int64_t q0 = first; q0 < c_.lq; q0 += block) {
           const int64_t h = kv * x_.group + g, rows = std::min(block, c_.lq - q0), row = g * c_.lq + q0;
           const float *q = queries + row * ld, *dout = douts + row * ldv;
-          row_stats(b, h, q0, rows, m, inverse, delta);
-          multiply(true, rows, nr, d, q, ld, k, nr, s, nr, false);
-          x_.mask_rows(s, b, h, q0, rows, k0, keys, scratch);
-          multiply(true, rows, nr, dv, dout, ldv, v, nr, dp, nr, false);
-          x_.t.grad_rows(s, dp, rows, m, inverse, delta);
-          multiply(false, d, nr, rows, q, ld, dp, nr, dk, nr, true);
-          multiply(false, dv, nr, rows, dout, ldv, s, nr, sum_dv, nr, true);
-          multiply(true, rows, d, keys, dp, nr, keys_by_row + k0 * ld, ld, dqs + row * ld, ld, true);
+          row_stats(b, h, q0, rows, t.m, t.inverse, t.delta);
+          multiply(true, rows, nr, d, q, ld, t.k, nr, t.s, nr, false);
+          x_.mask_rows(t.s, b, h, q0, rows, k0, keys, t.scratch);
+          multiply(true, rows, nr, dv, dout, ldv, t.v, nr, t.dp, nr, false);
+          x_.t.grad_rows(t.s, t.dp, rows, t.m, t.inverse, t.delta);
+          multiply(false, d, nr, rows, q, ld, t.dp, nr, t.dk, nr, true);
+          multiply(false, dv, nr, rows, dout, ldv, t.s, nr, t.dv, nr, true);
+          multiply(true, rows, d, keys, t.dp, nr, keys_by_row + k0 * ld, ld, dqs + row * ld, ld, true);
         }
-      put(d_.dk, b, kv, k0, keys, dk, d, scale);
-      put(d_.dv, b, kv, k0, keys, sum_dv, dv, one);
+      put(d_.dk, b, kv, k0, keys, t.dk, d, t.scale);
+      put(d_.dv, b, kv, k0, keys, t.dv, dv, t.one);
     }
     for (int64_t g = 0; g < x_.group; ++g)
       g_.finish[x_.elem](c_.lq, d, dqs + g * c_.lq * ld, ld,

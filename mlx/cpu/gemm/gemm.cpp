@@ -44,7 +44,7 @@ int64_t offset(const int64_t* offsets, int64_t stride, int64_t i) {
 // One product of the batch.
 Product product(const GemmCall& g, Elem e, int64_t i) {
   Product p;
-  p.type = e;
+  p.type = p.out = e;
   p.m = g.m, p.n = g.n, p.k = g.k;
   p.a = at(g.a, offset(g.a_offsets, g.a_batch, i), e);
   p.b = at(g.b, offset(g.b_offsets, g.b_batch, i), e);
@@ -62,11 +62,11 @@ Product product(const GemmCall& g, Elem e, int64_t i) {
 class ProductSink final : public TileSink {
  public:
   ProductSink(const GemmTable& t, const Product& p, bool in_place)
-      : p_(p), finish_(in_place && p.alpha == 1 && !p.d ? nullptr : t.finish[p.type]) {}
+      : p_(p), finish_(in_place && p.alpha == 1 && !p.d ? nullptr : t.finish[p.out]) {}
   bool needed() const { return finish_ || p_.epilogue.run; }
   void take(int64_t i0, int64_t rows, int64_t j0, int64_t cols, const void* acc, int64_t ld) const override {
     const int scale = p_.type == kC64 ? 2 : 1;
-    const int64_t size = kElemSize[p_.type], col = j0 / scale;
+    const int64_t size = kElemSize[p_.out], col = j0 / scale;
     char* c = static_cast<char*>(p_.c) + (i0 * p_.ldc + col) * size;
     if (finish_) {
       const void* d =
@@ -89,7 +89,7 @@ void blocked(const GemmTable& t, const Product& p) {
   const StridedSource a(f.pack_a[p.type], p.a, p.type, p.a_row, p.a_col, 1, scale);
   const StridedSource b(f.pack_b[p.type], p.b, p.type, p.b_col, p.b_row, scale, scale);
   // A D that is C would be gone when the sums are complete.
-  const bool direct = p.type == kF32 || p.type == kF64 || complex ? p.d == nullptr || p.d != p.c : false;
+  const bool direct = p.out == kF32 || p.out == kF64 || complex ? p.d == nullptr || p.d != p.c : false;
   const ProductSink sink(t, p, direct);
   Nest nest;
   nest.family = &f;
@@ -104,6 +104,37 @@ void blocked(const GemmTable& t, const Product& p) {
   run_nest(nest);
 }
 
+// A long k: sums in float32 of spans of it are added in float64. One sum would lose terms that are small
+// beside it, of equal ones from 2^24 on every second one.
+constexpr int64_t kSpan = 1 << 20;
+
+bool accepts_long(const GemmTable&, const Product& p) { return p.k > kSpan && p.type != kF64; }
+
+void one_product(const GemmTable& t, const Product& p);
+
+void in_spans(const GemmTable& t, const Product& p) {
+  const int scale = p.type == kC64 ? 2 : 1;
+  const int64_t ld = p.n * scale, size = p.m * ld;
+  Workspace part(size * 4), total(size * 8);
+  Product span = p;
+  span.out = p.type == kC64 ? kC64 : kF32;
+  span.c = part.data(), span.ldc = p.n;
+  span.d = nullptr, span.alpha = 1, span.beta = 0, span.epilogue = {};
+  double* sums = total.as<double>();
+  std::fill_n(sums, size, 0.0);
+  for (int64_t k0 = 0; k0 < p.k; k0 += kSpan) {
+    span.k = std::min(kSpan, p.k - k0);
+    span.a = at(p.a, k0 * p.a_col, p.type), span.b = at(p.b, k0 * p.b_row, p.type);
+    one_product(t, span);
+    const float* more = part.as<float>();
+    parallel_ranges(size, 1 << 16, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) sums[i] += static_cast<double>(more[i]);
+    });
+  }
+  for (int64_t i = 0; i < size; ++i) part.as<float>()[i] = static_cast<float>(sums[i]);
+  ProductSink(t, p, false).take(0, p.m, 0, ld, part.data(), ld);
+}
+
 // The ways to compute a product, most special first; the first that accepts is taken.
 struct Way {
   const char* name;
@@ -112,6 +143,7 @@ struct Way {
   void (*run)(const GemmTable&, const Product&);
 };
 constexpr Way kWays[] = {
+    {"in spans", "more terms than float32 adds up well", accepts_long, in_spans},
     {"skinny", "at most 8 rows or columns: bound by memory, the large operand is read once", accepts_skinny,
      skinny},
     {"blocked", "everything else", [](const GemmTable&, const Product&) { return true; }, blocked},

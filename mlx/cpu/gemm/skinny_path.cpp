@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t kItemBytes = 256 << 10;  // of the large operand: 10 to 20 us of one core
 constexpr int64_t kMostPieces = 32;        // pieces that a long k is cut into where the outputs are few
+constexpr int64_t kLongestDot = 1 << 16;   // of a piece, which is summed in the lanes of a vector ...
+constexpr int64_t kLongestSum = 1 << 13;   // ... or one element after the other
 constexpr int64_t kMostSums = 4096;        // of an item: they stay in L1
 constexpr int64_t kLeastRows = 512;        // of an item: the first of them are not fetched ahead
 
@@ -83,6 +85,7 @@ void skinny(const GemmTable& t, const Product& p) {
   const int64_t blocks = ceil_div(v.n, columns);
   int64_t pieces = 1;
   if (blocks < 8) pieces = std::clamp<int64_t>(v.n * column_bytes / kItemBytes / blocks, 1, kMostPieces);
+  pieces = std::max(pieces, ceil_div(p.k, dots ? kLongestDot : kLongestSum));
   const int64_t piece = std::max<int64_t>(dots ? 32 : kLeastRows, ceil_div(ceil_div(p.k, pieces), 32) * 32);
   pieces = std::max<int64_t>(1, ceil_div(p.k, piece));
 
@@ -108,9 +111,9 @@ void skinny(const GemmTable& t, const Product& p) {
       y = turned.as<char>();
       ld = v.count;
     }
-    char* c = static_cast<char*>(p.c) + (row * p.ldc + col) * size;
+    char* c = static_cast<char*>(p.c) + (row * p.ldc + col) * kElemSize[p.out];
     const void* d = p.d ? at(p.d, row * p.d_row + col * p.d_col, p.type) : nullptr;
-    t.finish[p.type](rows_c, cols_c, y, ld, c, p.ldc, p.alpha, p.beta, d, p.d_row, p.d_col);
+    t.finish[p.out](rows_c, cols_c, y, ld, c, p.ldc, p.alpha, p.beta, d, p.d_row, p.d_col);
     if (p.epilogue.run) p.epilogue.run(p.epilogue.context, c, p.ldc, p.batch, row, rows_c, col, cols_c);
   };
   const auto one = [&](int64_t item) {

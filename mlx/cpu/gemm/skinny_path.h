@@ -11,6 +11,7 @@ namespace mlx::core::cpu::gemm_detail {
 // One product of a batch: GemmCall with pointers resolved.
 struct Product {
   Elem type = kF32;
+  Elem out = kF32;  // of C: the type, or that of its sums
   int64_t m = 0, n = 0, k = 0;
   const void* a = nullptr;
   const void* b = nullptr;

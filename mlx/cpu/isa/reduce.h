@@ -1,4 +1,5 @@
-// Reductions on raw memory: sum, prod, max, min, any, all, and the moments (mean, variance) in one pass.
+// Reductions on raw memory: sum, prod, max, min, any, all, the mean of integers, and the moments (mean,
+// variance) in one pass.
 //
 // A kernel folds elements into accumulators of its own type, so that any layout can be reduced by repeated
 // calls: init, then rows or cols any number of times (and merge, for parts done in parallel), then finish.
@@ -11,8 +12,9 @@
 
 namespace mlx::core::cpu {
 
-enum class ReduceOp { sum, prod, max, min, any, all, moments };
-inline constexpr int kReduceOps = 7;
+// A mean of floats is their sum divided; integers are summed in another type for it than for their sum.
+enum class ReduceOp { sum, prod, max, min, any, all, integer_mean, moments };
+inline constexpr int kReduceOps = 8;
 inline constexpr int kReduceDtypes = 14;
 
 // The accumulator of ReduceOp::moments: n values with mean `mean` and sum of squared deviations `m2`.
@@ -30,14 +32,15 @@ struct ReduceKernel {
   // acc[i] takes part[i] in: the partial result of elements that come after acc's.
   void (*merge)(void* acc, const void* part, int64_t count) = nullptr;
   // out[i] = acc[i] / divisor as the result type: bool for any and all; int32, int64, uint32 or uint64 for
-  // the sum or product of integers; else the element type. `divisor` (for means) is heeded by sums of
-  // floating types. For the moments, use moments_finish.
+  // the sum or product of integers, float for their mean; else the element type. `divisor` (for means) is
+  // heeded by the mean of integers and by sums of floating types. For the moments, use moments_finish.
   void (*finish)(const void* acc, int64_t count, double divisor, void* out) = nullptr;
   int acc_bytes = 0;
 };
 
 struct ReduceTable {
-  ReduceKernel at[kReduceOps][kReduceDtypes];  // [ReduceOp][Dtype::Val]; moments: floating types only
+  ReduceKernel at[kReduceOps]
+                 [kReduceDtypes];  // [ReduceOp][Dtype::Val]; integer_mean, moments: where they apply
   const ReduceKernel& operator()(ReduceOp op, int dtype) const { return at[static_cast<int>(op)][dtype]; }
 };
 

@@ -1,5 +1,6 @@
 // Sums and products. Floats are added as small trees in float and accumulated in double (WideSum); products
-// of floats run in double; integers wrap around in the 32 or 64 bits of the result type.
+// of floats run in double; integers wrap around in the 32 or 64 bits of the result type, but not for their
+// mean.
 #include "mlx/cpu/isa/reduce_impl.h"
 
 namespace mlx::core::cpu::MLX_ISA::rows {
@@ -96,6 +97,70 @@ struct RealSum {
   static T out(double acc, double divisor) { return divided<T>(acc, divisor); }
 };
 
+// Integers of 64 bits as doubles, rounded once: the halves in the last digits of 2^52 and 2^84 (AVX2 has no
+// conversion).
+template <class T>
+inline D as_doubles(const T* p) {
+  using U = Vec<uint64_t>;
+  constexpr uint64_t bias = std::is_signed_v<T> ? 0x80000000u : 0;
+  const U x = loadu<U>(p), low = (x & 0xffffffffu) | 0x4330000000000000u,
+          high = (x >> 32) ^ (0x4530000000000000u | bias);
+  return (bits_to<D>(high) - (0x1p84 + 0x1p52 + 0x1p32 * static_cast<double>(bias))) + bits_to<D>(low);
+}
+
+// The exact sum of a piece of integers of up to 32 bits, in as few bits as hold it, joins the others in
+// double.
+template <class T>
+struct IntegerMean {
+  using In = T;
+  using Acc = double;
+  using Out = float;
+  using Piece = std::conditional_t<(sizeof(T) <= 2), int32_t, int64_t>;
+  static double identity() { return 0; }
+  static void merge(double& a, double b) { a += b; }
+  static double row(const T* p, int64_t n) {
+    double sum = 0;
+    if constexpr (sizeof(T) <= 4) {
+      constexpr int64_t piece = 1 << 15;
+      for (int64_t i = 0; i < n; i += piece) {
+        const int64_t end = n - i < piece ? n : i + piece;
+        Piece part = 0;
+        for (int64_t j = i; j < end; ++j) part += static_cast<Piece>(get(p[j]));
+        sum += static_cast<double>(part);
+      }
+    } else {
+      D a{}, b{};
+      int64_t i = 0;
+      for (; i + 2 * kD <= n; i += 2 * kD) a += as_doubles(p + i), b += as_doubles(p + i + kD);
+      sum = sum_across(a + b);
+      for (; i < n; ++i) sum += static_cast<double>(p[i]);
+    }
+    return sum;
+  }
+  static void cols(const T* in, int64_t rows, int64_t stride, int64_t cols, double* __restrict acc) {
+    using Column = std::conditional_t<(sizeof(T) <= 2), int32_t, double>;
+    int64_t r = 0;
+    for (; r + 8 <= rows; r += 8) {
+      const T* p = in + r * stride;
+      int64_t c = 0;
+      if constexpr (sizeof(T) == 8)
+        for (; c + kD <= cols; c += kD) {
+          D sum{};
+          for (int k = 0; k < 8; ++k) sum += as_doubles(p + k * stride + c);
+          storeu(acc + c, loadu<D>(acc + c) + sum);
+        }
+      for (; c < cols; ++c) {
+        Column sum = 0;
+        for (int k = 0; k < 8; ++k) sum += static_cast<Column>(get(p[k * stride + c]));
+        acc[c] += static_cast<double>(sum);
+      }
+    }
+    for (; r < rows; ++r)
+      for (int64_t c = 0; c < cols; ++c) acc[c] += static_cast<double>(get(in[r * stride + c]));
+  }
+  static float out(double acc, double divisor) { return static_cast<float>(acc / divisor); }
+};
+
 struct Complex128 {
   double re, im;
 };
@@ -187,12 +252,14 @@ void add_sums(ReduceTable& table) {
   for_elements([&](auto v) {
     using T = Element<v>;
     ReduceKernel& k = table.at[static_cast<int>(ReduceOp::sum)][v];
-    if constexpr (is_integer<T>)
+    if constexpr (is_integer<T>) {
       k = make_reduce<IntegerFold<T, false>>();
-    else if constexpr (is_real<T>)
+      table.at[static_cast<int>(ReduceOp::integer_mean)][v] = make_reduce<IntegerMean<T>>();
+    } else if constexpr (is_real<T>) {
       k = make_reduce<RealSum<T>>();
-    else
+    } else {
       k = make_reduce<ComplexSum>();
+    }
   });
 }
 

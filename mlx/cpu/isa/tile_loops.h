@@ -157,7 +157,7 @@ void run_with_care(O* out, int64_t n, const In*... in) {
 template <class R, class O, class T, class... In>
 void dispatch_care(O* out, int64_t n, const In*... in) {
   // Integers have no such rows, but would convert to the operands of one.
-  if constexpr (Real<T> && !per_element<R, T> && requires { is_slow(R{}, *in...); }) {
+  if constexpr ((Real<T> || __is_same(T, c64)) && !per_element<R, T> && requires { is_slow(R{}, *in...); }) {
     run_with_care<R, O, T>(out, n, in...);
   } else {
     run<R, O, T>(out, n, in...);

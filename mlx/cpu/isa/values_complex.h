@@ -19,9 +19,28 @@ inline c128 operator+(c128 a, c128 b) { return {a.re + b.re, a.im + b.im}; }
 inline c128 operator-(c128 a, c128 b) { return {a.re - b.re, a.im - b.im}; }
 inline c128 operator*(c128 a, double s) { return {a.re * s, a.im * s}; }
 inline c128 operator*(c128 a, c128 b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
+inline c128 conjugate(c128 z) { return {z.re, -z.im}; }
+// nan where b is zero or infinite, or a is: for those, quotient.
 inline c128 operator/(c128 a, c128 b) {
   const double scale = b.re * b.re + b.im * b.im;
   return {(a.re * b.re + a.im * b.im) / scale, (a.im * b.re - a.re * b.im) / scale};
+}
+
+inline c128 direction(c128 z) {
+  return {__builtin_copysign(abs(z.re) == inf_d ? 1.0 : 0.0, z.re),
+          __builtin_copysign(abs(z.im) == inf_d ? 1.0 : 0.0, z.im)};
+}
+inline bool is_finite(c128 z) { return (abs(z.re) < inf_d) & (abs(z.im) < inf_d); }
+inline bool is_infinite(c128 z) { return (abs(z.re) == inf_d) | (abs(z.im) == inf_d); }
+// a / b as C's Annex G has it: where the quotient is nan in both parts, a divisor of zero, an infinite dividend
+// and an infinite divisor count by their direction.
+inline c128 quotient(c128 a, c128 b) {
+  const c128 q = a / b;
+  if (q.re == q.re || q.im == q.im) return q;
+  if (b.re == 0 && b.im == 0) return a * __builtin_copysign(inf_d, b.re);
+  if (is_infinite(a) && is_finite(b)) return direction(a) * conjugate(b) * inf_d;
+  if (is_finite(a) && is_infinite(b)) return a * conjugate(direction(b)) * 0.0;
+  return q;
 }
 
 using Complex = _Complex double;
@@ -44,6 +63,7 @@ inline c128 log1p(c128 z) {
 }
 
 inline bool is_nan(c64 z) { return (z.re != z.re) | (z.im != z.im); }
+inline bool is_finite(c64 z) { return (abs(z.re) < inf_f) & (abs(z.im) < inf_f); }
 inline bool is_nonzero(c64 z) { return (z.re != 0) | (z.im != 0); }
 inline bool is_less(c64 a, c64 b) { return (a.re < b.re) | ((a.re == b.re) & (a.im < b.im)); }
 
@@ -63,13 +83,19 @@ inline c64 value(row::Sign, c64 z) {
 }
 inline c64 value(row::Square, c64 z) { return narrow(widen(z) * widen(z)); }
 inline c64 value(row::Sqrt, c64 z) { return narrow(sqrt(widen(z))); }
-inline c64 value(row::Rsqrt, c64 z) { return narrow(c128{1, 0} / sqrt(widen(z))); }
+inline c64 value(row::Rsqrt, c64 z) { return narrow(quotient({1, 0}, sqrt(widen(z)))); }
 inline c64 value(row::Reciprocal, c64 z) { return narrow(c128{1, 0} / widen(z)); }
 inline c64 value(row::Add, c64 a, c64 b) { return {a.re + b.re, a.im + b.im}; }
 inline c64 value(row::Subtract, c64 a, c64 b) { return {a.re - b.re, a.im - b.im}; }
 inline c64 value(row::Multiply, c64 a, c64 b) { return narrow(widen(a) * widen(b)); }
 inline c64 value(row::Divide, c64 a, c64 b) { return narrow(widen(a) / widen(b)); }
 inline c64 value(row::FloorDivide, c64 a, c64 b) { return value(row::Divide{}, a, b); }
+inline bool is_slow(row::Reciprocal, c64 z) { return !(is_finite(z) & is_nonzero(z)); }
+inline bool is_slow(row::Divide, c64 a, c64 b) { return !(is_finite(a) & is_finite(b) & is_nonzero(b)); }
+inline bool is_slow(row::FloorDivide, c64 a, c64 b) { return is_slow(row::Divide{}, a, b); }
+inline c64 slow_value(row::Reciprocal, c64 z) { return narrow(quotient({1, 0}, widen(z))); }
+inline c64 slow_value(row::Divide, c64 a, c64 b) { return narrow(quotient(widen(a), widen(b))); }
+inline c64 slow_value(row::FloorDivide, c64 a, c64 b) { return slow_value(row::Divide{}, a, b); }
 inline c64 value(row::Maximum, c64 a, c64 b) { return (is_nan(a) | (!is_nan(b) & is_less(b, a))) ? a : b; }
 inline c64 value(row::Minimum, c64 a, c64 b) { return (is_nan(a) | (!is_nan(b) & is_less(a, b))) ? a : b; }
 inline c64 value(row::Round, c64 z) { return {rint(z.re), rint(z.im)}; }
@@ -96,10 +122,10 @@ inline c64 value(row::Arctan, c64 z) { return narrow(from_c(__builtin_catan(to_c
 inline c64 value(row::Arcsinh, c64 z) { return narrow(from_c(__builtin_casinh(to_c(widen(z))))); }
 inline c64 value(row::Arccosh, c64 z) { return narrow(from_c(__builtin_cacosh(to_c(widen(z))))); }
 inline c64 value(row::Arctanh, c64 z) { return narrow(from_c(__builtin_catanh(to_c(widen(z))))); }
-// exp(b log a); 0^b is 1, 0 or nan as the real part of b is zero, positive or negative.
+// exp(b log a); 0^b is 0 or infinite as the real part of b is positive or negative, and 0^0 is 1.
 inline c64 value(row::Power, c64 a, c64 b) {
   if (!is_nonzero(b)) return {1, 0};
-  if (!is_nonzero(a)) return b.re > 0 ? c64{0, 0} : c64{nan_f, nan_f};
+  if (!is_nonzero(a)) return b.re > 0 ? c64{0, 0} : c64{b.re < 0 ? inf_f : nan_f, nan_f};
   return narrow(exp(log(widen(a)) * widen(b)));
 }
 inline c64 value(row::LogAddExp, c64 a, c64 b) {
@@ -112,7 +138,7 @@ inline c64 value(row::LogAddExp, c64 a, c64 b) {
 
 inline bool value(row::IsNan, c64 z) { return is_nan(z); }
 inline bool value(row::IsInf, c64 z) { return (abs(z.re) == inf_f) | (abs(z.im) == inf_f); }
-inline bool value(row::IsFinite, c64 z) { return (abs(z.re) < inf_f) & (abs(z.im) < inf_f); }
+inline bool value(row::IsFinite, c64 z) { return is_finite(z); }
 inline bool value(row::IsPosInf, c64 z) { return (z.re == inf_f) & (z.im == 0); }
 inline bool value(row::IsNegInf, c64 z) { return (z.re == -inf_f) & (z.im == 0); }
 inline bool value(row::Equal, c64 a, c64 b) { return (a.re == b.re) & (a.im == b.im); }

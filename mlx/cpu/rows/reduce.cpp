@@ -275,6 +275,7 @@ class Plan {
 int result_size(ReduceOp op, int dtype) {
   const bool integral = dtype <= static_cast<int>(Dtype::Val::int64);
   if (op == ReduceOp::any || op == ReduceOp::all) return 1;
+  if (op == ReduceOp::integer_mean) return 4;
   if ((op == ReduceOp::sum || op == ReduceOp::prod) && integral) return std::max(4, kSizes[dtype]);
   return kSizes[dtype];
 }
