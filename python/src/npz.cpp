@@ -28,7 +28,8 @@ std::string description(const nb::python_error& e) {
   return message.empty() ? nb::cast<std::string>(e.type().attr("__name__")) : message;
 }
 
-// Members up to this size are believed to be as large as the archive says.
+// Members up to this size are believed to be as large as the archive says; of others so much is asked for at
+// once.
 constexpr size_t kTrusted = size_t{1} << 20;
 
 // What a member can be at most, from what it takes of the archive: stored ones as much, deflated ones 1032
@@ -43,13 +44,27 @@ size_t most_bytes(nb::handle archive, nb::handle info) {
   return method == 0 ? packed : method == 8 ? packed * 1032 : 0;
 }
 
+// All of a member as a file in memory. read() without a size would ask the file for as many bytes as the
+// member claims to take of it, and files allocate what they are asked for before they find out what they
+// have.
+nb::object in_memory(nb::handle member) {
+  nb::object whole = nb::module_::import_("io").attr("BytesIO")();
+  while (true) {
+    const nb::object piece = member.attr("read")(kTrusted);
+    if (nb::len(piece) == 0) break;
+    whole.attr("write")(piece);
+  }
+  whole.attr("seek")(0);
+  return whole;
+}
+
 // One member, computed: the archive is closed when load returns.
 array load_member(nb::handle archive, nb::handle info, const std::string& label, StreamOrDevice s) {
   nb::object member = archive.attr("open")(info);
   auto size = nb::cast<size_t>(info.attr("file_size"));
   if (size > kTrusted && size > most_bytes(archive, info)) {
-    // Not believed before it is there: decompressed piece by piece, into memory that grows.
-    member = nb::module_::import_("io").attr("BytesIO")(member.attr("read")());
+    // Not believed before it is there.
+    member = in_memory(member);
     size = nb::len(member.attr("getbuffer")());
   }
   auto reader = std::make_shared<PyReader>(member, label, size);
