@@ -38,9 +38,7 @@ class TestThreads:
         x = mx.arange(1000.0)
         pending = [mx.exp(-x / 1000 * k).sum() for k in range(8)]
         got = together(8, lambda k: pending[k].item())
-        assert np.allclose(
-            got, [np.exp(-np.arange(1000) / 1000 * k).sum() for k in range(8)], rtol=1e-4
-        )
+        assert np.allclose(got, [np.exp(-np.arange(1000) / 1000 * k).sum() for k in range(8)], rtol=1e-4)
 
     def test_one_graph_evaluated_by_all(self):
         for _ in range(30):
@@ -98,9 +96,7 @@ class TestThreads:
     def test_many_short_threads(self):
         for k in range(100):
             out = []
-            t = threading.Thread(
-                target=lambda k=k, out=out: out.append((mx.ones((10,)) * k).sum().item())
-            )
+            t = threading.Thread(target=lambda k=k, out=out: out.append((mx.ones((10,)) * k).sum().item()))
             t.start()
             t.join(20)
             assert out == [10.0 * k]
@@ -141,7 +137,6 @@ class TestThreads:
             d = (a * 2).sum()
         mx.synchronize(s)
         assert abs(c.item() - np.exp(np.arange(100) / 100).sum()) < 1e-2 and d.item() == 9900
-
 
     @pytest.mark.parametrize(
         "use", ["mx.arange(300)[y[0] > 0]", "mx.compile(lambda x: x + y)(mx.array(1.0))"], ids=["mask", "compile"]

@@ -4,6 +4,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 from nn_samples import arr, close, params64, wave, with_wave_parameters
 
 
@@ -97,3 +98,84 @@ def test_edges(layer):
     for shape in ((3,), (2, 5, 2)):
         with pytest.raises(ValueError, match=rf"\[{layer.__name__}\].*\(\.\.\., L, 3\)"):
             m(mx.zeros(shape))
+
+
+def lstm_by_derived_rules(m, x, hidden, cell):
+    """The layer without the derivative that it brings along."""
+    inputs = mx.addmm(m["bias"], x, m["Wx"].T)
+    hiddens, cells = [], []
+    for t in range(x.shape[-2]):
+        i, f, g, o = mx.split(inputs[..., t, :] + hidden @ m["Wh"].T, 4, axis=-1)
+        cell = mx.sigmoid(f) * cell + mx.sigmoid(i) * mx.tanh(g)
+        hidden = mx.sigmoid(o) * mx.tanh(cell)
+        hiddens.append(hidden)
+        cells.append(cell)
+    return mx.stack(hiddens, axis=-2), mx.stack(cells, axis=-2)
+
+
+@pytest.fixture
+def lstm_case():
+    mx.random.seed(0)
+    layer = nn.LSTM(3, 4)
+    x = mx.random.normal((2, 5, 3))
+    return layer, x, mx.random.normal((2, 4)), mx.random.normal((4,))
+
+
+def lstm_losses(layer):
+    """The layer's loss and that of the same formulas under the rules of their operations."""
+
+    def of(hiddens, cells):
+        return (hiddens * mx.sin(mx.arange(5.0))[:, None]).sum() + (cells * cells * hiddens).sum()
+
+    def by_layer(parameters, x, hidden, cell):
+        layer.update(parameters)
+        return of(*layer(x, hidden, cell))
+
+    def by_rules(parameters, x, hidden, cell):
+        return of(*lstm_by_derived_rules(parameters, x, hidden, cell))
+
+    return by_layer, by_rules
+
+
+def assert_trees_close(a, b, tolerance):
+    a, b = tree_flatten(a, destination={}), tree_flatten(b, destination={})
+    assert a.keys() == b.keys()
+    for key in a:
+        np.testing.assert_allclose(a[key], b[key], rtol=tolerance, atol=tolerance, err_msg=key)
+
+
+def test_lstm_brings_the_gradient_that_its_formulas_have(lstm_case):
+    layer, *arguments = lstm_case
+    grads = [mx.grad(f, argnums=(0, 1, 2, 3))(layer.parameters(), *arguments) for f in lstm_losses(layer)]
+    assert_trees_close(*map(list, grads), 2e-6)
+
+
+def test_lstm_second_derivatives(lstm_case):
+    layer, *arguments = lstm_case
+
+    def squared(f):
+        def of(parameters, x, hidden, cell):
+            d = mx.grad(f, argnums=(1, 2, 3))(parameters, x, hidden, cell)
+            return sum((g * g).sum() for g in d)
+
+        return mx.grad(of, argnums=(0, 1))(layer.parameters(), *arguments)
+
+    assert_trees_close(*(list(squared(f)) for f in lstm_losses(layer)), 2e-5)
+
+
+def test_lstm_gradients_of_each_sample(lstm_case):
+    layer, x, hidden, _ = lstm_case
+    grads = [
+        mx.vmap(mx.grad(f), in_axes=(None, 0, 0, None))(layer.parameters(), x, hidden, mx.zeros((4,)))
+        for f in lstm_losses(layer)
+    ]
+    assert_trees_close(*grads, 2e-6)
+
+
+def test_lstm_directional_derivative(lstm_case):
+    layer, x, hidden, cell = lstm_case
+    along = mx.random.normal(x.shape)
+    results = [
+        mx.jvp(lambda x, f=f: f(layer.parameters(), x, hidden, cell), [x], [along])[1][0] for f in lstm_losses(layer)
+    ]
+    np.testing.assert_allclose(*results, rtol=1e-5)
