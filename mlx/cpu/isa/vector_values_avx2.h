@@ -36,6 +36,7 @@ inline V operator-(V x, V y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.
 inline V operator*(V x, V y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
 inline V operator/(V x, V y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
 inline V operator+(V x, float y) { return x + constant(y); }
+inline V operator*(V x, float y) { return x * constant(y); }
 inline V operator-(V x, float y) { return x - constant(y); }
 inline V operator&(V x, V y) { return {_mm256_and_ps(x.a, y.a), _mm256_and_ps(x.b, y.b)}; }
 inline V operator|(V x, V y) { return {_mm256_or_ps(x.a, y.a), _mm256_or_ps(x.b, y.b)}; }
@@ -86,8 +87,8 @@ inline Scaled exp_parts(V x) {
 // Scaled in two steps, as vmath_float.h does. What lies above the low bits of n leaves in the shifts.
 inline V exp(V x) {
   const auto [p, n] = exp_parts(at_most(at_least(x, -104.0f), 89.0f));
-  const I first = half(n);
-  return of_bits(bits(p) + as_exponent(first)) * of_bits(as_exponent(n - first) + bits(constant(1.0f)));
+  const I first = half(n), one = bits(constant(1.0f));
+  return p * of_bits(as_exponent(first) + one) * of_bits(as_exponent(n - first) + one);
 }
 
 // 1 / (1 + z) or z / (1 + z) with z = exp(-|x|), which cannot overflow. What 1 + z lost is divided out to
@@ -130,8 +131,9 @@ inline V erf(V x) {
   const V h = fma(a, c, d);
   const V d2 = fnma(h, h, d + d);
   const V h2 = fma(a, 2 * c, d2);
-  const V h4 = fma(a, 4 * c, fnma(h2, h2, d2 + d2));
-  return fnma(h4, h4, h4 + h4) | sign;
+  const V d4 = fnma(h2, h2, d2 + d2);
+  const V h8 = fma(a, 8 * c, d4 + d4);  // before its square is taken off: not halved, for denormal numbers
+  return fnma(h8 * 0.25f, h8, h8) | sign;
 }
 
 }  // namespace wide256
