@@ -46,5 +46,5 @@ struct AttentionTable {
 
 namespace mlx::core::cpu {
 using AttentionTable = gemm_detail::AttentionTable;
-MLX_DECLARE_ISA_TABLE_WITH_BF16(AttentionTable, attention_kernels)
+MLX_DECLARE_ISA_TABLE(AttentionTable, attention_kernels)
 }  // namespace mlx::core::cpu

@@ -23,5 +23,5 @@ struct ConvTable {
 
 namespace mlx::core::cpu {
 using ConvTable = gemm_detail::ConvTable;
-MLX_DECLARE_ISA_TABLE_WITH_BF16(ConvTable, conv_kernels)
+MLX_DECLARE_ISA_TABLE(ConvTable, conv_kernels)
 }  // namespace mlx::core::cpu

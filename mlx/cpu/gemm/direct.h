@@ -55,5 +55,5 @@ struct DirectTable {
 
 namespace mlx::core::cpu {
 using DirectTable = gemm_detail::DirectTable;
-MLX_DECLARE_ISA_TABLE_WITH_BF16(DirectTable, direct_kernels)
+MLX_DECLARE_ISA_TABLE(DirectTable, direct_kernels)
 }  // namespace mlx::core::cpu

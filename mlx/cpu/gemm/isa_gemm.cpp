@@ -10,6 +10,7 @@ namespace {
 using gemm_detail::Elem;
 using gemm_detail::Family;
 
+#if MLX_ISA_LEVEL < 5
 template <class T>
 void finish(int64_t rows, int64_t cols, const void* acc, int64_t ld_acc, void* out, int64_t ld_out,
             double alpha, double beta, const void* d, int64_t d_row, int64_t d_col) {
@@ -65,6 +66,8 @@ void finish_complex(int64_t rows, int64_t cols, const void* acc, int64_t ld_acc,
   }
 }
 
+#endif
+
 // One row of the small operand, S -> T.
 template <class S, class T>
 void copy_row(const void* src, int64_t stride, int64_t n, void* dst) {
@@ -81,14 +84,21 @@ void copy_row(const void* src, int64_t stride, int64_t n, void* dst) {
 }
 
 template <class T>
-constexpr void add_skinny(GemmTable& t, Elem e) {
+constexpr gemm_detail::Skinny skinny_dots() {
   using X = typename DotProduct<T>::X;
-  t.dot[e] = {skinny_dot<T>, copy_row<T, X>, sizeof(X)};
-  t.axpy[e] = {skinny_axpy<T>, copy_row<T, Acc<T>>, sizeof(Acc<T>)};
+  return {skinny_dot<T>, copy_row<T, X>, sizeof(X)};
 }
 
 constexpr int kNrF = kNv * kLanes<float>;
+
+#if MLX_ISA_LEVEL < 5
 constexpr int kNrD = kNv * kLanes<double>;
+
+template <class T>
+constexpr void add_skinny(GemmTable& t, Elem e) {
+  t.dot[e] = skinny_dots<T>();
+  t.axpy[e] = {skinny_axpy<T>, copy_row<T, Acc<T>>, sizeof(Acc<T>)};
+}
 
 constexpr Family family_f32() {
   Family f{};
@@ -130,29 +140,10 @@ constexpr Family family_f64() {
   return f;
 }
 
-constexpr Family family_bf16() {
-  Family f{};
-#if MLX_ISA_LEVEL >= 5
-  f.mr = kMr;
-  f.nr = kNrF;
-  f.kc = 768;
-  f.mc = 144;
-  f.nc = 512;
-  f.k_unit = 2;
-  f.packed_size = f.acc_size = 4;
-  f.tile = tile<Bf16PairProduct>;
-  f.pack_a[gemm_detail::kBf16] = pack_bf16<kMr>;
-  f.pack_b[gemm_detail::kBf16] = pack_bf16<kNrF>;
-  f.rows_a[gemm_detail::kBf16] = pack_bf16_rows<kMr>;
-#endif
-  return f;
-}
-
 constexpr GemmTable make_table() {
   GemmTable t{};
   t.f32 = family_f32();
   t.f64 = family_f64();
-  t.bf16 = family_bf16();
   t.finish[gemm_detail::kF32] = finish<float>;
   t.finish[gemm_detail::kF64] = finish<double>;
   t.finish[gemm_detail::kF16] = finish<f16>;
@@ -164,11 +155,40 @@ constexpr GemmTable make_table() {
   add_skinny<bf16>(t, gemm_detail::kBf16);
   return t;
 }
+#else
+constexpr Family family_bf16() {
+  Family f{};
+  f.mr = kMr;
+  f.nr = kNrF;
+  f.kc = 768;
+  f.mc = 144;
+  f.nc = 512;
+  f.k_unit = 2;
+  f.packed_size = f.acc_size = 4;
+  f.tile = tile<Bf16PairProduct>;
+  f.pack_a[gemm_detail::kBf16] = pack_bf16<kMr>;
+  f.pack_b[gemm_detail::kBf16] = pack_bf16<kNrF>;
+  f.rows_a[gemm_detail::kBf16] = pack_bf16_rows<kMr>;
+  return f;
+}
+
+// All else is as without these instructions.
+GemmTable make_table() {
+  GemmTable t = isa_v4::gemm_kernels_table();
+  t.bf16 = family_bf16();
+  t.dot[gemm_detail::kBf16] = skinny_dots<bf16>();
+  return t;
+}
+#endif
 
 }  // namespace
 
 const GemmTable& gemm_kernels_table() {
+#if MLX_ISA_LEVEL < 5
   static constexpr GemmTable table = make_table();
+#else
+  static const GemmTable table = make_table();
+#endif
   return table;
 }
 

@@ -54,5 +54,5 @@ struct QuantizedTable {
 
 namespace mlx::core::cpu {
 using QuantizedTable = gemm_detail::QuantizedTable;
-MLX_DECLARE_ISA_TABLE_WITH_BF16(QuantizedTable, quantized_kernels)
+MLX_DECLARE_ISA_TABLE(QuantizedTable, quantized_kernels)
 }  // namespace mlx::core::cpu
