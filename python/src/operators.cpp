@@ -2,6 +2,9 @@
 // without overload resolution and without looking at streams.
 #include "python/src/operators.h"
 
+#include <array>
+#include <bit>
+#include <memory>
 #include <sstream>
 
 #include "python/src/args.h"
@@ -16,9 +19,55 @@ using Unary = array (*)(const array&, StreamOrDevice);
 
 PyObject* not_implemented() { return Py_NewRef(Py_NotImplemented); }
 
-// The other operand beside an array of dtype `like`; nothing where it cannot become one, so that Python asks
-// the other type.
-std::optional<array> operand(PyObject* o, Dtype like) {
+// The numbers that operators met last, as arrays: `x + 1` in a loop makes one array for all the ones. Few, so
+// that a look is one comparison. Arrays of this list have a holder too many to be written over.
+class Numbers {
+ public:
+  // Null where `o` is neither a float nor a small int, of these types themselves.
+  const array* find(PyObject* o, Dtype like) {
+    uint64_t bits = 0;
+    const bool real = PyFloat_CheckExact(o);
+    if (real) {
+      bits = std::bit_cast<uint64_t>(PyFloat_AS_DOUBLE(o));
+    } else if (PyLong_CheckExact(o)) {
+      int overflow = 0;
+      const long value = PyLong_AsLongAndOverflow(o, &overflow);
+      if (overflow != 0 || value < -kLargest || value > kLargest) return nullptr;
+      bits = static_cast<uint64_t>(value);
+    } else {
+      return nullptr;
+    }
+    const auto dtype = static_cast<uint64_t>(like.val());
+    Entry& entry = entries_[(bits + dtype) * 0x9E3779B97F4A7C15 >> 60];
+    if (!entry.number || entry.bits != bits || entry.real != real || entry.like != like.val())
+      entry = {from_scalar(o, like), bits, real, like.val()};
+    return &*entry.number;
+  }
+
+ private:
+  static constexpr long kLargest = 1 << 20;
+  static constexpr size_t kEntries = 16;
+  struct Entry {
+    std::optional<array> number;
+    uint64_t bits;
+    bool real;
+    Dtype::Val like;
+  };
+  static_assert(kEntries == 16);  // as many as four bits tell apart
+  std::array<Entry, kEntries> entries_{};
+};
+Numbers& numbers() {
+  // Never destroyed: the arrays' memory belongs to an allocator that is not either.
+  static auto* instance = std::make_unique<Numbers>().release();
+  return *instance;
+}
+
+// The other operand beside `a`; nothing where it cannot become one, so that Python asks the other type.
+std::optional<array> operand(PyObject* o, const array& a) {
+  const Dtype like = a.dtype();
+  // Graphs of traces outlive their calls: each has numbers of its own.
+  if (!a.is_tracer())
+    if (const array* number = numbers().find(o, like)) return *number;
   if (std::optional<array> s = from_scalar(o, like)) return s;
   if (o == Py_None) return std::nullopt;
   return from_array_like(o);
@@ -31,11 +80,11 @@ PyObject* binary(PyObject* left, PyObject* right) {
     const array* b = as_array(right);
     if (a && b) return wrap(op(*a, *b, {})).release().ptr();
     if (a) {
-      std::optional<array> other = operand(right, a->dtype());
+      std::optional<array> other = operand(right, *a);
       return other ? wrap(op(*a, *other, {})).release().ptr() : not_implemented();
     }
     if (b) {
-      std::optional<array> other = operand(left, b->dtype());
+      std::optional<array> other = operand(left, *b);
       return other ? wrap(op(*other, *b, {})).release().ptr() : not_implemented();
     }
     return not_implemented();
@@ -51,7 +100,7 @@ PyObject* in_place(PyObject* left, PyObject* right) {
     if (const array* b = as_array(right)) {
       a->overwrite_descriptor(op(*a, *b, {}));
     } else {
-      std::optional<array> other = operand(right, a->dtype());
+      std::optional<array> other = operand(right, *a);
       if (!other) return not_implemented();
       a->overwrite_descriptor(op(*a, *other, {}));
     }
@@ -84,10 +133,9 @@ PyObject* divmod(PyObject* left, PyObject* right) {
   return guarded([&]() -> PyObject* {
     const array* a = as_array(left);
     const array* b = as_array(right);
-    const Dtype like = a ? a->dtype() : b->dtype();
     std::optional<array> other;
     if (!a || !b) {
-      other = operand(a ? right : left, like);
+      other = operand(a ? right : left, a ? *a : *b);
       if (!other) return not_implemented();
     }
     return wrap_tuple(core::divmod(a ? *a : *other, b ? *b : *other)).release().ptr();
