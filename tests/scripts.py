@@ -16,6 +16,9 @@ needs_address_limit = pytest.mark.skipif(
     "san.so" in os.environ.get("LD_PRELOAD", ""), reason="sanitizers need the address space"
 )
 
+# Under ThreadSanitizer building a graph takes about ten times as long; graphs of millions of nodes are built smaller.
+thread_sanitizer = "libtsan" in os.environ.get("LD_PRELOAD", "")
+
 
 def run_python(code: str, timeout: float = 120, **env: str) -> str:
     """Standard output of the script; an assertion with everything it printed where it fails."""
