@@ -25,7 +25,8 @@ class TestCounters:
         a = mx.zeros((MB,), mx.float32) + 1
         mx.eval(a)
         held = mx.get_active_memory() - start
-        assert 4 * MB <= held < 5 * MB
+        # The 1 may have taken the place of another number among those that operators keep.
+        assert 4 * MB - 16 <= held < 5 * MB
         del a
         assert mx.get_active_memory() - start < MB
 
