@@ -39,9 +39,15 @@ def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | No
     if is_leaf is not None and is_leaf(tree):
         return fn(tree, *rest)
     if isinstance(tree, dict):
-        return {key: tree_map(fn, child, *(r[key] for r in rest), is_leaf=is_leaf) for key, child in tree.items()}
+        return {
+            key: tree_map(fn, child, *(r[key] for r in rest), is_leaf=is_leaf)
+            for key, child in tree.items()
+        }
     if isinstance(tree, (list, tuple)):
-        mapped = (tree_map(fn, child, *(r[i] for r in rest), is_leaf=is_leaf) for i, child in enumerate(tree))
+        mapped = (
+            tree_map(fn, child, *(r[i] for r in rest), is_leaf=is_leaf)
+            for i, child in enumerate(tree)
+        )
         return _sequence_like(tree, mapped)
     return fn(tree, *rest)
 
@@ -74,12 +80,16 @@ def tree_map_with_path(
 
     if isinstance(tree, dict):
         return {
-            key: tree_map_with_path(fn, child, *(r[key] for r in rest), is_leaf=is_leaf, path=child_path(key))
+            key: tree_map_with_path(
+                fn, child, *(r[key] for r in rest), is_leaf=is_leaf, path=child_path(key)
+            )
             for key, child in tree.items()
         }
     if isinstance(tree, (list, tuple)):
         mapped = (
-            tree_map_with_path(fn, child, *(r[i] for r in rest), is_leaf=is_leaf, path=child_path(i))
+            tree_map_with_path(
+                fn, child, *(r[i] for r in rest), is_leaf=is_leaf, path=child_path(i)
+            )
             for i, child in enumerate(tree)
         )
         return _sequence_like(tree, mapped)
@@ -130,14 +140,17 @@ def tree_flatten(
         put = destination.__setitem__
     else:
         raise ValueError(
-            f"[tree_flatten] destination is a {type(destination).__name__}, expected a list, a dict or None"
+            f"[tree_flatten] destination is a {type(destination).__name__}, "
+            "expected a list, a dict or None"
         )
 
     _put_leaves(tree, prefix.removeprefix("."), is_leaf, put)
     return destination
 
 
-def _put_leaves(node: Any, path: str, is_leaf: IsLeaf | None, put: Callable[[str, Any], None]) -> None:
+def _put_leaves(
+    node: Any, path: str, is_leaf: IsLeaf | None, put: Callable[[str, Any], None]
+) -> None:
     # Not inside of tree_flatten: a function that refers to itself there would be a cycle, and all
     # leaves would wait for the garbage collector.
     if is_leaf is None or not is_leaf(node):

@@ -135,7 +135,9 @@ class TestCasts:
         for b in ALL:
             y = x.astype(of(b))
             want = np.array([0, 1, 2, 5]) != 0 if "bool_" in (a, b) else np.array([0, 1, 2, 5])
-            assert dtype_name(y) == b and np.array_equal(to_np(y), want.astype(to_np(y).dtype)), f"{a} to {b}"
+            assert dtype_name(y) == b and np.array_equal(to_np(y), want.astype(to_np(y).dtype)), (
+                f"{a} to {b}"
+            )
 
     def test_float32_to_bfloat16_rounds_to_even(self):
         bits = np.random.default_rng(0).integers(0, 2**32, 100_000, dtype=np.uint32)
@@ -152,7 +154,9 @@ class TestCasts:
             ]
         )
         with np.errstate(all="ignore"):
-            assert np.array_equal(np.array(mx.array(x).astype(mx.float16)), x.astype(np.float16), equal_nan=True)
+            assert np.array_equal(
+                np.array(mx.array(x).astype(mx.float16)), x.astype(np.float16), equal_nan=True
+            )
 
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
     def test_16_bits_survive_the_round_trip(self, dtype):
@@ -203,23 +207,39 @@ class TestPrinting:
 
     def test_precision(self):
         with mx.printoptions(precision=2):
-            assert "3.14" in repr(mx.array(3.14159265)) and "3.1416" not in repr(mx.array(3.14159265))
+            assert "3.14" in repr(mx.array(3.14159265)) and "3.1416" not in repr(
+                mx.array(3.14159265)
+            )
         assert "3.1415" in repr(mx.array(3.14159265))
 
 
 class TestScalars:
     def test_item_and_tolist(self):
-        assert mx.array([[3]]).item() == 3 and mx.array(True).item() is True and mx.array(1j).item() == 1j
-        assert isinstance(mx.array(2.0).item(), float) and isinstance(mx.array(2, mx.uint64).item(), int)
+        assert (
+            mx.array([[3]]).item() == 3
+            and mx.array(True).item() is True
+            and mx.array(1j).item() == 1j
+        )
+        assert isinstance(mx.array(2.0).item(), float) and isinstance(
+            mx.array(2, mx.uint64).item(), int
+        )
         assert mx.array([[1, 2], [3, 4]]).T.tolist() == [[1, 3], [2, 4]]
-        assert mx.zeros((0, 2)).tolist() == [] and mx.zeros((2, 0)).tolist() == [[], []] and mx.array(5).tolist() == 5
+        assert (
+            mx.zeros((0, 2)).tolist() == []
+            and mx.zeros((2, 0)).tolist() == [[], []]
+            and mx.array(5).tolist() == 5
+        )
         for name in FLOATS:
             assert mx.array([1.5], of(name)).tolist() == [1.5]
         with pytest.raises(ValueError):
             mx.array([1, 2]).item()
 
     def test_conversions(self):
-        assert float(mx.array([2.5])) == 2.5 and int(mx.array(7.9)) == 7 and complex(mx.array(2)) == 2 + 0j
+        assert (
+            float(mx.array([2.5])) == 2.5
+            and int(mx.array(7.9)) == 7
+            and complex(mx.array(2)) == 2 + 0j
+        )
         assert bool(mx.array([1])) and not mx.array(0.0)
         assert range(5)[mx.array(2)] == 2 and [1, 2, 3][mx.array(1, mx.int64)] == 2
         for bad in (
@@ -251,7 +271,11 @@ class TestScalars:
             (3, 4),
             mx.float16,
         )
-        assert a.T.shape == (4, 3) and mx.zeros((2, 3, 4)).mT.shape == (2, 4, 3) and isinstance(a.shape, tuple)
+        assert (
+            a.T.shape == (4, 3)
+            and mx.zeros((2, 3, 4)).mT.shape == (2, 4, 3)
+            and isinstance(a.shape, tuple)
+        )
         z = mx.array([1 + 2j])
         assert z.real.item() == 1 and z.imag.item() == 2
         with pytest.raises(AttributeError):
@@ -360,5 +384,7 @@ class TestCopies:
         assert mx.float32 == mx.float32 and mx.float32 != mx.float16 and mx.float32 != "float32"
         assert len({mx.float32, mx.float32, mx.int8}) == 2 and mx.float32.size == 4
         assert (
-            mx.finfo(mx.float16).max == 65504 and mx.finfo(mx.bfloat16).eps == 2.0**-7 and mx.iinfo(mx.int8).min == -128
+            mx.finfo(mx.float16).max == 65504
+            and mx.finfo(mx.bfloat16).eps == 2.0**-7
+            and mx.iinfo(mx.int8).min == -128
         )

@@ -168,7 +168,9 @@ def test_a_walk_finds_each_operation_once():
     assert walk.next(b) == [("exp", True, ((4, 3),), ((4, 3),))]
     c = b @ a.T
     names = [name for name, *_ in walk.next([c, b], {"again": c})]
-    assert names == ["Matmul"] and walk.next(c) == []  # the transposed view of finished data is no node
+    assert (
+        names == ["Matmul"] and walk.next(c) == []
+    )  # the transposed view of finished data is no node
     parts = mx.split(mx.exp(c), 2)
     assert walk.next(parts[1])[-1] == ("split", False, ((4, 4),), ((2, 4), (2, 4)))
     assert walk.next(parts[0]) == []

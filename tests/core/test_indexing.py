@@ -65,7 +65,9 @@ def to_index(index):
 @st.composite
 def array_and_index(draw, arrays=False):
     shape = draw(shapes())
-    return np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape), draw(basic(shape, arrays))
+    return np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape), draw(
+        basic(shape, arrays)
+    )
 
 
 class TestRead:
@@ -106,7 +108,9 @@ class TestRead:
         x = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
         k = data.draw(st.integers(1, len(shape)))
         n = int(np.prod(shape[:k]))
-        mask = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool).reshape(shape[:k])
+        mask = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool).reshape(
+            shape[:k]
+        )
         got = mx.array(x)[mx.array(mask)]
         assert np.array_equal(np.array(got), x[mask])
 
@@ -232,7 +236,9 @@ class TestWrite:
         x = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
         k = data.draw(st.integers(1, len(shape)))
         n = int(np.prod(shape[:k]))
-        mask = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool).reshape(shape[:k])
+        mask = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool).reshape(
+            shape[:k]
+        )
         want, got = x.copy(), mx.array(x)
         want[mask] = 5.0
         got[mx.array(mask)] = 5.0
@@ -299,9 +305,13 @@ class TestWrite:
         assert g.tolist() == [[4.0, 0.0, 0.0], [0.0, 2.0, 0.0]]
         g = mx.grad(lambda x: (x.at[0].multiply(3.0) ** 2).sum())(x)
         assert np.allclose(np.array(g), [[18.0, 36.0, 54.0], [8.0, 10.0, 12.0]])
-        gx, gv = mx.grad(lambda x, v: (x.at[:, 0].add(v) ** 2).sum(), argnums=(0, 1))(x, mx.array([1.0, 2.0]))
+        gx, gv = mx.grad(lambda x, v: (x.at[:, 0].add(v) ** 2).sum(), argnums=(0, 1))(
+            x, mx.array([1.0, 2.0])
+        )
         assert gv.tolist() == [4.0, 12.0] and gx[:, 0].tolist() == [4.0, 12.0]
-        g = mx.grad(lambda v: mx.zeros((4,)).at[mx.array([1, 1])].maximum(v).sum())(mx.array([2.0, 5.0]))
+        g = mx.grad(lambda v: mx.zeros((4,)).at[mx.array([1, 1])].maximum(v).sum())(
+            mx.array([2.0, 5.0])
+        )
         assert g.tolist() == [0.0, 1.0]
 
     def test_vmap(self):

@@ -112,7 +112,9 @@ class TestSafetensors:
 
     def test_metadata(self, tmp_path):
         path = str(tmp_path / "a.safetensors")
-        mx.save_safetensors(path, {"x": mx.array([1.0])}, metadata={"format": "mlx", "note": 'ü "quoted" \n'})
+        mx.save_safetensors(
+            path, {"x": mx.array([1.0])}, metadata={"format": "mlx", "note": 'ü "quoted" \n'}
+        )
         arrays, metadata = mx.load(path, return_metadata=True)
         assert arrays["x"].item() == 1.0 and metadata["note"] == 'ü "quoted" \n'
 
@@ -163,7 +165,9 @@ HOSTILE_TENSORS = {
     "shape wraps to zero bytes": tensors({"x": entry(shape=(2**62, 4), offsets=(0, 0))}, b""),
     "negative shape": tensors({"x": entry(shape=(-2,))}, bytes(8)),
     "negative offset": tensors({"x": entry(offsets=(-8, 0))}, bytes(8)),
-    "text for shape": tensors({"x": {"dtype": "F32", "shape": "ab", "data_offsets": [0, 8]}}, bytes(8)),
+    "text for shape": tensors(
+        {"x": {"dtype": "F32", "shape": "ab", "data_offsets": [0, 8]}}, bytes(8)
+    ),
     "no offsets": tensors({"x": {"dtype": "F32", "shape": [2]}}, bytes(8)),
     "overlap": tensors({"x": entry(), "y": entry(offsets=(4, 12))}, bytes(12)),
     "hole": tensors({"x": entry(), "y": entry(offsets=(16, 24))}, bytes(24)),
@@ -179,9 +183,17 @@ def test_hostile_safetensors(name, tmp_path):
     assert mx.ones((2,)).sum().item() == 2.0
 
 
-def npy(header: str | bytes, data: bytes = b"", version: bytes = b"\x01\x00", length: int | None = None) -> bytes:
+def npy(
+    header: str | bytes, data: bytes = b"", version: bytes = b"\x01\x00", length: int | None = None
+) -> bytes:
     text = header.encode() if isinstance(header, str) else header
-    return b"\x93NUMPY" + version + struct.pack("<H", len(text) if length is None else length) + text + data
+    return (
+        b"\x93NUMPY"
+        + version
+        + struct.pack("<H", len(text) if length is None else length)
+        + text
+        + data
+    )
 
 
 def described(descr="'<f4'", order="False", shape="(2,)") -> str:

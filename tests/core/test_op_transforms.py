@@ -149,7 +149,10 @@ def test_vmap_is_a_stack_of_calls(op: Op):
         subsets = [[k] for k in movable] + ([movable] if len(movable) > 1 else [])
         for which in subsets:
             shared = [k for k in range(len(leaves)) if k not in which]
-            calls = [[d[k] if k not in shared else draws[0][k] for k in range(len(leaves))] for d in draws]
+            calls = [
+                [d[k] if k not in shared else draws[0][k] for k in range(len(leaves))]
+                for d in draws
+            ]
             want = [mx.stack(ys) for ys in zip(*(op.run(sample, c) for c in calls), strict=True)]
             for at in (0, -1, 1):
                 if at == 1 and any(not leaves[k].shape for k in which):
@@ -177,7 +180,9 @@ def test_vmap_twice_and_out_axes(op: Op):
     for n, g in enumerate(got):
         rows = [[fn(*(mx.array(d[k]) for k in movable))[n] for d in row] for row in draws]
         want = mx.stack([mx.stack(r) for r in rows], axis=-1)
-        assert close(g, want, 0 if op.eps is None and op.keeps_bits else 16), f"{op.name} {sample!r}"
+        assert close(g, want, 0 if op.eps is None and op.keeps_bits else 16), (
+            f"{op.name} {sample!r}"
+        )
 
 
 @pytest.mark.parametrize("op", [o for o in DIFFERENTIABLE if o.batched], ids=lambda o: o.name)
@@ -199,13 +204,17 @@ def test_vmap_of_gradient(op: Op):
 
         return mx.vjp(total, list(xs), [mx.array(1.0)])[1]
 
-    want = [mx.stack(gs) for gs in zip(*(gradient(*(d[k] for k in which)) for d in draws), strict=True)]
+    want = [
+        mx.stack(gs) for gs in zip(*(gradient(*(d[k] for k in which)) for d in draws), strict=True)
+    ]
     got = mx.vmap(gradient)(*(mx.stack([d[k] for d in draws]) for k in which))
     for g, w in zip(got, want, strict=True):
         assert close(g, w, 32), f"{op.name} {sample!r}"
 
 
-EXPORTS = pytest.mark.skipif(not hasattr(mx, "export_function"), reason="this build has no mx.export_function")
+EXPORTS = pytest.mark.skipif(
+    not hasattr(mx, "export_function"), reason="this build has no mx.export_function"
+)
 WITH_OPERANDS = [op for op in OPS if any(s.leaves() for s in op.samples)]
 
 

@@ -81,14 +81,19 @@ def test_result_dtypes(op: Op):
     sample = representative(op)
     for dtype, want in RESULTS[op.name].items():
         operands, names = draw(op, sample, dtype)
-        got = [dtype_name(x) for x in op.run(sample, [to_mx(x, n) for x, n in zip(operands, names, strict=True)])]
+        got = [
+            dtype_name(x)
+            for x in op.run(sample, [to_mx(x, n) for x, n in zip(operands, names, strict=True)])
+        ]
         assert got == want, f"{op.name}({dtype}) gives {got}, not {want}"
 
 
 WITH_EXTREMES = [(o, d) for o in OPS if o.extremes for d in o.extreme_dtypes if d in o.dtypes]
 
 
-@pytest.mark.parametrize(("op", "dtype"), WITH_EXTREMES, ids=[f"{o.name}-{d}" for o, d in WITH_EXTREMES])
+@pytest.mark.parametrize(
+    ("op", "dtype"), WITH_EXTREMES, ids=[f"{o.name}-{d}" for o, d in WITH_EXTREMES]
+)
 def test_extremes(op: Op, dtype: str):
     """Infinities, nan, signed zeros, denormals and the largest numbers, beside each other in one
     array.
@@ -121,12 +126,19 @@ def test_layouts(op: Op, layout: str):
         operands, names = draw(op, sample, dtype)
         free = [g.values is None for g in sample.leaves()]
         if layout == "broadcast":
-            operands = [broadcast_values(x) if ok else x for x, ok in zip(operands, free, strict=True)]
-        arrays = [lay(x, n, layout) if ok else to_mx(x, n) for x, n, ok in zip(operands, names, free, strict=True)]
+            operands = [
+                broadcast_values(x) if ok else x for x, ok in zip(operands, free, strict=True)
+            ]
+        arrays = [
+            lay(x, n, layout) if ok else to_mx(x, n)
+            for x, n, ok in zip(operands, names, free, strict=True)
+        ]
         plain = op.run(sample, [to_mx(x, n) for x, n in zip(operands, names, strict=True)])
         got = op.run(sample, arrays)
         for g, w in zip(got, plain, strict=True):
-            assert close(g, w, 0 if op.eps is None and op.keeps_bits else 8), f"{op.name} {layout} {sample!r}"
+            assert close(g, w, 0 if op.eps is None and op.keeps_bits else 8), (
+                f"{op.name} {layout} {sample!r}"
+            )
 
 
 MISUSE = [(op, bad) for op in OPS for bad in op.errors]

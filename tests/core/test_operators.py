@@ -147,7 +147,10 @@ class TestPromotion:
             if scalar is not None:
                 assert dtype_name(y + x) == PROMOTION[f"{right}+{left}"], key
             else:
-                assert dtype_name(mx.zeros((0,), mx.bool_).astype(mx.result_type(of(left), of(right)))) == want
+                assert (
+                    dtype_name(mx.zeros((0,), mx.bool_).astype(mx.result_type(of(left), of(right))))
+                    == want
+                )
 
     def test_scalars_that_do_not_fit(self):
         with pytest.raises((ValueError, OverflowError)):
@@ -241,5 +244,7 @@ def test_aliases_are_the_functions():
         if name in BY_NAME and name not in ("zeros", "zeros_like"):
             sample = BY_NAME[name].samples[0]
             operands = [mx.array(np.full(g.shape, 2, np.int32)) for g in sample.leaves()]
-            got, want = (getattr(mx, n)(*sample.fill(operands)[0], **sample.kwargs) for n in (alias, name))
+            got, want = (
+                getattr(mx, n)(*sample.fill(operands)[0], **sample.kwargs) for n in (alias, name)
+            )
             assert mx.array_equal(got, want, equal_nan=True), alias

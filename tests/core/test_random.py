@@ -61,7 +61,9 @@ def test_uniform(dtype):
 
 
 def test_uniform_is_flat():
-    counts, _ = np.histogram(np.array(mx.random.uniform(shape=(N,), key=mx.random.key(3))), 64, (0, 1))
+    counts, _ = np.histogram(
+        np.array(mx.random.uniform(shape=(N,), key=mx.random.key(3))), 64, (0, 1)
+    )
     chi = ((counts - N / 64) ** 2 / (N / 64)).sum()
     assert chi < 63 + 6 * math.sqrt(2 * 63)
 
@@ -88,14 +90,22 @@ def test_other_distributions():
     assert set(np.unique(r)) == set(range(-3, 4)) and np.bincount(r + 3).min() > 0.95 * N / 7
     cov = mx.array([[2.0, 0.5], [0.5, 1.0]])
     m = to_np(mx.random.multivariate_normal(mx.array([1.0, -1.0]), cov, (N,), key=key))
-    assert np.allclose(m.mean(0), [1, -1], atol=0.02) and np.allclose(np.cov(m.T), np.array(cov), atol=0.05)
+    assert np.allclose(m.mean(0), [1, -1], atol=0.02) and np.allclose(
+        np.cov(m.T), np.array(cov), atol=0.05
+    )
 
 
 def test_categorical_frequencies():
     p = np.array([0.1, 0.2, 0.3, 0.4])
-    x = to_np(mx.random.categorical(mx.log(mx.array(p.astype(np.float32))), num_samples=N, key=mx.random.key(6)))
+    x = to_np(
+        mx.random.categorical(
+            mx.log(mx.array(p.astype(np.float32))), num_samples=N, key=mx.random.key(6)
+        )
+    )
     assert np.allclose(np.bincount(x, minlength=4) / N, p, atol=0.01)
-    never = mx.random.categorical(mx.array([0.0, -float("inf")]), num_samples=1000, key=mx.random.key(7))
+    never = mx.random.categorical(
+        mx.array([0.0, -float("inf")]), num_samples=1000, key=mx.random.key(7)
+    )
     assert never.max().item() == 0
 
 
@@ -145,11 +155,15 @@ def test_global_state_advances_and_reseeds():
     mx.random.seed(3)
     a, b = mx.random.uniform(shape=(4,)), mx.random.uniform(shape=(4,))
     mx.random.seed(3)
-    assert mx.array_equal(a, mx.random.uniform(shape=(4,))) and mx.array_equal(b, mx.random.uniform(shape=(4,)))
+    assert mx.array_equal(a, mx.random.uniform(shape=(4,))) and mx.array_equal(
+        b, mx.random.uniform(shape=(4,))
+    )
     assert not mx.array_equal(a, b)
     before = [np.array(k) for k in mx.random.state]
     mx.eval(mx.random.normal((3,)))
-    assert any(not np.array_equal(x, np.array(y)) for x, y in zip(before, mx.random.state, strict=True))
+    assert any(
+        not np.array_equal(x, np.array(y)) for x, y in zip(before, mx.random.state, strict=True)
+    )
 
 
 def test_order_of_evaluation_does_not_matter():
@@ -171,8 +185,12 @@ def test_vmap_over_keys():
 
 
 def test_gradients_through_parameters():
-    g = mx.grad(lambda s: mx.random.normal((8,), scale=s, key=mx.random.key(1)).sum())(mx.array(2.0))
-    assert np.allclose(g.item(), mx.random.normal((8,), key=mx.random.key(1)).sum().item(), rtol=1e-5)
+    g = mx.grad(lambda s: mx.random.normal((8,), scale=s, key=mx.random.key(1)).sum())(
+        mx.array(2.0)
+    )
+    assert np.allclose(
+        g.item(), mx.random.normal((8,), key=mx.random.key(1)).sum().item(), rtol=1e-5
+    )
 
 
 def test_shapes():

@@ -11,7 +11,9 @@ from scripts import run_python
 
 
 def close(a, b, tolerance=1e-5):
-    return np.allclose(np.array(a, copy=False), np.array(b, copy=False), rtol=tolerance, atol=tolerance)
+    return np.allclose(
+        np.array(a, copy=False), np.array(b, copy=False), rtol=tolerance, atol=tolerance
+    )
 
 
 X = mx.array([0.5, 1.0, 2.0])
@@ -50,7 +52,9 @@ class TestArguments:
         assert value.item() == 20.0
         assert g["w"].tolist() == [[6.0, 6.0]]
         assert g["layers"][0]["b"].item() == 6.0
-        assert [x.item() for x in g["layers"][1]] == [2.0, 1.0] and isinstance(g["layers"][1], tuple)
+        assert [x.item() for x in g["layers"][1]] == [2.0, 1.0] and isinstance(
+            g["layers"][1], tuple
+        )
 
     def test_auxiliary_results_pass_through(self):
         def f(x):
@@ -121,7 +125,9 @@ class TestNesting:
     def test_high_derivatives(self):
         f = mx.sin
         for k in range(6):
-            want = [mx.sin, mx.cos, lambda x: -mx.sin(x), lambda x: -mx.cos(x)][k % 4](mx.array(0.7))
+            want = [mx.sin, mx.cos, lambda x: -mx.sin(x), lambda x: -mx.cos(x)][k % 4](
+                mx.array(0.7)
+            )
             assert abs(f(mx.array(0.7)) - want).item() < 1e-5
             f = mx.grad(f)
 
@@ -166,9 +172,13 @@ class TestNesting:
 
     def test_vmap_axes_and_trees(self):
         a = mx.arange(24.0).reshape(2, 3, 4)
-        sums = mx.vmap(lambda t: {"s": t["x"].sum(0), "x": t["x"]}, in_axes={"x": 1}, out_axes={"s": 0, "x": 2})
+        sums = mx.vmap(
+            lambda t: {"s": t["x"].sum(0), "x": t["x"]}, in_axes={"x": 1}, out_axes={"s": 0, "x": 2}
+        )
         got = sums({"x": a})
-        assert close(got["s"], mx.moveaxis(a, 1, 0).sum(1)) and close(got["x"], mx.moveaxis(a, 1, 2))
+        assert close(got["s"], mx.moveaxis(a, 1, 0).sum(1)) and close(
+            got["x"], mx.moveaxis(a, 1, 2)
+        )
         assert close(mx.vmap(lambda x, k: x * k, in_axes=(0, None))(a, mx.array(2.0)), a * 2)
         assert close(mx.vmap(lambda x: x, in_axes=-1, out_axes=0)(a), mx.moveaxis(a, -1, 0))
         mixed = mx.vmap(lambda b, t: b.sum() * t["x"], in_axes=(1, {"x": 0}))
@@ -277,7 +287,11 @@ class TestCustomFunction:
 
         @f.jvp
         def f_jvp(primals, tangents):
-            (x,), (t,) = (primals, tangents) if isinstance(primals, (list, tuple)) else ((primals,), (tangents,))
+            (x,), (t,) = (
+                (primals, tangents)
+                if isinstance(primals, (list, tuple))
+                else ((primals,), (tangents,))
+            )
             return 100 * t * x
 
         assert close(mx.jvp(f, [X], [Y])[1][0], 100 * X * Y)

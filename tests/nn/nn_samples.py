@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten, tree_unflatten
 
-quantization = pytest.mark.skipif(not hasattr(mx, "quantize"), reason="this build has no quantized operations")
+quantization = pytest.mark.skipif(
+    not hasattr(mx, "quantize"), reason="this build has no quantized operations"
+)
 
 
 def wave(*shape, seed=0):
@@ -24,7 +26,8 @@ def with_wave_parameters(module, scale=0.5):
     """Sets every parameter, in the order of the sorted names, to a wave of its own."""
     pairs = sorted(tree_flatten(module.parameters()))
     new = [
-        (name, mx.array((scale * wave(*a.shape, seed=i + 1)).astype(np.float32))) for i, (name, a) in enumerate(pairs)
+        (name, mx.array((scale * wave(*a.shape, seed=i + 1)).astype(np.float32)))
+        for i, (name, a) in enumerate(pairs)
     ]
     return module.update(tree_unflatten(new))
 

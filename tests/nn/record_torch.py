@@ -95,9 +95,13 @@ def encoder_layer(norm_first):
     shapes |= {"linear1.weight": (12, 8), "linear1.bias": (12,)}
     shapes |= {"linear2.weight": (8, 12), "linear2.bias": (8,)}
     p = parameters(**shapes)
-    module = torch.nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=True, norm_first=norm_first)
+    module = torch.nn.TransformerEncoderLayer(
+        8, 2, 12, dropout=0.0, batch_first=True, norm_first=norm_first
+    )
     state = {
-        "self_attn.in_proj_weight": torch.cat([p[f"attention.{n}_proj.weight"] for n in ("query", "key", "value")]),
+        "self_attn.in_proj_weight": torch.cat(
+            [p[f"attention.{n}_proj.weight"] for n in ("query", "key", "value")]
+        ),
         "self_attn.in_proj_bias": torch.zeros(24),
         "self_attn.out_proj.weight": p["attention.out_proj.weight"],
         "self_attn.out_proj.bias": torch.zeros(8),
@@ -126,11 +130,15 @@ def decoder_layer():
     shapes |= {"linear1.weight": (32, 8), "linear1.bias": (32,)}
     shapes |= {"linear2.weight": (8, 32), "linear2.bias": (8,)}
     p = parameters(**shapes)
-    module = torch.nn.TransformerDecoderLayer(8, 2, 32, dropout=0.0, batch_first=True, norm_first=True)
+    module = torch.nn.TransformerDecoderLayer(
+        8, 2, 32, dropout=0.0, batch_first=True, norm_first=True
+    )
     state = {}
     for theirs, ours in (("self_attn", "self_attention"), ("multihead_attn", "cross_attention")):
         state |= {
-            f"{theirs}.in_proj_weight": torch.cat([p[f"{ours}.{n}_proj.weight"] for n in ("query", "key", "value")]),
+            f"{theirs}.in_proj_weight": torch.cat(
+                [p[f"{ours}.{n}_proj.weight"] for n in ("query", "key", "value")]
+            ),
             f"{theirs}.in_proj_bias": torch.zeros(24),
             f"{theirs}.out_proj.weight": p[f"{ours}.out_proj.weight"],
             f"{theirs}.out_proj.bias": torch.zeros(8),
@@ -245,7 +253,9 @@ def batch_norm():
     mean, var = p["running_mean"].clone(), p["running_var"].abs() + 0.5
     out = probe(
         lambda x: channels_last(
-            F.batch_norm(channels_first(x), mean, var, p["weight"], p["bias"], training=True, momentum=0.3)
+            F.batch_norm(
+                channels_first(x), mean, var, p["weight"], p["bias"], training=True, momentum=0.3
+            )
         ),
         wave(4, 5, 2, 3),
     )
@@ -268,7 +278,9 @@ def group_norm():
 def instance_norm():
     p = parameters(weight=(3,), bias=(3,))
     return probe(
-        lambda x: channels_last(F.instance_norm(channels_first(x), weight=p["weight"], bias=p["bias"])),
+        lambda x: channels_last(
+            F.instance_norm(channels_first(x), weight=p["weight"], bias=p["bias"])
+        ),
         wave(2, 7, 3),
     )
 
@@ -352,16 +364,26 @@ def losses():
     a, b, c = wave(4, 5, seed=3), wave(4, 5, seed=4), wave(4, 5, seed=5)
     functions = {
         "cross_entropy": lambda x: F.cross_entropy(x, classes, reduction="none"),
-        "cross_entropy_smooth": lambda x: F.cross_entropy(x, classes, reduction="none", label_smoothing=0.2),
+        "cross_entropy_smooth": lambda x: F.cross_entropy(
+            x, classes, reduction="none", label_smoothing=0.2
+        ),
         "cross_entropy_soft": lambda x: F.cross_entropy(x, p * 1.5, reduction="none"),
-        "cross_entropy_soft_smooth": lambda x: F.cross_entropy(x, p, reduction="none", label_smoothing=0.2),
-        "binary_cross_entropy_logits": lambda x: F.binary_cross_entropy_with_logits(x, p, reduction="none"),
-        "binary_cross_entropy": lambda x: F.binary_cross_entropy(torch.sigmoid(x), p, reduction="none"),
+        "cross_entropy_soft_smooth": lambda x: F.cross_entropy(
+            x, p, reduction="none", label_smoothing=0.2
+        ),
+        "binary_cross_entropy_logits": lambda x: F.binary_cross_entropy_with_logits(
+            x, p, reduction="none"
+        ),
+        "binary_cross_entropy": lambda x: F.binary_cross_entropy(
+            torch.sigmoid(x), p, reduction="none"
+        ),
         "l1": lambda x: F.l1_loss(x, t, reduction="none"),
         "mse": lambda x: F.mse_loss(x, t),
         "nll": lambda x: F.nll_loss(torch.log_softmax(x, -1), classes, reduction="none"),
         "gaussian_nll": lambda x: F.gaussian_nll_loss(x, t, p, full=True, reduction="none"),
-        "kl_div": lambda x: F.kl_div(torch.log_softmax(x, -1), torch.log(p), log_target=True, reduction="none").sum(-1),
+        "kl_div": lambda x: F.kl_div(
+            torch.log_softmax(x, -1), torch.log(p), log_target=True, reduction="none"
+        ).sum(-1),
         "smooth_l1": lambda x: F.smooth_l1_loss(x, t, beta=0.7, reduction="none"),
         "huber": lambda x: F.huber_loss(x, t, delta=0.7, reduction="none"),
         "margin_ranking": lambda x: F.margin_ranking_loss(x, t, sign, margin=0.2, reduction="none"),
@@ -416,7 +438,8 @@ def main():
     values = {}
     for name, f in CASES.items():
         values[name] = {
-            key: {"shape": list(t.shape), "values": [float(f"{v:.8g}") for v in t.flatten()]} for key, t in f().items()
+            key: {"shape": list(t.shape), "values": [float(f"{v:.8g}") for v in t.flatten()]}
+            for key, t in f().items()
         }
     lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in values.items()]
     path = pathlib.Path(__file__).parent / "data" / "torch_values.json"

@@ -179,7 +179,9 @@ def same_names(p, ours, theirs, pairs):
 
 def encoder_names(p, ours, theirs):
     pairs = [("ln1", "norm1"), ("ln2", "norm2"), ("linear1", "linear1"), ("linear2", "linear2")]
-    return attention(p, f"{ours}attention.", f"{theirs}self_attn.") | same_names(p, ours, theirs, pairs)
+    return attention(p, f"{ours}attention.", f"{theirs}self_attn.") | same_names(
+        p, ours, theirs, pairs
+    )
 
 
 def decoder_names(p, ours, theirs):

@@ -17,7 +17,9 @@ def attention64(p, q, k, v, heads, mask=0.0):
     def split(x):
         return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
 
-    q, k, v = (split(project(f"{name}_proj", x)) for name, x in (("query", q), ("key", k), ("value", v)))
+    q, k, v = (
+        split(project(f"{name}_proj", x)) for name, x in (("query", q), ("key", k), ("value", v))
+    )
     scores = q @ k.transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1]) + mask
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     y = weights / weights.sum(-1, keepdims=True) @ v
@@ -77,7 +79,10 @@ def test_attention_errors():
 def test_parameter_names():
     m = nn.Transformer(8, 2, 1, 1, mlp_dims=16)
     found = names(m.parameters())
-    assert len(found) == (12 + 2) + (18 + 2) and found[0] == "encoder.layers.0.attention.query_proj.weight"
+    assert (
+        len(found) == (12 + 2) + (18 + 2)
+        and found[0] == "encoder.layers.0.attention.query_proj.weight"
+    )
     assert "decoder.layers.0.cross_attention.out_proj.weight" in found
     assert m.decoder.layers[0].linear1.weight.shape == (16, 8)
 
@@ -92,7 +97,9 @@ def test_a_causal_decoder_does_not_look_ahead():
 
 
 def test_custom_parts():
-    m = nn.Transformer(8, 2, custom_encoder=lambda src, mask: src + 1, custom_decoder=lambda t, mem, tm, mm: mem)
+    m = nn.Transformer(
+        8, 2, custom_encoder=lambda src, mask: src + 1, custom_decoder=lambda t, mem, tm, mm: mem
+    )
     x = arr(1, 3, 8)
     assert mx.array_equal(m(x, x, None, None, None), x + 1)
     identity = nn.Identity()  # an empty module is an empty dict, and still counts

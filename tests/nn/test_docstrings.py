@@ -17,7 +17,11 @@ def functions(module):
     }
 
 
-LAYERS = {name: value for name, value in vars(nn).items() if inspect.isclass(value) and issubclass(value, nn.Module)}
+LAYERS = {
+    name: value
+    for name, value in vars(nn).items()
+    if inspect.isclass(value) and issubclass(value, nn.Module)
+}
 ACTIVATIONS = {
     name: value
     for name, value in vars(nn).items()

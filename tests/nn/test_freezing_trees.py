@@ -101,7 +101,9 @@ class World:
         return number
 
     def make_entry(self, choices, depth):
-        kind = choices.pick(["array", "module", "list", "tied", "dict", "tuple", "module", "module"])
+        kind = choices.pick(
+            ["array", "module", "list", "tied", "dict", "tuple", "module", "module"]
+        )
         if kind == "tied" and self.arrays:
             return "array", choices.pick(self.arrays)
         if kind in ("array", "tied") or depth == 3:

@@ -27,11 +27,13 @@ def test_convolution_parameters():
         ),
         (
             nn.Conv2d(3, 4, 3, dilation=(2, 1)),
-            "Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1), padding=(0, 0), dilation=(2, 1), groups=1, bias=True)",
+            "Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1), padding=(0, 0), dilation=(2, 1), "
+            "groups=1, bias=True)",
         ),
         (
             nn.ConvTranspose1d(3, 4, 3, bias=False),
-            "ConvTranspose1d(3, 4, kernel_size=3, stride=1, padding=0, dilation=1, output_padding=0, bias=False)",
+            "ConvTranspose1d(3, 4, kernel_size=3, stride=1, padding=0, dilation=1, "
+            "output_padding=0, bias=False)",
         ),
     ],
 )
@@ -104,7 +106,9 @@ def pooled(x, kernel, stride, padding, reduce, fill):
     for index in np.ndindex(*sizes):
         starts = [i * s for i, s in zip(index, stride, strict=True)]
         window = tuple(slice(i, i + k) for i, k in zip(starts, kernel, strict=True))
-        out[(slice(None), *index)] = reduce(x[(slice(None), *window)], axis=tuple(range(1, dims + 1)))
+        out[(slice(None), *index)] = reduce(
+            x[(slice(None), *window)], axis=tuple(range(1, dims + 1))
+        )
     return out
 
 
@@ -186,7 +190,10 @@ def test_nearest():
     x = mx.arange(6).reshape(1, 2, 3, 1)
     y = nn.Upsample(2)(x)
     assert y.dtype == x.dtype
-    assert y[0, ..., 0].tolist() == np.repeat(np.repeat(np.arange(6).reshape(2, 3), 2, 0), 2, 1).tolist()
+    assert (
+        y[0, ..., 0].tolist()
+        == np.repeat(np.repeat(np.arange(6).reshape(2, 3), 2, 0), 2, 1).tolist()
+    )
     five = mx.arange(5).reshape(1, 5, 1)
     assert nn.Upsample(2.5)(five).flatten().tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3, 4, 4]
     eleven = mx.arange(11).reshape(1, 11, 1)

@@ -80,7 +80,10 @@ def test_orthogonal(shape):
 
 
 def test_orthogonal_has_both_determinants():
-    signs = {round(float(np.linalg.det(np.array(init.orthogonal()(mx.zeros((3, 3))))))) for _ in range(40)}
+    signs = {
+        round(float(np.linalg.det(np.array(init.orthogonal()(mx.zeros((3, 3)))))))
+        for _ in range(40)
+    }
     assert signs == {-1, 1}
 
 

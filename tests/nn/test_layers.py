@@ -35,7 +35,9 @@ def test_initial_parameters():
     m = nn.Linear(100, 300)
     assert 0.095 < mx.abs(m.weight).max().item() <= 0.1
     assert 0.08 < mx.abs(m.bias).max().item() <= 0.1
-    assert nn.Embedding(2000, 25).weight.flatten().square().mean().item() == pytest.approx(1 / 25, rel=0.05)
+    assert nn.Embedding(2000, 25).weight.flatten().square().mean().item() == pytest.approx(
+        1 / 25, rel=0.05
+    )
 
 
 def test_identity():
@@ -240,7 +242,9 @@ def test_sinusoidal_positional_encoding():
     close(y, expected, 1e-4)
     close(mx.linalg.norm(y, axis=-1), np.ones((2, 3)))
     assert m.parameters() == {}
-    other = nn.SinusoidalPositionalEncoding(4, min_freq=0.5, max_freq=2, scale=3, cos_first=True, full_turns=True)
+    other = nn.SinusoidalPositionalEncoding(
+        4, min_freq=0.5, max_freq=2, scale=3, cos_first=True, full_turns=True
+    )
     angles = x[0, :, None] * 2 * math.pi * np.array([2, 0.5])
     expected = 3 * np.concatenate([np.cos(angles), np.sin(angles)], -1)
     close(other(mx.array([0, 1, 2])), expected)
@@ -250,7 +254,9 @@ def test_sinusoidal_positional_encoding():
 
 
 def test_alibi():
-    np.testing.assert_allclose(np.array(nn.ALiBi.create_alibi_slope(8)).ravel(), 2.0 ** -np.arange(1, 9))
+    np.testing.assert_allclose(
+        np.array(nn.ALiBi.create_alibi_slope(8)).ravel(), 2.0 ** -np.arange(1, 9)
+    )
     np.testing.assert_allclose(
         np.array(nn.ALiBi.create_alibi_slope(6)).ravel(), [0.25, 2**-4, 2**-6, 2**-8, 0.5, 0.125]
     )

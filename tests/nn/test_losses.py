@@ -61,7 +61,9 @@ def test_cross_entropy_axes_and_weights():
     close(losses.cross_entropy(last, mx.array(targets)), expected)
     close(losses.nll_loss(mx.array(log_p.astype(np.float32)), mx.array(targets), 1), expected)
     w = wave(2, 3, seed=3)
-    weighted = losses.cross_entropy(last, mx.array(targets), weights=mx.array(w.astype(np.float32)), reduction="sum")
+    weighted = losses.cross_entropy(
+        last, mx.array(targets), weights=mx.array(w.astype(np.float32)), reduction="sum"
+    )
     close(weighted, (w * expected).sum())
     one_hot = mx.array(np.eye(5)[targets].astype(np.float32))
     close(losses.cross_entropy(last, one_hot), expected)

@@ -157,12 +157,15 @@ def test_filter_and_map():
     keys = []
     shapes = m.filter_and_map(
         lambda module, key, value: (
-            keys.append((type(module).__name__, key)) or nn.Module.valid_parameter_filter(module, key, value)
+            keys.append((type(module).__name__, key))
+            or nn.Module.valid_parameter_filter(module, key, value)
         ),
         lambda a: a.shape,
     )
     assert shapes["d"]["m"] == {"weight": (2, 1), "bias": (2,)} and shapes["l"][1] == [(4,), {}]
-    assert ("Mixed", "d.y.z") in keys and ("Mixed", "l.1.0") in keys and ("Linear", "weight") in keys
+    assert (
+        ("Mixed", "d.y.z") in keys and ("Mixed", "l.1.0") in keys and ("Linear", "weight") in keys
+    )
     stopped = m.filter_and_map(
         lambda module, key, value: key == "d" or key.startswith("d."),
         is_leaf_fn=lambda module, key, value: key != "d",
@@ -282,7 +285,9 @@ def test_weights_in_files(tmp_path, extension):
     m.save_weights(tmp_path / f"w.{extension}")
     other = nn.TransformerEncoderLayer(4, 2)
     assert other.load_weights(str(tmp_path / f"w.{extension}")) is other
-    for (name, a), (_, b) in zip(tree_flatten(m.parameters()), tree_flatten(other.parameters()), strict=True):
+    for (name, a), (_, b) in zip(
+        tree_flatten(m.parameters()), tree_flatten(other.parameters()), strict=True
+    ):
         assert mx.array_equal(a, b), name
     with pytest.raises(ValueError, match=r"w\.txt"):
         m.save_weights(str(tmp_path / "w.txt"))
@@ -330,7 +335,9 @@ def test_training_mode():
     assert m.train().training and m.train(False).training is False
 
 
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))]
+)
 def test_copies_keep_the_frozen_state_and_do_not_share_it(duplicate):
     m = nn.Linear(2, 3).freeze(keys="bias").eval()
     new = duplicate(m)

@@ -103,7 +103,9 @@ def test_inside_compile():
 
     def step(x):
         loss, grads = f(x)
-        m.update({"layers": [{}, {}, {"weight": m.layers[2].weight - grads["layers"][2]["weight"]}]})
+        m.update(
+            {"layers": [{}, {}, {"weight": m.layers[2].weight - grads["layers"][2]["weight"]}]}
+        )
         return loss
 
     compiled = mx.compile(step, inputs=m.state, outputs=m.state)

@@ -53,7 +53,9 @@ def test_embedding(mode, group_size, bits):
     close(m(mx.array(2)), w[2], 1e-3)
     x = arr(3, 64)
     close(m.as_linear(x), np.array(x).astype("f8") @ w.T, 1e-4)
-    assert repr(m) == (f"QuantizedEmbedding(10, 64, group_size={group_size}, bits={bits}, mode={mode})")
+    assert repr(m) == (
+        f"QuantizedEmbedding(10, 64, group_size={group_size}, bits={bits}, mode={mode})"
+    )
     assert repr(nn.QuantizedEmbedding(10, 64, mode=mode)) == repr(m)
 
 
@@ -77,7 +79,9 @@ def test_gradients():
 
 
 def test_quantize_a_model():
-    m = nn.Sequential(nn.Embedding(6, 64), nn.Sequential(nn.Linear(64, 32), nn.LayerNorm(32)), nn.Conv1d(1, 1, 1))
+    m = nn.Sequential(
+        nn.Embedding(6, 64), nn.Sequential(nn.Linear(64, 32), nn.LayerNorm(32)), nn.Conv1d(1, 1, 1)
+    )
     x = mx.array([0, 5])
     before = m.layers[1](m.layers[0](x))
     assert nn.quantize(m, group_size=32, bits=8) is None
@@ -175,7 +179,10 @@ def test_qq_linear_values(mode, bits, group_size):
     except RuntimeError as error:
         pytest.skip(f"this core has no qqmm for its CPU: {error}")
     options = {"group_size": group_size, "bits": bits, "mode": mode}
-    rounded = [np.array(mx.dequantize(*mx.quantize(a, **options), **options).astype(mx.float32)) for a in (x, m.weight)]
+    rounded = [
+        np.array(mx.dequantize(*mx.quantize(a, **options), **options).astype(mx.float32))
+        for a in (x, m.weight)
+    ]
     expected = rounded[0].astype("f8") @ rounded[1].T + np.array(m.bias)
     close(m(x), expected, 1e-2)
     close(m.eval()(x), expected, 1e-2)
@@ -186,5 +193,7 @@ def test_weights_in_a_file(tmp_path):
     m.save_weights(str(tmp_path / "w.safetensors"))
     other = nn.Sequential(nn.QuantizedLinear(64, 32), nn.QuantizedEmbedding(4, 64))
     other.load_weights(str(tmp_path / "w.safetensors"))
-    for (name, a), (_, b) in zip(tree_flatten(m.parameters()), tree_flatten(other.parameters()), strict=True):
+    for (name, a), (_, b) in zip(
+        tree_flatten(m.parameters()), tree_flatten(other.parameters()), strict=True
+    ):
         assert a.dtype == b.dtype and mx.array_equal(a, b), name

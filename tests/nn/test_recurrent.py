@@ -146,7 +146,9 @@ def assert_trees_close(a, b, tolerance):
 
 def test_lstm_brings_the_gradient_that_its_formulas_have(lstm_case):
     layer, *arguments = lstm_case
-    grads = [mx.grad(f, argnums=(0, 1, 2, 3))(layer.parameters(), *arguments) for f in lstm_losses(layer)]
+    grads = [
+        mx.grad(f, argnums=(0, 1, 2, 3))(layer.parameters(), *arguments) for f in lstm_losses(layer)
+    ]
     assert_trees_close(*map(list, grads), 2e-6)
 
 
@@ -166,7 +168,9 @@ def test_lstm_second_derivatives(lstm_case):
 def test_lstm_gradients_of_each_sample(lstm_case):
     layer, x, hidden, _ = lstm_case
     grads = [
-        mx.vmap(mx.grad(f), in_axes=(None, 0, 0, None))(layer.parameters(), x, hidden, mx.zeros((4,)))
+        mx.vmap(mx.grad(f), in_axes=(None, 0, 0, None))(
+            layer.parameters(), x, hidden, mx.zeros((4,))
+        )
         for f in lstm_losses(layer)
     ]
     assert_trees_close(*grads, 2e-6)
@@ -176,6 +180,7 @@ def test_lstm_directional_derivative(lstm_case):
     layer, x, hidden, cell = lstm_case
     along = mx.random.normal(x.shape)
     results = [
-        mx.jvp(lambda x, f=f: f(layer.parameters(), x, hidden, cell), [x], [along])[1][0] for f in lstm_losses(layer)
+        mx.jvp(lambda x, f=f: f(layer.parameters(), x, hidden, cell), [x], [along])[1][0]
+        for f in lstm_losses(layer)
     ]
     np.testing.assert_allclose(*results, rtol=1e-5)

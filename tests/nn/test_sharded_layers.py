@@ -113,7 +113,8 @@ def test_new_layers():
         assert nn.QuantizedShardedToAllLinear(128, 4, group=g).scales.shape == (4, 1)
     m = nn.QuantizedShardedToAllLinear(128, 32, mode="affine", bits=8, group_size=32)
     assert repr(m) == (
-        "QuantizedShardedToAllLinear(input_dims=128, output_dims=32, bias=True, group_size=32, bits=8, mode=affine)"
+        "QuantizedShardedToAllLinear(input_dims=128, output_dims=32, bias=True, "
+        "group_size=32, bits=8, mode=affine)"
     )
 
 
@@ -181,7 +182,9 @@ def test_alone_fully_sharded_modules_train_like_theirs():
     plain.layers[0].freeze()
     inner = copy.deepcopy(plain)
     wrapped, x = nn.FullyShardedModule(inner), arr(5, 6)
-    assert names(wrapped.trainable_parameters()) == [f"module.{name}" for name in names(plain.trainable_parameters())]
+    assert names(wrapped.trainable_parameters()) == [
+        f"module.{name}" for name in names(plain.trainable_parameters())
+    ]
     for m in (plain, wrapped):
         f, optimizer = (
             nn.value_and_grad(m, lambda x, m=m: m(x).square().mean()),
@@ -192,7 +195,9 @@ def test_alone_fully_sharded_modules_train_like_theirs():
             clipped, norm = nn.utils.clip_grad_norm_sharded(grads, 0.5)
             optimizer.update(m, clipped)
         assert norm.item() > 0
-    for (_, a), (_, b) in zip(tree_flatten(plain.parameters()), tree_flatten(inner.parameters()), strict=True):
+    for (_, a), (_, b) in zip(
+        tree_flatten(plain.parameters()), tree_flatten(inner.parameters()), strict=True
+    ):
         close(b, np.array(a), 1e-5)
 
 

@@ -163,7 +163,9 @@ def test_every_layer_and_loss_is_compared():
     import test_against_torch as others
 
     compared = {type(row[0]).__name__ for row in ROWS.values()}
-    compared |= {type(m).__name__ for row in ROWS.values() if row[0] is not None for m in row[0].modules()}
+    compared |= {
+        type(m).__name__ for row in ROWS.values() if row[0] is not None for m in row[0].modules()
+    }
     source = pathlib.Path(others.__file__).read_text()
     functions = set(others.ACTIVATIONS)
 
@@ -171,7 +173,11 @@ def test_every_layer_and_loss_is_compared():
         activation = name.lower() in {f.replace("_", "") for f in functions}
         return name in compared or activation or f"nn.{name}(" in source or name in ELSEWHERE
 
-    classes = [name for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)]
+    classes = [
+        name
+        for name, value in vars(nn).items()
+        if isinstance(value, type) and issubclass(value, nn.Module)
+    ]
     assert len(classes) > 70
     assert not [name for name in classes if not is_compared(name)]
     functions = [

@@ -235,7 +235,9 @@ def test_low_precision(row, dtype):
     parameters = {k: x.astype(dtype) for k, x in to_mx(start).items()}
     reference, exact = row.make(), to_mx(start)
     for gradient in gradients[:5]:
-        parameters = optimizer.apply_gradients({k: g.astype(dtype) for k, g in to_mx(gradient).items()}, parameters)
+        parameters = optimizer.apply_gradients(
+            {k: g.astype(dtype) for k, g in to_mx(gradient).items()}, parameters
+        )
         exact = reference.apply_gradients(to_mx(gradient), exact)
     for k, x in parameters.items():
         assert x.dtype == dtype

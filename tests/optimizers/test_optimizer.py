@@ -153,7 +153,9 @@ def test_empty_gradients_are_a_step_that_moves_nothing():
     optimizer = optim.Adam(lambda step: step * 1.0)
     optimizer.init({})
     assert optimizer.apply_gradients({}, {"a": mx.ones(1)}) == {}
-    assert optimizer.apply_gradients({"l": [{}, {}]}, {"l": [{"a": mx.ones(1)}, {}]}) == {"l": [{}, {}]}
+    assert optimizer.apply_gradients({"l": [{}, {}]}, {"l": [{"a": mx.ones(1)}, {}]}) == {
+        "l": [{}, {}]
+    }
     assert optimizer.step.item() == 2
     assert optimizer.learning_rate.item() == 1
 
@@ -226,7 +228,9 @@ def test_the_first_update_uses_the_schedule_at_step_0():
         lambda: optim.SGD(0.1, momentum=0.9),
         lambda: optim.AdamW(optim.cosine_decay(0.05, 6), bias_correction=True),
         lambda: optim.Adafactor(),
-        lambda: optim.MultiOptimizer([optim.Muon(0.02), optim.Adam(0.05)], [lambda path, x: x.ndim == 2]),
+        lambda: optim.MultiOptimizer(
+            [optim.Muon(0.02), optim.Adam(0.05)], [lambda path, x: x.ndim == 2]
+        ),
     ],
 )
 @pytest.mark.parametrize("init", [True, False])
@@ -315,14 +319,19 @@ def test_multi_optimizer_gives_each_parameter_to_one_optimizer():
         ]
     }
     assert_trees_equal(moved, expected)
-    paths = [[path for path, _ in tree_flatten(s) if path.startswith("l.")] for s in multi.state["states"]]
+    paths = [
+        [path for path, _ in tree_flatten(s) if path.startswith("l.")]
+        for s in multi.state["states"]
+    ]
     assert paths == [["l.1.w.v"], ["l.0.w.m", "l.0.w.v"], ["l.0.b.m"]]
     assert multi.step.item() == 1
 
 
 def test_multi_optimizer_state_and_learning_rate():
     def make():
-        return optim.MultiOptimizer([optim.Adam(0.01), optim.Lion(0.02)], [lambda p, x: x.ndim == 2])
+        return optim.MultiOptimizer(
+            [optim.Adam(0.01), optim.Lion(0.02)], [lambda p, x: x.ndim == 2]
+        )
 
     first, second = make(), make()
     model = network()

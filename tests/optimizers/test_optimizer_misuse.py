@@ -114,7 +114,9 @@ def test_the_state_of_another_optimizer():
     sgd, adam = optim.SGD(0.1, momentum=0.9), optim.Adam(0.1)
     sgd.init(A)
     adam.state = sgd.state
-    with pytest.raises(ValueError, match=r"\[Adam.apply_gradients\] the state 'm' of 'a' is missing"):
+    with pytest.raises(
+        ValueError, match=r"\[Adam.apply_gradients\] the state 'm' of 'a' is missing"
+    ):
         adam.apply_gradients(A, A)
     adam.state = {}
     with pytest.raises(ValueError, match=r"\[Adam\] the state has no 'step'.*has nothing"):

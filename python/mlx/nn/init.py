@@ -28,7 +28,9 @@ class GainInitializer(Protocol):
 class FanInitializer(Protocol):
     """What the He initializers return."""
 
-    def __call__(self, a: mx.array, mode: Literal["fan_in", "fan_out"] = "fan_in", gain: float = 1.0) -> mx.array: ...
+    def __call__(
+        self, a: mx.array, mode: Literal["fan_in", "fan_out"] = "fan_in", gain: float = 1.0
+    ) -> mx.array: ...
 
 
 def constant(value: float, dtype: mx.Dtype = mx.float32) -> Initializer:
@@ -94,7 +96,9 @@ def identity(dtype: mx.Dtype = mx.float32) -> Initializer:
 
 def _fans(name: str, a: mx.array) -> tuple[int, int]:
     if a.ndim < 2:
-        raise ValueError(f"[init.{name}] fan in and fan out need at least 2 dimensions, got shape {a.shape}")
+        raise ValueError(
+            f"[init.{name}] fan in and fan out need at least 2 dimensions, got shape {a.shape}"
+        )
     receptive_field = math.prod(a.shape[1:-1])
     return a.shape[-1] * receptive_field, a.shape[0] * receptive_field
 
@@ -156,7 +160,9 @@ def he_normal(dtype: mx.Dtype = mx.float32) -> FanInitializer:
     Source: He et al. 2015, https://arxiv.org/abs/1502.01852.
     """
 
-    def initializer(a: mx.array, mode: Literal["fan_in", "fan_out"] = "fan_in", gain: float = 1.0) -> mx.array:
+    def initializer(
+        a: mx.array, mode: Literal["fan_in", "fan_out"] = "fan_in", gain: float = 1.0
+    ) -> mx.array:
         std = gain / math.sqrt(_fan("he_normal", a, mode))
         return mx.random.normal(shape=a.shape, scale=std, dtype=dtype)
 
@@ -175,14 +181,18 @@ def he_uniform(dtype: mx.Dtype = mx.float32) -> FanInitializer:
     Source: He et al. 2015, https://arxiv.org/abs/1502.01852.
     """
 
-    def initializer(a: mx.array, mode: Literal["fan_in", "fan_out"] = "fan_in", gain: float = 1.0) -> mx.array:
+    def initializer(
+        a: mx.array, mode: Literal["fan_in", "fan_out"] = "fan_in", gain: float = 1.0
+    ) -> mx.array:
         bound = gain * math.sqrt(3 / _fan("he_uniform", a, mode))
         return mx.random.uniform(-bound, bound, a.shape, dtype=dtype)
 
     return initializer
 
 
-def sparse(sparsity: float, mean: float = 0.0, std: float = 1.0, dtype: mx.Dtype = mx.float32) -> Initializer:
+def sparse(
+    sparsity: float, mean: float = 0.0, std: float = 1.0, dtype: mx.Dtype = mx.float32
+) -> Initializer:
     """A normal distribution, with the same number of zeros in each row.
 
     Args:

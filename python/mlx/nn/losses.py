@@ -170,7 +170,9 @@ def mse_loss(predictions: mx.array, targets: mx.array, reduction: Reduction = "m
     return _reduce(mx.square(predictions - targets), reduction)
 
 
-def nll_loss(inputs: mx.array, targets: mx.array, axis: int = -1, reduction: Reduction = "none") -> mx.array:
+def nll_loss(
+    inputs: mx.array, targets: mx.array, axis: int = -1, reduction: Reduction = "none"
+) -> mx.array:
     r"""Negative log likelihood, :math:`-x_t`: minus the log probability of the target class.
 
     Args:
@@ -218,7 +220,9 @@ def gaussian_nll_loss(
     return _reduce(loss, reduction)
 
 
-def kl_div_loss(inputs: mx.array, targets: mx.array, axis: int = -1, reduction: Reduction = "none") -> mx.array:
+def kl_div_loss(
+    inputs: mx.array, targets: mx.array, axis: int = -1, reduction: Reduction = "none"
+) -> mx.array:
     r"""Kullback-Leibler divergence of log probabilities, :math:`\sum_i e^{t_i} (t_i - x_i)`.
 
     Args:
@@ -310,7 +314,9 @@ def hinge_loss(inputs: mx.array, targets: mx.array, reduction: Reduction = "none
     return _reduce(mx.maximum(1 - inputs * targets, 0), reduction)
 
 
-def huber_loss(inputs: mx.array, targets: mx.array, delta: float = 1.0, reduction: Reduction = "none") -> mx.array:
+def huber_loss(
+    inputs: mx.array, targets: mx.array, delta: float = 1.0, reduction: Reduction = "none"
+) -> mx.array:
     r"""Squared error near zero, absolute error beyond.
 
     With :math:`d = |x - t|` it is :math:`d^2 / 2` where :math:`d \le \delta` and

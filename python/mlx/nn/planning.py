@@ -228,7 +228,11 @@ def _give_own_memory(model: Module, state: Any) -> None:
 
     After the first step they are not.
     """
-    small = [(path, mx.contiguous(a)) for path, a in tree_flatten(model.trainable_parameters()) if _is_view_of_less(a)]
+    small = [
+        (path, mx.contiguous(a))
+        for path, a in tree_flatten(model.trainable_parameters())
+        if _is_view_of_less(a)
+    ]
     model._replace(tree_unflatten(small), False, "update")
     _give_state_own_memory(state)
 
@@ -295,16 +299,23 @@ def _warnings(model: Module, trainable: dict[str, mx.array]) -> list[str]:
     said = []
     parameters = dict(tree_flatten(model.parameters()))
     adapters = {k for k in parameters if _ADAPTER.search(k)}
-    adapters |= {name or "(model)" for name, module in model.named_modules() if _ADAPTER.search(type(module).__name__)}
+    adapters |= {
+        name or "(model)"
+        for name, module in model.named_modules()
+        if _ADAPTER.search(type(module).__name__)
+    }
     never_trained = {
-        f"{path}.{key}" if path else key for path, module in model.named_modules() for key in module._kept_frozen()
+        f"{path}.{key}" if path else key
+        for path, module in model.named_modules()
+        for key in module._kept_frozen()
     }
     if not trainable:
         said.append("nothing is trainable: all parameters are frozen, or there are none")
     elif adapters and trainable.keys() >= parameters.keys() - never_trained:
         some = min(adapters)
         said.append(
-            f"everything is trainable although there are adapters ({some}): freeze the rest to train the adapters alone"
+            f"everything is trainable although there are adapters ({some}): freeze the rest to "
+            "train the adapters alone"
         )
     distinct: dict[int, tuple[str, Module]] = {}
     for path, module in _preorder("", model):

@@ -51,7 +51,9 @@ def value_and_grad(model: Module, fn: Callable):
     def value_and_grad_fn(*args, **kwargs):
         parameters = model.trainable_parameters()
         if not tree_flatten(parameters):
-            raise ValueError(f"[nn.value_and_grad] {type(model).__name__} has no trainable parameters")
+            raise ValueError(
+                f"[nn.value_and_grad] {type(model).__name__} has no trainable parameters"
+            )
         return differentiated(parameters, *args, **kwargs)
 
     return value_and_grad_fn
@@ -138,7 +140,9 @@ def _buckets(pairs: list[tuple[str, mx.array]], size: int) -> Iterator[list[tupl
     yield from open_buckets.values()
 
 
-def clip_grad_norm_sharded(gradients: Any, max_norm: float, group: mx.distributed.Group | None = None):
+def clip_grad_norm_sharded(
+    gradients: Any, max_norm: float, group: mx.distributed.Group | None = None
+):
     """Scale gradients of which every process holds a shard, so that their common norm is limited.
 
     Args:

@@ -114,7 +114,9 @@ class Optimizer:
     @state.setter
     def state(self, state: dict) -> None:
         if not isinstance(state, dict):
-            raise ValueError(f"[{type(self).__name__}.state] got a {type(state).__name__}, expected a dict")
+            raise ValueError(
+                f"[{type(self).__name__}.state] got a {type(state).__name__}, expected a dict"
+            )
         self._state = state
         self._fits = {}
 
@@ -173,7 +175,8 @@ class Optimizer:
             )
         if not isinstance(parameter, mx.array):
             raise TypeError(
-                f"[{type(self).__name__}] parameter '{_text(path)}' is a {type(parameter).__name__}, expected an array"
+                f"[{type(self).__name__}] parameter '{_text(path)}' is a "
+                f"{type(parameter).__name__}, expected an array"
             )
         if not state:
             self.init_single(parameter, state)
@@ -259,7 +262,8 @@ class MultiOptimizer(Optimizer):
 
     def _split(self, tree: dict) -> list[dict]:
         owners = {
-            path: next(i for i, f in enumerate(self.filters) if f(path, array)) for path, array in tree_flatten(tree)
+            path: next(i for i, f in enumerate(self.filters) if f(path, array))
+            for path, array in tree_flatten(tree)
         }
         return [_only(tree, "", owners, i) for i in range(len(self.optimizers))]
 
@@ -312,7 +316,10 @@ class MultiOptimizer(Optimizer):
 def _only(tree: Any, path: str, owners: dict[str, int], owner: int) -> Any:
     """The part of ``tree`` that belongs to ``owner``, in its form; ``{}`` where nothing does."""
     if isinstance(tree, dict):
-        parts = {key: _only(child, f"{path}.{key}" if path else str(key), owners, owner) for key, child in tree.items()}
+        parts = {
+            key: _only(child, f"{path}.{key}" if path else str(key), owners, owner)
+            for key, child in tree.items()
+        }
         return {key: part for key, part in parts.items() if not _is_empty(part)}
     if isinstance(tree, (list, tuple)):
         prefix = f"{path}." if path else ""
@@ -356,7 +363,8 @@ def _state_below(state: Any, key: str | int, tree: Any, path: Path) -> Any:
         node = state.get(key)
     else:
         raise ValueError(
-            f"the optimizer state at '{_text(path)}' is a {type(state).__name__}, which does not fit the parameters"
+            f"the optimizer state at '{_text(path)}' is a {type(state).__name__}, which does not "
+            "fit the parameters"
         )
     if node is None or (isinstance(node, (dict, list)) and not node):
         node = state[key] = [] if isinstance(tree, (list, tuple)) else {}

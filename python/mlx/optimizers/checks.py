@@ -8,7 +8,9 @@ from collections.abc import Sequence
 def check_betas(optimizer: object, betas: Sequence[float]) -> None:
     """Two decay rates in [0, 1)."""
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"[{type(optimizer).__name__}] betas are {betas}, expected two numbers in [0, 1)")
+        raise ValueError(
+            f"[{type(optimizer).__name__}] betas are {betas}, expected two numbers in [0, 1)"
+        )
 
 
 def check_at_least_zero(optimizer: object, **values: float) -> None:

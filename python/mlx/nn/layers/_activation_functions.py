@@ -140,7 +140,8 @@ def glu(x: mx.array, axis: int = -1) -> mx.array:
     """
     if x.shape[axis] % 2:
         raise ValueError(
-            f"[glu] axis {axis} of an input with shape {x.shape} has size {x.shape[axis]}, expected an even size"
+            f"[glu] axis {axis} of an input with shape {x.shape} has size {x.shape[axis]}, "
+            "expected an even size"
         )
     a, b = mx.split(x, 2, axis=axis)
     return a * mx.sigmoid(b)

@@ -15,7 +15,9 @@ def spatial(layer: object, name: str, value: int | tuple, dims: int) -> tuple[in
     """``value`` for each of ``dims`` axes; an integer stands for all of them."""
     values = (value,) * dims if isinstance(value, int) else tuple(value)
     if len(values) != dims:
-        raise ValueError(f"[{type(layer).__name__}] {name} must be an integer or {dims} of them, got {value}")
+        raise ValueError(
+            f"[{type(layer).__name__}] {name} must be an integer or {dims} of them, got {value}"
+        )
     return values
 
 

@@ -60,7 +60,10 @@ def _node(name: str, module: Any, tied: set[int]) -> str:
         f"{'' if key in thawed else _FROZEN}{_TIED if id(value) in tied else ''}</li>"
         for key, value in tree_flatten(own)
     ]
-    rows += [f"<li>{_node(path, child, tied)}</li>" for path, child in submodules(module.children(), module.is_module)]
+    rows += [
+        f"<li>{_node(path, child, tied)}</li>"
+        for path, child in submodules(module.children(), module.is_module)
+    ]
     if not rows:
         return title
     return f"<details open><summary>{title}</summary><ul>{''.join(rows)}</ul></details>"

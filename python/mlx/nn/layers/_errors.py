@@ -34,7 +34,8 @@ def checked_integers(layer: object, x: object) -> None:
     """Raise TypeError for an array that cannot be an index."""
     if isinstance(x, mx.array) and mx.issubdtype(x.dtype, mx.inexact):
         raise TypeError(
-            f"[{type(layer).__name__}] the input must be integers, got an array of {x.dtype} with shape {x.shape}"
+            f"[{type(layer).__name__}] the input must be integers, got an array of {x.dtype} with "
+            f"shape {x.shape}"
         )
 
 

@@ -34,7 +34,10 @@ def hints(module: Any, unknown: list[str], known: set[str]) -> str:
     for name in unknown:
         if name in paths:
             below, _, last = name.rpartition(".")
-            said.append(f" {name!r} is a path, expected names within a module: freeze {last!r} of {below!r}.")
+            said.append(
+                f" {name!r} is a path, expected names within a module: freeze {last!r} "
+                f"of {below!r}."
+            )
         elif near := get_close_matches(name, known, n=1):
             said.append(f" Did you mean {near[0]!r} instead of {name!r}?")
     return "".join(said)

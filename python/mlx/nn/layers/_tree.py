@@ -180,7 +180,9 @@ def named_modules(root: Any, is_module: Callable[[Any], bool]) -> Iterator[tuple
         name, module = stack.pop()
         yield name, module
         prefix = f"{name}." if name else ""
-        stack.extend((f"{prefix}{path}", child) for path, child in submodules(module.children(), is_module))
+        stack.extend(
+            (f"{prefix}{path}", child) for path, child in submodules(module.children(), is_module)
+        )
 
 
 def submodules(tree: Any, is_module: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:

@@ -280,7 +280,9 @@ class GELU(Module):
     def __init__(self, approx: str = "none") -> None:
         super().__init__()
         if approx not in self._functions:
-            raise ValueError(f"[GELU] approx must be one of {list(self._functions)}, got {approx!r}")
+            raise ValueError(
+                f"[GELU] approx must be one of {list(self._functions)}, got {approx!r}"
+            )
         self._approx = approx
 
     def __call__(self, x: mx.array) -> mx.array:

@@ -64,7 +64,9 @@ class Module(dict):
         try:
             return self[key]
         except KeyError:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}") from None
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {key!r}"
+            ) from None
 
     def __setattr__(self, key: str, val: Any) -> None:
         if not isinstance(val, (mx.array, dict, list, tuple)):
@@ -190,7 +192,9 @@ class Module(dict):
 
     def children(self) -> dict[str, Any]:
         """The direct submodules, in the containers they are kept in."""
-        return self.filter_and_map(self.valid_child_filter, is_leaf_fn=lambda m, k, v: not _is_container(v))
+        return self.filter_and_map(
+            self.valid_child_filter, is_leaf_fn=lambda m, k, v: not _is_container(v)
+        )
 
     def leaf_modules(self) -> dict[str, Any]:
         """The modules below that have no submodules themselves, in nested dicts and lists."""
@@ -297,7 +301,10 @@ class Module(dict):
 
     def load_weights(
         self,
-        file_or_weights: str | os.PathLike | Iterable[tuple[str, mx.array]] | Mapping[str, mx.array],
+        file_or_weights: str
+        | os.PathLike
+        | Iterable[tuple[str, mx.array]]
+        | Mapping[str, mx.array],
         strict: bool = True,
     ) -> Module:
         """Set parameters from a file or from pairs of dotted name and array.
@@ -317,7 +324,9 @@ class Module(dict):
         if isinstance(weights, (str, os.PathLike)):
             weights = mx.load(os.fspath(weights))
         try:
-            pairs = [(k, v) for k, v in (weights.items() if isinstance(weights, Mapping) else weights)]
+            pairs = [
+                (k, v) for k, v in (weights.items() if isinstance(weights, Mapping) else weights)
+            ]
             names = all(isinstance(name, str) for name, _ in pairs)
         except (TypeError, ValueError):
             names = False
@@ -341,7 +350,9 @@ class Module(dict):
             return problems
         own = dict(tree_flatten(self.parameters()))
         if extra := sorted(new.keys() - own.keys()):
-            problems.append(f"Received {len(extra)} parameters not in model: \n" + ",\n".join(extra) + ".")
+            problems.append(
+                f"Received {len(extra)} parameters not in model: \n" + ",\n".join(extra) + "."
+            )
         if missing := sorted(own.keys() - new.keys()):
             problems.append(f"Missing {len(missing)} parameters: \n" + ",\n".join(missing) + ".")
         problems += [
@@ -444,7 +455,9 @@ class Module(dict):
 
     def _own_parameters(self) -> list[str]:
         """The keys of the arrays that belong to this module and not to one below."""
-        own = self.filter_and_map(lambda m, k, v: not isinstance(v, Module) and m.valid_parameter_filter(m, k, v))
+        own = self.filter_and_map(
+            lambda m, k, v: not isinstance(v, Module) and m.valid_parameter_filter(m, k, v)
+        )
         return [key for key, _ in tree_flatten(own)]
 
     def _checked_keys(

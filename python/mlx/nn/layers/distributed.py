@@ -78,7 +78,9 @@ def _sharded(parameters: dict, how: Callable[[str, mx.array], Split], group: Gro
     return tree_map_with_path(shard, parameters)
 
 
-def _rule(sharding: str, segments: int | list, module: Module | None = None) -> Callable[[str, mx.array], Split]:
+def _rule(
+    sharding: str, segments: int | list, module: Module | None = None
+) -> Callable[[str, mx.array], Split]:
     """How a parameter of a linear layer is divided. ``module``: the layer, if it is known."""
     if sharding == "all-to-sharded":
         return lambda path, a: (max(a.ndim - 2, 0), segments)
@@ -94,7 +96,9 @@ def _rule(sharding: str, segments: int | list, module: Module | None = None) -> 
             return -1, segments
 
         return columns
-    raise ValueError(f"[shard] sharding must be 'all-to-sharded' or 'sharded-to-all', got {sharding!r}")
+    raise ValueError(
+        f"[shard] sharding must be 'all-to-sharded' or 'sharded-to-all', got {sharding!r}"
+    )
 
 
 def shard_inplace(
@@ -149,7 +153,8 @@ def shard_linear(
 def _divided(layer: object, name: str, size: int, group: Group) -> int:
     if size % group.size():
         raise ValueError(
-            f"[{type(layer).__name__}] {name} ({size}) must be divisible by the number of processes ({group.size()})"
+            f"[{type(layer).__name__}] {name} ({size}) must be divisible by the number of "
+            f"processes ({group.size()})"
         )
     return size // group.size()
 
@@ -270,7 +275,9 @@ class ShardedToAllLinear(Module):
 
 
 class _QuantizedSharded(_Quantized):
-    def _setup(self, shape: tuple[int, int], input_dims: int, bias: bool, how: tuple[int, int, str]) -> None:
+    def _setup(
+        self, shape: tuple[int, int], input_dims: int, bias: bool, how: tuple[int, int, str]
+    ) -> None:
         group_size, bits, self.mode = how
         name = type(self).__name__
         self.group_size, self.bits = _resolved(name, self.mode, group_size, bits)
@@ -424,7 +431,9 @@ class FullyShardedModule(Module):
         self._compute_dtype = compute_dtype
 
         own = module.filter_and_map(
-            lambda m, k, v: not isinstance(v, FullyShardedModule) and m.valid_parameter_filter(m, k, v)
+            lambda m, k, v: (
+                not isinstance(v, FullyShardedModule) and m.valid_parameter_filter(m, k, v)
+            )
         )
         parts = []
         for path, a in tree_flatten(own):

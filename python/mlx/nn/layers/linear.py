@@ -77,7 +77,10 @@ class Linear(Module):
         if not quantize_input:
             return QuantizedLinear.from_linear(self, group_size, bits, mode)
         if mode not in ("nvfp4", "mxfp8"):
-            raise ValueError(f"[Linear.to_quantized] quantize_input needs the mode 'nvfp4' or 'mxfp8', got {mode!r}")
+            raise ValueError(
+                f"[Linear.to_quantized] quantize_input needs the mode 'nvfp4' or 'mxfp8', "
+                f"got {mode!r}"
+            )
         return QQLinear.from_linear(self, group_size, bits, mode)
 
 
@@ -94,7 +97,9 @@ class Bilinear(Module):
       bias: whether to add ``bias``.
     """
 
-    def __init__(self, input1_dims: int, input2_dims: int, output_dims: int, bias: bool = True) -> None:
+    def __init__(
+        self, input1_dims: int, input2_dims: int, output_dims: int, bias: bool = True
+    ) -> None:
         super().__init__()
         bound = math.sqrt(1 / input1_dims)
         shape = (output_dims, input2_dims, input1_dims)
@@ -104,7 +109,10 @@ class Bilinear(Module):
 
     def _extra_repr(self) -> str:
         output_dims, input2_dims, input1_dims = self.weight.shape
-        return f"input1_dims={input1_dims}, input2_dims={input2_dims}, output_dims={output_dims}, bias={'bias' in self}"
+        return (
+            f"input1_dims={input1_dims}, input2_dims={input2_dims}, "
+            f"output_dims={output_dims}, bias={'bias' in self}"
+        )
 
     def __call__(self, x1: mx.array, x2: mx.array) -> mx.array:
         """``(..., input1_dims)`` and ``(..., input2_dims)`` to ``(..., output_dims)``.

@@ -47,7 +47,8 @@ class InstanceNorm(Module):
         """``(N, ..., dims)`` with at least one spatial axis; ValueError for other inputs."""
         if x.ndim < 3:
             raise ValueError(
-                f"[InstanceNorm] the input must have at least 3 dimensions (N, ..., C), got shape {x.shape}"
+                f"[InstanceNorm] the input must have at least 3 dimensions (N, ..., C), "
+                f"got shape {x.shape}"
             )
         checked_features(self, x, self.dims)
         y = _normalize(x, list(range(1, x.ndim - 1)), self.eps)
@@ -142,7 +143,9 @@ class GroupNorm(Module):
     ):
         super().__init__()
         if dims % num_groups:
-            raise ValueError(f"[GroupNorm] dims ({dims}) must be divisible by num_groups ({num_groups})")
+            raise ValueError(
+                f"[GroupNorm] dims ({dims}) must be divisible by num_groups ({num_groups})"
+            )
         if affine:
             self.bias = mx.zeros((dims,))
             self.weight = mx.ones((dims,))

@@ -20,9 +20,16 @@ from .base import Module
 
 def _per_axis(layer: object, name: str, value: int | tuple, dims: int) -> tuple[int, ...]:
     values = (value,) * dims if isinstance(value, int) else value
-    if not isinstance(values, (tuple, list)) or len(values) != dims or not all(isinstance(v, int) for v in values):
+    if (
+        not isinstance(values, (tuple, list))
+        or len(values) != dims
+        or not all(isinstance(v, int) for v in values)
+    ):
         count = f"{dims} integer{'s' if dims > 1 else ''}"
-        raise ValueError(f"[{type(layer).__name__}] {name} must be an integer or a tuple of {count}, got {value!r}")
+        raise ValueError(
+            f"[{type(layer).__name__}] {name} must be an integer or a tuple of {count}, "
+            f"got {value!r}"
+        )
     return tuple(values)
 
 
@@ -72,7 +79,9 @@ class _Pool(Module):
             x = mx.pad(x, widths, constant_values=mx.array(self._padding_value(x.dtype), x.dtype))
         if self._kernel_size == self._stride:
             return self._disjoint_windows(x)
-        for axis, (size, step) in enumerate(zip(self._kernel_size, self._stride, strict=True), start=1):
+        for axis, (size, step) in enumerate(
+            zip(self._kernel_size, self._stride, strict=True), start=1
+        ):
             x = self._windows(x, axis, size, step)
         if self._is_mean:
             count = 1

@@ -23,7 +23,9 @@ class RoPE(Module):
     Source: RoFormer (Su et al. 2021), https://arxiv.org/abs/2104.09864.
     """
 
-    def __init__(self, dims: int, traditional: bool = False, base: float = 10000, scale: float = 1.0):
+    def __init__(
+        self, dims: int, traditional: bool = False, base: float = 10000, scale: float = 1.0
+    ):
         super().__init__()
         self.dims = dims
         self.traditional = traditional
@@ -79,7 +81,9 @@ class SinusoidalPositionalEncoding(Module):
     ):
         super().__init__()
         if dims <= 0 or dims % 2:
-            raise ValueError(f"[SinusoidalPositionalEncoding] dims must be positive and even, got {dims}")
+            raise ValueError(
+                f"[SinusoidalPositionalEncoding] dims must be positive and even, got {dims}"
+            )
         turn = 2 * math.pi if full_turns else 1.0
         count = dims // 2
         ratio = (min_freq / max_freq) ** (1 / max(count - 1, 1))
@@ -142,7 +146,9 @@ class ALiBi(Module):
         slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(num_heads - power)]
         return mx.array(slopes, dtype=dtype)[:, None, None]
 
-    def __call__(self, attention_scores: mx.array, offset: int = 0, mask: mx.array | None = None) -> mx.array:
+    def __call__(
+        self, attention_scores: mx.array, offset: int = 0, mask: mx.array | None = None
+    ) -> mx.array:
         """Scores with the bias added, and the mask.
 
         Args:
@@ -154,10 +160,13 @@ class ALiBi(Module):
         """
         if attention_scores.ndim != 4:
             raise ValueError(
-                f"[ALiBi] attention_scores must have the shape (N, heads, queries, keys), got {attention_scores.shape}"
+                f"[ALiBi] attention_scores must have the shape (N, heads, queries, keys), "
+                f"got {attention_scores.shape}"
             )
         _, heads, queries, keys = attention_scores.shape
-        bias = self.create_alibi_matrix(queries + offset, keys, heads, offset, attention_scores.dtype)
+        bias = self.create_alibi_matrix(
+            queries + offset, keys, heads, offset, attention_scores.dtype
+        )
         scores = attention_scores + bias
         if mask is None:
             return scores

@@ -77,7 +77,10 @@ def quantize(
         if answer is False:
             return {}
         if not hasattr(module, "to_quantized"):
-            raise ValueError(f"[nn.quantize] {path!r} cannot be quantized: {type(module).__name__} has no to_quantized")
+            raise ValueError(
+                f"[nn.quantize] {path!r} cannot be quantized: {type(module).__name__} has no "
+                "to_quantized"
+            )
         arguments = {"group_size": group_size, "bits": bits, "mode": mode}
         if quantize_input:
             arguments["quantize_input"] = True
@@ -166,7 +169,10 @@ class QuantizedEmbedding(_Quantized):
         self.freeze()
 
     def _extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.dims}, group_size={self.group_size}, bits={self.bits}, mode={self.mode}"
+        return (
+            f"{self.num_embeddings}, {self.dims}, "
+            f"group_size={self.group_size}, bits={self.bits}, mode={self.mode}"
+        )
 
     def __call__(self, x):
         """Integers of any shape to vectors, ``(..., dims)``."""

@@ -169,7 +169,9 @@ class GRU(_Recurrent):
 
 
 @mx.custom_function
-def _lstm_steps(Wh: mx.array, hidden: mx.array, cell: mx.array, *steps: mx.array) -> tuple[mx.array, ...]:
+def _lstm_steps(
+    Wh: mx.array, hidden: mx.array, cell: mx.array, *steps: mx.array
+) -> tuple[mx.array, ...]:
     """Hidden states, cell states and gates (before their functions) of every step.
 
     Its own derivative is here for one reason: summed over the steps, the gradient of ``Wh`` is one
@@ -267,7 +269,9 @@ class LSTM(_Recurrent):
         self._checked(x, self.Wx.shape[1], hidden=hidden, cell=cell)
         inputs = x @ self.Wx.T if self.bias is None else mx.addmm(self.bias, x, self.Wx.T)
         steps = self._steps(inputs)
-        states = [mx.zeros((), inputs.dtype) if state is None else state for state in (hidden, cell)]
+        states = [
+            mx.zeros((), inputs.dtype) if state is None else state for state in (hidden, cell)
+        ]
         states = [mx.broadcast_to(s, (*x.shape[:-2], self.hidden_size)) for s in states]
         results = _lstm_steps(self.Wh, *states, *steps)
         length = len(steps)

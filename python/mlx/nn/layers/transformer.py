@@ -83,7 +83,8 @@ class MultiHeadAttention(Module):
         for name, x in (("queries", queries), ("keys", keys), ("values", values)):
             if x.ndim != 3:
                 raise ValueError(
-                    f"[MultiHeadAttention] {name} must have the shape (N, length, features), got {x.shape}"
+                    f"[MultiHeadAttention] {name} must have the shape (N, length, features), "
+                    f"got {x.shape}"
                 )
         for name, x in (("keys", keys), ("values", values)):
             if x.shape[0] != queries.shape[0] or x.shape[1] != keys.shape[1]:
@@ -95,7 +96,8 @@ class MultiHeadAttention(Module):
         scores = (queries.shape[0], self.num_heads, queries.shape[1], keys.shape[1])
         if isinstance(mask, mx.array) and not broadcasts(mask.shape, scores):
             raise ValueError(
-                f"[MultiHeadAttention] the mask must broadcast to (N, num_heads, L, S) = {scores}, got {mask.shape}"
+                f"[MultiHeadAttention] the mask must broadcast to (N, num_heads, L, S) = {scores}, "
+                f"got {mask.shape}"
             )
 
         def by_head(x: mx.array) -> mx.array:  # (N, L, D) to (N, heads, L, D / heads)

@@ -103,7 +103,9 @@ def _nearest_indices(size: int, scale: float) -> tuple[int, ...]:
 def _check_output(x: mx.array, scale_factor: tuple[float, ...]) -> None:
     sizes = [int(s * n) for s, n in zip(scale_factor, x.shape[1:-1], strict=True)]
     if 0 in sizes and x.size:
-        raise ValueError(f"[Upsample] scale_factor {scale_factor} leaves nothing of an input {x.shape}")
+        raise ValueError(
+            f"[Upsample] scale_factor {scale_factor} leaves nothing of an input {x.shape}"
+        )
 
 
 def upsample_nearest(x: mx.array, scale_factor: tuple[float, ...]) -> mx.array:
@@ -174,7 +176,9 @@ def upsample_linear(
     """Resample ``(N, *spatial, C)`` by interpolating linearly between neighbours, in float32."""
     if antialias:
         return _interpolate(x, scale_factor, lambda n, s: _antialiased_taps(n, s, "linear"))
-    return _interpolate(x, scale_factor, lambda n, s: _linear_taps(n, s, align_corners), 0 if align_corners else 2)
+    return _interpolate(
+        x, scale_factor, lambda n, s: _linear_taps(n, s, align_corners), 0 if align_corners else 2
+    )
 
 
 def upsample_cubic(
@@ -186,7 +190,9 @@ def upsample_cubic(
     """Resample ``(N, *spatial, C)`` by cubic interpolation between four neighbours, in float32."""
     if antialias:
         return _interpolate(x, scale_factor, lambda n, s: _antialiased_taps(n, s, "cubic"))
-    return _interpolate(x, scale_factor, lambda n, s: _cubic_taps(n, s, align_corners), 0 if align_corners else 4)
+    return _interpolate(
+        x, scale_factor, lambda n, s: _cubic_taps(n, s, align_corners), 0 if align_corners else 4
+    )
 
 
 class Upsample(Module):
@@ -215,7 +221,9 @@ class Upsample(Module):
     ):
         super().__init__()
         if mode not in ("nearest", "linear", "cubic"):
-            raise ValueError(f"[Upsample] mode must be 'nearest', 'linear' or 'cubic', got {mode!r}")
+            raise ValueError(
+                f"[Upsample] mode must be 'nearest', 'linear' or 'cubic', got {mode!r}"
+            )
         if antialias and mode == "nearest":
             raise ValueError("[Upsample] antialias needs the mode 'linear' or 'cubic'")
         if antialias and align_corners:
@@ -240,7 +248,9 @@ class Upsample(Module):
     def __call__(self, x: mx.array) -> mx.array:
         dims = x.ndim - 2
         if dims < 1:
-            raise ValueError(f"[Upsample] the input must have at least 3 dimensions (N, ..., C), got {x.shape}")
+            raise ValueError(
+                f"[Upsample] the input must have at least 3 dimensions (N, ..., C), got {x.shape}"
+            )
         scales = self._scales(dims)
         if len(scales) != dims:
             raise ValueError(
