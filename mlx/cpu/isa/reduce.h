@@ -39,8 +39,8 @@ struct ReduceKernel {
 };
 
 struct ReduceTable {
-  ReduceKernel at[kReduceOps]
-                 [kReduceDtypes];  // [ReduceOp][Dtype::Val]; integer_mean, moments: where they apply
+  // [ReduceOp][Dtype::Val]; integer_mean and moments: where they apply.
+  ReduceKernel at[kReduceOps][kReduceDtypes];
   const ReduceKernel& operator()(ReduceOp op, int dtype) const { return at[static_cast<int>(op)][dtype]; }
 };
 

@@ -111,10 +111,11 @@ T value(row::Clip, T x, T lo, T hi) {
   return value(row::Minimum{}, value(row::Maximum{}, x, lo), hi);
 }
 // The same with fewer questions: both extremes give their second operand where one is a nan.
-inline float value(row::Clip, float x, float lo, float hi) {
-  const float raised = x > lo ? x : lo;
-  const float within = raised < hi ? raised : hi;
-  const float checked = lo != lo ? lo : within;
+template <Plain T>
+T value(row::Clip, T x, T lo, T hi) {
+  const T raised = x > lo ? x : lo;
+  const T within = raised < hi ? raised : hi;
+  const T checked = lo != lo ? lo : within;
   return x != x ? x : checked;
 }
 

@@ -27,7 +27,8 @@ class _Recurrent(Module):
     def _checked(self, x: mx.array, input_size: int, **states: mx.array | None) -> None:
         if x.ndim < 2 or x.shape[-1] != input_size:
             raise ValueError(
-                f"[{type(self).__name__}] the input must have the shape (..., L, {input_size}), got {x.shape}"
+                f"[{type(self).__name__}] the input must have the shape (..., L, {input_size}), "
+                f"got {x.shape}"
             )
         for name, state in states.items():
             if state is not None and not self._fits(state, x):
@@ -140,7 +141,10 @@ class GRU(_Recurrent):
         self.bhn = self._uniform(hidden_size) if bias else None
 
     def _extra_repr(self) -> str:
-        return f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, bias={self.b is not None}"
+        return (
+            f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, "
+            f"bias={self.b is not None}"
+        )
 
     def __call__(self, x, hidden=None):
         """States after each step.
@@ -256,7 +260,10 @@ class LSTM(_Recurrent):
         self.bias = self._uniform(4 * hidden_size) if bias else None
 
     def _extra_repr(self) -> str:
-        return f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, bias={self.bias is not None}"
+        return (
+            f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, "
+            f"bias={self.bias is not None}"
+        )
 
     def __call__(self, x, hidden=None, cell=None):
         """Hidden states and cell states after each step, as a pair.

@@ -243,7 +243,10 @@ class Upsample(Module):
         return scale if isinstance(scale, tuple) else (scale,) * dims
 
     def _extra_repr(self) -> str:
-        return f"scale_factor={self.scale_factor}, mode={self.mode!r}, align_corners={self.align_corners}"
+        return (
+            f"scale_factor={self.scale_factor}, mode={self.mode!r}, "
+            f"align_corners={self.align_corners}"
+        )
 
     def __call__(self, x: mx.array) -> mx.array:
         dims = x.ndim - 2
