@@ -1,21 +1,25 @@
-// Runs a Program (mlx/graph/program.h) over tiles that stay in the first-level cache: every step is one call
-// of a tile function (mlx/cpu/isa/tiles.h), contiguous in, contiguous out. Operands that are not contiguous
-// are gathered into a tile first; constants fill one once. A single step on contiguous arrays runs straight
-// on their memory.
+// Runs a Program (mlx/graph/program.h): as a chain (mlx/cpu/chain.h) where it has the types for one and
+// enough elements, otherwise over tiles that stay in the first-level cache, where every step is one call of a
+// tile function (mlx/cpu/isa/tiles.h), contiguous in, contiguous out. Operands that are not contiguous are
+// gathered into a tile first; constants fill one once. A single step on contiguous arrays runs straight on
+// their memory.
 #include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "mlx/cpu/chain.h"
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/isa/tiles.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/forecast.h"
 #include "mlx/graph/program.h"
+#include "mlx/graph/system.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -25,6 +29,7 @@ constexpr int64_t kTileBytes = 4096;
 constexpr size_t kSlotGap = 448;
 constexpr int64_t kLine = 64;
 constexpr double kItemNanoseconds = 20000;  // of work, before another thread is worth waking
+constexpr int64_t kChainElements = 16384;   // from here on a chain is worth writing
 
 struct Operand {
   const char* data;
@@ -102,7 +107,10 @@ class Runner {
     }
     tile_ = kTileBytes / itemsize;
     for (const array* in : inputs) operands_.push_back(operand(*in));
-    plan_calls();
+    const bool streams = exceeds_cache(), one = program.steps.size() == 1;
+    if (one ? streams && chains().op[program.steps[0].op][0] : size_ >= kChainElements)
+      plan_chain(inputs, streams);
+    if (!chain_) plan_calls();
   }
 
   void run() {
@@ -143,6 +151,31 @@ class Runner {
   void look_ahead(Ahead& ahead, const char* data, int64_t bytes) const {
     const auto calls = static_cast<int64_t>(calls_.size());
     ahead.push_back({data, (bytes + calls * kLine - 1) / (calls * kLine) * kLine});
+  }
+
+  // Do the arrays push each other out of the last cache? Then results had better not enter it: a line that is
+  // stored to is read first, and pushes out one of an input.
+  bool exceeds_cache() const {
+    static const size_t cache = system::last_level_cache();
+    size_t bytes = out_.nbytes();
+    for (const Operand& o : operands_) {
+      if (!o.constant && !o.contiguous) return false;
+      if (o.data == out_.data<char>()) return false;  // it is read anyway
+      if (o.contiguous) bytes += static_cast<size_t>(size_) * static_cast<size_t>(o.itemsize);
+    }
+    return cache != 0 && bytes >= cache / 4 * 3 && reinterpret_cast<uintptr_t>(out_.data<char>()) % 64 == 0;
+  }
+
+  void plan_chain(const std::vector<const array*>& inputs, bool streams) {
+    Chain::Inputs given;
+    for (size_t k = 0; k < inputs.size(); ++k) given.push_back({inputs[k]->dtype(), operands_[k].constant});
+    chain_ = Chain::of(program_, given, out_.dtype(), streams);
+  }
+  // Where the operands begin.
+  Places beginnings() const {
+    Places at;
+    for (const Operand& o : operands_) at.push_back(o.data);
+    return at;
   }
 
   // Calls in the order of the steps. Neighbours that are both arithmetic pass over their operands once.
@@ -240,6 +273,15 @@ class Runner {
   void run_linear() {
     const int out_size = out_.dtype().size();
     char* out = out_.data<char>();
+    if (chain_) {
+      parallel_ranges(size_, elements_per_item(), [&](int64_t begin, int64_t end) {
+        Places at = beginnings();
+        Chain::Runner runner(*chain_, at);
+        for (size_t k = 0; k < at.size(); ++k) at[k] += begin * operands_[k].itemsize;
+        runner.run(at, out + begin * out_size, end - begin);
+      });
+      return;
+    }
     // One pass that needs no tile: every constant is read as one number. Cheap ones wait for memory all the
     // time; the others have it fetched while they compute.
     const bool at_once =
@@ -364,6 +406,8 @@ class Runner {
       char* memory = scratch();
       Places at = places(memory, std::min(tile_, block.rows * block.columns));
       char* out_tile = gather_slot(memory, static_cast<size_t>(program_.inputs));
+      std::optional<Chain::Runner> runner;
+      if (chain_) runner.emplace(*chain_, at);
       std::vector<const char*> outer_base(operands_.size());
       int64_t outer_of_base = -1;
       // A row that is repeated (a bias) stays in its tile while blocks begin at the same place.
@@ -390,7 +434,8 @@ class Runner {
         }
         char* to = out_.data<char>() + ((outer * rows + r0) * columns + c0) * out_size;
         const bool in_place = b.rows == 1 || b.columns == columns;
-        compute(at, in_place ? to : out_tile, b.rows * b.columns);
+        char* const result = in_place ? to : out_tile;
+        runner ? runner->run(at, result, b.rows * b.columns) : compute(at, result, b.rows * b.columns);
         for (int64_t r = 0; !in_place && r < b.rows; ++r)
           std::memcpy(to + r * columns * out_size, out_tile + r * b.columns * out_size,
                       static_cast<size_t>(b.columns * out_size));
@@ -420,6 +465,7 @@ class Runner {
   std::vector<Operand> operands_;
   SmallVector<int64_t> shape_;  // collapsed
   SmallVector<Call, 4> calls_;
+  std::optional<Chain> chain_;  // in place of calls_
 };
 
 // Elements that lie closer together along another axis than along the last one.

@@ -53,6 +53,17 @@ int usable_cpus() {
   return std::max(1, n);
 }
 
+#ifdef __linux__
+size_t last_level_cache() {
+  // Not sysconf, which gives the sum over all caches of the package.
+  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+  size_t kibibytes = 0;
+  return file >> kibibytes ? kibibytes << 10 : 0;
+}
+#else
+size_t last_level_cache() { return 0; }
+#endif
+
 size_t physical_memory() {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
   return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : size_t{8} << 30;

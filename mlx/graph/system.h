@@ -12,6 +12,9 @@ void prefer_huge_pages(void* memory, size_t size);
 int usable_cpus();
 // Bytes of memory of the machine.
 size_t physical_memory();
+// Bytes of the cache that lies before memory, as this process's processors see it; 0 where the system does
+// not say.
+size_t last_level_cache();
 // How many buffers the system lets a GPU have; 0 where it does not say.
 size_t gpu_resources();
 

@@ -1,0 +1,345 @@
+#include "mlx/cpu/isa/chain.h"
+
+#include "mlx/cpu/isa/tile_loops.h"
+
+namespace mlx::core::cpu::MLX_ISA {
+
+#if MLX_ISA_LEVEL >= 4
+constexpr int kWidth = 16;
+#elif MLX_ISA_LEVEL == 3
+constexpr int kWidth = 8;
+#else
+constexpr int kWidth = 4;
+#endif
+constexpr int kRegisters = 8;  // as many as calls pass
+constexpr int kBlock = kRegisters * kWidth;
+
+using V = float __attribute__((vector_size(kWidth * 4)));
+using Bits = int32_t __attribute__((vector_size(kWidth * 4)));
+
+using StepFn = void (*)(const ChainStep*, int64_t, V, V, V, V, V, V, V, V);
+
+inline V load_lanes(const void* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof(V));
+  return v;
+}
+inline void store_lanes(void* p, V v) { __builtin_memcpy(p, &v, sizeof(V)); }
+inline V repeat(float x) { return x - V{}; }
+
+// --- values of whole registers, for the rows whose scalar form (values.h) takes single numbers only ---
+
+// clang-format off: a row is a line
+
+inline V mask(Bits b) { return reinterpret_cast<V>(b); }
+inline Bits bits(V v) { return reinterpret_cast<Bits>(v); }
+inline V choose(V c, V a, V b) {
+#if MLX_ISA_LEVEL >= 4
+  return reinterpret_cast<V>(_mm512_mask_mov_ps(b, _mm512_movepi32_mask(reinterpret_cast<__m512i>(c)), a));
+#elif MLX_ISA_LEVEL == 3
+  return _mm256_blendv_ps(b, a, c);
+#else
+  return mask((bits(c) & bits(a)) | (~bits(c) & bits(b)));
+#endif
+}
+inline V square_root(V x) {
+#if MLX_ISA_LEVEL >= 4
+  return _mm512_sqrt_ps(x);
+#elif MLX_ISA_LEVEL == 3
+  return _mm256_sqrt_ps(x);
+#elif MLX_ISA_LEVEL == 2
+  return _mm_sqrt_ps(x);
+#else
+  for (int k = 0; k < kWidth; ++k) x[k] = sqrt(x[k]);
+  return x;
+#endif
+}
+
+inline V lane_value(row::Abs, V x) { return mask(bits(x) & 0x7fffffff); }
+inline V lane_value(row::Negative, V x) { return -x; }
+inline V lane_value(row::Square, V x) { return x * x; }
+inline V lane_value(row::Sqrt, V x) { return square_root(x); }
+inline V lane_value(row::Rsqrt, V x) { return 1.0f / square_root(x); }
+inline V lane_value(row::Reciprocal, V x) { return 1.0f / x; }
+inline V lane_value(row::IsNan, V x) { return mask(x != x); }
+inline V lane_value(row::Add, V a, V b) { return a + b; }
+inline V lane_value(row::Subtract, V a, V b) { return a - b; }
+inline V lane_value(row::Multiply, V a, V b) { return a * b; }
+inline V lane_value(row::Divide, V a, V b) { return a / b; }
+inline V lane_value(row::Equal, V a, V b) { return mask(a == b); }
+inline V lane_value(row::NotEqual, V a, V b) { return mask(a != b); }
+inline V lane_value(row::Less, V a, V b) { return mask(a < b); }
+inline V lane_value(row::LessEqual, V a, V b) { return mask(a <= b); }
+inline V lane_value(row::Greater, V a, V b) { return mask(a > b); }
+inline V lane_value(row::GreaterEqual, V a, V b) { return mask(a >= b); }
+inline V lane_value(row::Select, V c, V a, V b) { return choose(c, a, b); }
+// Of bool: the planner takes no others to these.
+inline V lane_value(row::LogicalNot, V x) { return mask(~bits(x)); }
+inline V lane_value(row::LogicalAnd, V a, V b) { return mask(bits(a) & bits(b)); }
+inline V lane_value(row::LogicalOr, V a, V b) { return mask(bits(a) | bits(b)); }
+inline V lane_value(row::LogicalXor, V a, V b) { return mask(bits(a) ^ bits(b)); }
+
+#if MLX_ISA_LEVEL >= 4
+// The instructions give their second operand where one is a nan or both are zero, as (a > b ? a : b) does.
+inline V larger(V a, V b) { return _mm512_max_ps(a, b); }
+inline V smaller(V a, V b) { return _mm512_min_ps(a, b); }
+#elif MLX_ISA_LEVEL == 3
+inline V larger(V a, V b) { return _mm256_max_ps(a, b); }
+inline V smaller(V a, V b) { return _mm256_min_ps(a, b); }
+#elif MLX_ISA_LEVEL == 2
+inline V larger(V a, V b) { return _mm_max_ps(a, b); }
+inline V smaller(V a, V b) { return _mm_min_ps(a, b); }
+#else
+inline V larger(V a, V b) { return choose(mask(a > b), a, b); }
+inline V smaller(V a, V b) { return choose(mask(a < b), a, b); }
+#endif
+inline V lane_value(row::Maximum, V a, V b) { return choose(mask(a != a), a, larger(a, b)); }
+inline V lane_value(row::Minimum, V a, V b) { return choose(mask(a != a), a, smaller(a, b)); }
+inline V lane_value(row::Clip, V x, V lo, V hi) {
+  const V within = smaller(larger(x, lo), hi);
+  return choose(mask(x != x), x, choose(mask(lo != lo), lo, within));
+}
+
+// clang-format on
+
+// --- memory ---
+
+template <class T>
+V load_as_lanes(const T* p) {
+#if MLX_ISA_LEVEL >= 3
+  if constexpr (Half<T>) return load_float(p);
+#endif
+  V v;
+  for (int k = 0; k < kWidth; ++k) v[k] = to_float(p[k]);
+  return v;
+}
+template <>
+inline V load_as_lanes(const float* p) {
+  return load_lanes(p);
+}
+template <>
+inline V load_as_lanes(const b8* p) {
+  using Bytes = int8_t __attribute__((vector_size(kWidth)));
+  Bytes b;
+  __builtin_memcpy(&b, p, sizeof(b));
+  return mask(-__builtin_convertvector(b, Bits));
+}
+template <class T>
+void store_as(T* p, V v) {
+#if MLX_ISA_LEVEL >= 3
+  if constexpr (Half<T>) return store_float(p, v);
+#endif
+  for (int k = 0; k < kWidth; ++k) p[k] = from_float<T>(v[k]);
+}
+template <>
+inline void store_as(float* p, V v) {
+  store_lanes(p, v);
+}
+template <>
+inline void store_as(b8* p, V v) {
+  using Bytes = int8_t __attribute__((vector_size(kWidth)));
+  const Bytes b = __builtin_convertvector(-bits(v), Bytes);
+  __builtin_memcpy(static_cast<void*>(p), &b, sizeof(b));
+}
+
+template <class T>
+const T* operand(const ChainStep* s, int k, int64_t i) {
+  return reinterpret_cast<const T*>(s->at[k]) + (i & s->moves[k]);
+}
+
+// --- steps ---
+
+// The jump at the end of every step: a call in tail position, of a function with the same parameters.
+inline StepFn next_of(const ChainStep* s) { return reinterpret_cast<StepFn>(s[1].fn); }
+
+// F: made of (step, i); f(v, k) is the k-th register anew.
+template <class F>
+void each(const ChainStep* s, int64_t i, V a, V b, V c, V d, V e, V f, V g, V h) {
+  const F op(s, i);
+  return next_of(s)(s + 1, i, op(a, 0), op(b, 1), op(c, 2), op(d, 3), op(e, 4), op(f, 5), op(g, 6), op(h, 7));
+}
+// f(all registers in memory), where they are read again.
+template <class F>
+void together(const ChainStep* s, int64_t i, V a, V b, V c, V d, V e, V f, V g, V h) {
+  alignas(64) V all[kRegisters] = {a, b, c, d, e, f, g, h};
+  F::apply(s, i, reinterpret_cast<float*>(all));
+  return next_of(s)(s + 1, i, all[0], all[1], all[2], all[3], all[4], all[5], all[6], all[7]);
+}
+template <class F>
+void finish(const ChainStep* s, int64_t i, V a, V b, V c, V d, V e, V f, V g, V h) {
+  const F op(s, i);
+  op(a, 0), op(b, 1), op(c, 2), op(d, 3), op(e, 4), op(f, 5), op(g, 6), op(h, 7);
+}
+
+// Memory is asked for this many bytes ahead: what computes long on a block would not get around to it.
+constexpr int kAhead = 2048;
+
+template <class T, bool array>
+struct Load {
+  const T* from;
+  Load(const ChainStep* s, int64_t i) : from(operand<T>(s, 0, i)) {}
+  V operator()(V, int k) const {
+    const T* p = from + k * kWidth;
+    if (array && k * sizeof(V) % 64 == 0) __builtin_prefetch(reinterpret_cast<const char*>(p) + kAhead);
+    return load_as_lanes(p);
+  }
+};
+template <class T, bool array>
+struct Store {
+  T* to;
+  Store(const ChainStep* s, int64_t i) : to(const_cast<T*>(operand<T>(s, 0, i))) {}
+  V operator()(V v, int k) const {
+    T* p = to + k * kWidth;
+    if (array && k * sizeof(V) % 64 == 0) __builtin_prefetch(reinterpret_cast<char*>(p) + kAhead, 1);
+    store_as(p, v);
+    return v;
+  }
+};
+struct Stream {
+  float* to;
+  Stream(const ChainStep* s, int64_t i) : to(const_cast<float*>(operand<float>(s, 0, i))) {}
+  V operator()(V v, int k) const {
+    float* p = to + k * kWidth;
+#if MLX_ISA_LEVEL >= 4
+    _mm512_stream_ps(p, v);
+#elif MLX_ISA_LEVEL == 3
+    _mm256_stream_ps(p, v);
+#elif MLX_ISA_LEVEL == 2
+    _mm_stream_ps(p, v);
+#else
+    store_lanes(p, v);
+#endif
+    return v;
+  }
+};
+template <class T>
+struct Round {
+  Round(const ChainStep*, int64_t) {}
+  V operator()(V v, int) const {
+    T narrow[kWidth];
+    store_as(narrow, v);
+    return load_as_lanes(narrow);
+  }
+};
+struct ToNumber {
+  ToNumber(const ChainStep*, int64_t) {}
+  V operator()(V v, int) const { return mask(bits(v) & bits(repeat(1.0f))); }
+};
+struct ToBool {
+  ToBool(const ChainStep*, int64_t) {}
+  V operator()(V v, int) const { return mask(v != 0.0f); }
+};
+
+template <class R, int place>
+struct Operation {
+  const float *first, *second;
+  Operation(const ChainStep* s, int64_t i)
+      : first(R::arity > 1 ? operand<float>(s, 0, i) : nullptr),
+        second(R::arity > 2 ? operand<float>(s, 1, i) : nullptr) {}
+  V operator()(V v, int k) const {
+    if constexpr (R::arity == 1) {
+      return lane_value(R{}, v);
+    } else {
+      const V x = load_lanes(first + k * kWidth);
+      if constexpr (R::arity == 2) {
+        return place == 0 ? lane_value(R{}, v, x) : lane_value(R{}, x, v);
+      } else {
+        const V y = load_lanes(second + k * kWidth);
+        return place == 0   ? lane_value(R{}, v, x, y)
+               : place == 1 ? lane_value(R{}, x, v, y)
+                            : lane_value(R{}, x, y, v);
+      }
+    }
+  }
+};
+
+template <int place>
+struct Call {
+  static void apply(const ChainStep* s, int64_t i, float* all) {
+    const float* x = operand<float>(s, 0, i);
+    const float* y = operand<float>(s, 1, i);
+    if constexpr (place == 0) s->tile(all, all, x, y, kBlock);
+    if constexpr (place == 1) s->tile(all, x, all, y, kBlock);
+    if constexpr (place == 2) s->tile(all, x, y, all, kBlock);
+  }
+};
+
+#if MLX_ISA_LEVEL >= 3
+// Functions with a form for registers, here without a call.
+template <class R>
+struct Registers {
+  static void apply(const ChainStep*, int64_t, float* all) {
+    for (int i = 0; i < kBlock; i += 16) store_wide(all + i, vector_value(R{}, load_wide(all + i)));
+  }
+};
+#endif
+
+ChainStep::Fn erased(StepFn fn) { return reinterpret_cast<ChainStep::Fn>(fn); }
+
+template <class R>
+void enter_row(Chains& to) {
+  ChainStep::Fn(&op)[3] = to.op[row::op_of<R>];
+  if constexpr (R::arity == 1) {
+    if constexpr (requires(V v) { lane_value(R{}, v); }) op[0] = erased(each<Operation<R, 0>>);
+#if MLX_ISA_LEVEL >= 3
+    if constexpr (has_vector_value<R, float, float>) op[0] = erased(together<Registers<R>>);
+#endif
+  } else if constexpr (R::arity == 2) {
+    if constexpr (requires(V v) { lane_value(R{}, v, v); }) {
+      op[0] = erased(each<Operation<R, 0>>);
+      op[1] = erased(each<Operation<R, 1>>);
+    }
+  } else if constexpr (requires(V v) { lane_value(R{}, v, v, v); }) {
+    op[0] = erased(each<Operation<R, 0>>);
+    op[1] = erased(each<Operation<R, 1>>);
+    op[2] = erased(each<Operation<R, 2>>);
+  }
+}
+template <class... Rows>
+void enter_rows(Chains& to, row::RowList<Rows...>) {
+  (enter_row<Rows>(to), ...);
+}
+
+template <class T>
+void enter_kind(Chains& to, Chains::Kind kind) {
+  to.load[kind] = erased(each<Load<T, true>>);
+  to.last[kind] = erased(finish<Store<T, true>>);
+}
+
+static void run_chain(const ChainStep* chain, int64_t n) {
+  const auto first = reinterpret_cast<StepFn>(chain->fn);
+  const V none{};
+  for (int64_t i = 0; i < n; i += kBlock) first(chain, i, none, none, none, none, none, none, none, none);
+#ifdef MLX_X86
+  _mm_sfence();  // what streamed, before another thread hears that it is done
+#endif
+}
+
+static Chains make_chains() {
+  Chains to{};
+  to.block = kBlock;
+  enter_kind<float>(to, Chains::lanes);
+  enter_kind<f16>(to, Chains::half);
+  enter_kind<bf16>(to, Chains::brain);
+  enter_kind<b8>(to, Chains::boolean);
+  to.stream = erased(finish<Stream>);
+  to.keep = erased(each<Store<float, false>>);
+  to.recall = erased(each<Load<float, false>>);
+  enter_rows(to, row::Table{});
+  to.call[0] = erased(together<Call<0>>);
+  to.call[1] = erased(together<Call<1>>);
+  to.call[2] = erased(together<Call<2>>);
+  to.round[Chains::half] = erased(each<Round<f16>>);
+  to.round[Chains::brain] = erased(each<Round<bf16>>);
+  to.to_number = erased(each<ToNumber>);
+  to.to_bool = erased(each<ToBool>);
+  to.run = run_chain;
+  return to;
+}
+
+const Chains& chains_table() {
+  static const Chains table = make_chains();
+  return table;
+}
+
+}  // namespace mlx::core::cpu::MLX_ISA
