@@ -74,8 +74,7 @@ int reads(const Program::Step& step, int16_t operand) {
 // Writes the steps of one program; the registers hold one operand at a time.
 class Chain::Writer {
  public:
-  Writer(Chain& chain, const Program& program, bool streams)
-      : chain_(chain), program_(program), streams_(streams) {
+  Writer(Chain& chain, const Program& program) : chain_(chain), program_(program) {
     chain_.blocks_ = static_cast<int16_t>(program.registers);
   }
 
@@ -87,7 +86,7 @@ class Chain::Writer {
     for (size_t i = 0; i < program_.steps.size(); ++i)
       if (!write(i)) return false;
     const Chains& table = *chain_.table_;
-    add(streams_ && chain_.out_ == float32 ? table.stream : table.last[*kind_of(chain_.out_)], kOut);
+    add(chain_.streams_ ? table.stream : table.last[*kind_of(chain_.out_)], kOut);
     return true;
   }
 
@@ -180,15 +179,15 @@ class Chain::Writer {
 
   Chain& chain_;
   const Program& program_;
-  const bool streams_;
   int16_t held_ = kNone;
 };
 
-Chain::Chain(const Inputs& inputs, Dtype out) : table_(&chains()), inputs_(inputs), out_(out) {}
+Chain::Chain(const Inputs& inputs, Dtype out, bool streams)
+    : table_(&chains()), inputs_(inputs), out_(out), streams_(streams && out == float32) {}
 
 std::optional<Chain> Chain::of(const Program& program, const Inputs& inputs, Dtype out, bool streams) {
-  std::optional<Chain> chain{Chain(inputs, out)};
-  if (!Writer(*chain, program, streams).write()) chain.reset();
+  std::optional<Chain> chain{Chain(inputs, out, streams)};
+  if (!Writer(*chain, program).write()) chain.reset();
   return chain;
 }
 
@@ -228,6 +227,7 @@ void Chain::Runner::run(const Places& inputs, char* out, int64_t n) {
   const int64_t whole = n / chain_.table_->block * chain_.table_->block;
   chain_.table_->run(steps_.data(), whole);
   if (whole != n) run_rest(inputs, out, whole, n - whole);
+  if (chain_.streams_) chain_.table_->fence();
 }
 
 // One more block, of copies.

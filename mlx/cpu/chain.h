@@ -58,11 +58,12 @@ class Chain {
   };
   class Writer;
 
-  Chain(const Inputs& inputs, Dtype out);
+  Chain(const Inputs& inputs, Dtype out, bool streams);
 
   const Chains* table_;
   Inputs inputs_;
   Dtype out_;
+  bool streams_;
   SmallVector<Step, 16> steps_;
   // The program's registers, then a block for each input that is a number or not float32.
   SmallVector<int16_t, 8> input_block_;  // kNone: read where it lies

@@ -107,17 +107,15 @@ class Runner {
     }
     tile_ = kTileBytes / itemsize;
     for (const array* in : inputs) operands_.push_back(operand(*in));
-    const bool streams = exceeds_cache(), one = program.steps.size() == 1;
-    if (one ? streams && chains().op[program.steps[0].op][0] : size_ >= kChainElements)
-      plan_chain(inputs, streams);
-    if (!chain_) plan_calls();
+    linear_ = std::all_of(operands_.begin(), operands_.end(),
+                          [](const Operand& o) { return o.constant || o.contiguous; });
+    plan_calls();
+    if (gains_by_chain()) plan_chain(inputs);
   }
 
   void run() {
     if (size_ == 0) return;
-    const bool linear = std::all_of(operands_.begin(), operands_.end(),
-                                    [](const Operand& o) { return o.constant || o.contiguous; });
-    linear ? run_linear() : run_blocks();
+    linear_ ? run_linear() : run_blocks();
   }
 
  private:
@@ -159,17 +157,25 @@ class Runner {
     static const size_t cache = system::last_level_cache();
     size_t bytes = out_.nbytes();
     for (const Operand& o : operands_) {
-      if (!o.constant && !o.contiguous) return false;
       if (o.data == out_.data<char>()) return false;  // it is read anyway
       if (o.contiguous) bytes += static_cast<size_t>(size_) * static_cast<size_t>(o.itemsize);
     }
-    return cache != 0 && bytes >= cache / 4 * 3 && reinterpret_cast<uintptr_t>(out_.data<char>()) % 64 == 0;
+    return linear_ && cache != 0 && bytes >= cache / 4 * 3 &&
+           reinterpret_cast<uintptr_t>(out_.data<char>()) % 64 == 0;
   }
 
-  void plan_chain(const std::vector<const array*>& inputs, bool streams) {
+  // Pieces of a tile each pay for the beginning and the end of the chain.
+  bool gains_by_chain() const {
+    if (exceeds_cache()) {
+      const uint8_t op = program_.steps[0].op;
+      return calls_.size() > 1 || op == kCastOp || chains().op[op][0] != nullptr;
+    }
+    return size_ >= kChainElements && calls_.size() >= (linear_ ? 2 : 3);
+  }
+  void plan_chain(const std::vector<const array*>& inputs) {
     Chain::Inputs given;
     for (size_t k = 0; k < inputs.size(); ++k) given.push_back({inputs[k]->dtype(), operands_[k].constant});
-    chain_ = Chain::of(program_, given, out_.dtype(), streams);
+    chain_ = Chain::of(program_, given, out_.dtype(), exceeds_cache());
   }
   // Where the operands begin.
   Places beginnings() const {
@@ -461,11 +467,12 @@ class Runner {
   const int64_t size_;
   double nanoseconds_ = 0.1;  // per element, roughly
   bool all_cheap_ = true;
-  int64_t tile_ = 0;  // elements
+  bool linear_ = false;  // every operand is a number or lies as the output does
+  int64_t tile_ = 0;     // elements
   std::vector<Operand> operands_;
   SmallVector<int64_t> shape_;  // collapsed
   SmallVector<Call, 4> calls_;
-  std::optional<Chain> chain_;  // in place of calls_
+  std::optional<Chain> chain_;  // in place of calls_, where it gains
 };
 
 // Elements that lie closer together along another axis than along the last one.

@@ -310,8 +310,11 @@ static void run_chain(const ChainStep* chain, int64_t n) {
   const auto first = reinterpret_cast<StepFn>(chain->fn);
   const V none{};
   for (int64_t i = 0; i < n; i += kBlock) first(chain, i, none, none, none, none, none, none, none, none);
+}
+
+static void fence() {
 #ifdef MLX_X86
-  _mm_sfence();  // what streamed, before another thread hears that it is done
+  _mm_sfence();
 #endif
 }
 
@@ -334,6 +337,7 @@ static Chains make_chains() {
   to.to_number = erased(each<ToNumber>);
   to.to_bool = erased(each<ToBool>);
   to.run = run_chain;
+  to.fence = fence;
   return to;
 }
 
