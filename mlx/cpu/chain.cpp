@@ -227,7 +227,7 @@ void Chain::Runner::run(const Places& inputs, char* out, int64_t n) {
   const int64_t whole = n / chain_.table_->block * chain_.table_->block;
   chain_.table_->run(steps_.data(), whole);
   if (whole != n) run_rest(inputs, out, whole, n - whole);
-  if (chain_.streams_) chain_.table_->fence();
+  if (chain_.streams_) tiles().fence();
 }
 
 // One more block, of copies.

@@ -109,6 +109,7 @@ class Runner {
     for (const array* in : inputs) operands_.push_back(operand(*in));
     linear_ = std::all_of(operands_.begin(), operands_.end(),
                           [](const Operand& o) { return o.constant || o.contiguous; });
+    streams_ = exceeds_cache();
     plan_calls();
     if (gains_by_chain()) plan_chain(inputs);
   }
@@ -160,13 +161,12 @@ class Runner {
       if (o.data == out_.data<char>()) return false;  // it is read anyway
       if (o.contiguous) bytes += static_cast<size_t>(size_) * static_cast<size_t>(o.itemsize);
     }
-    return linear_ && cache != 0 && bytes >= cache / 4 * 3 &&
-           reinterpret_cast<uintptr_t>(out_.data<char>()) % 64 == 0;
+    return cache != 0 && bytes >= cache / 4 * 3 && out_.nbytes() >= bytes / 4;
   }
 
   // Pieces of a tile each pay for the beginning and the end of the chain.
   bool gains_by_chain() const {
-    if (exceeds_cache()) {
+    if (linear_ && streams_) {
       const uint8_t op = program_.steps[0].op;
       return calls_.size() > 1 || op == kCastOp || chains().op[op][0] != nullptr;
     }
@@ -175,7 +175,8 @@ class Runner {
   void plan_chain(const std::vector<const array*>& inputs) {
     Chain::Inputs given;
     for (size_t k = 0; k < inputs.size(); ++k) given.push_back({inputs[k]->dtype(), operands_[k].constant});
-    chain_ = Chain::of(program_, given, out_.dtype(), exceeds_cache());
+    chain_ = Chain::of(program_, given, out_.dtype(),
+                       linear_ && streams_ && reinterpret_cast<uintptr_t>(out_.data<char>()) % 64 == 0);
   }
   // Where the operands begin.
   Places beginnings() const {
@@ -291,11 +292,13 @@ class Runner {
     // One pass that needs no tile: every constant is read as one number. Cheap ones wait for memory all the
     // time; the others have it fetched while they compute.
     const bool at_once =
-        calls_.size() == 1 && all_cheap_ &&
+        calls_.size() == 1 && all_cheap_ && !streams_ &&
         std::none_of(operands_.begin(), operands_.end(), [](const Operand& o) { return o.repeated; });
     parallel_ranges(size_, elements_per_item(), [&](int64_t begin, int64_t end) {
       const int64_t tile = at_once ? end - begin : std::min(tile_, end - begin);
-      Places at = places(scratch(), std::min(tile_, end - begin));
+      char* const memory = scratch();
+      char* const out_tile = gather_slot(memory, static_cast<size_t>(program_.inputs));
+      Places at = places(memory, std::min(tile_, end - begin));
       if (at.empty()) at.push_back(nullptr);
       Ahead ahead;
       for (int64_t i = begin; i < end; i += tile) {
@@ -306,10 +309,13 @@ class Runner {
           const int64_t n = std::min(tile, end - next);
           for (const Operand& o : operands_)
             if (o.contiguous) look_ahead(ahead, o.data + next * o.itemsize, n * o.itemsize);
-          look_ahead(ahead, out + next * out_size, n * out_size);
+          if (!streams_) look_ahead(ahead, out + next * out_size, n * out_size);
         }
-        compute(at, out + i * out_size, std::min(tile, end - i), ahead);
+        const int64_t n = std::min(tile, end - i);
+        compute(at, streams_ ? out_tile : out + i * out_size, n, ahead);
+        if (streams_) tiles_.stream(out + i * out_size, out_tile, n * out_size);
       }
+      if (streams_) tiles_.fence();
     });
   }
 
@@ -357,7 +363,7 @@ class Runner {
       return {std::clamp<int64_t>(tile_ / c, 1, rows), c};
     }
     // One step on rows that lie in memory as they are needs no tile.
-    const bool direct = calls_.size() == 1 &&
+    const bool direct = calls_.size() == 1 && !streams_ &&
                         std::all_of(operands_.begin(), operands_.end(),
                                     [&](const Operand& o) { return !o.constant && o.strides[d - 1] == 1; });
     if (direct && columns >= tile_ / 4) return {1, std::min(columns, 16 * tile_)};
@@ -439,13 +445,19 @@ class Runner {
           at[k] = gather(o, from, gather_slot(memory, k), b);
         }
         char* to = out_.data<char>() + ((outer * rows + r0) * columns + c0) * out_size;
-        const bool in_place = b.rows == 1 || b.columns == columns;
-        char* const result = in_place ? to : out_tile;
-        runner ? runner->run(at, result, b.rows * b.columns) : compute(at, result, b.rows * b.columns);
-        for (int64_t r = 0; !in_place && r < b.rows; ++r)
+        const bool together = b.rows == 1 || b.columns == columns;  // in memory
+        char* const result = together && !streams_ ? to : out_tile;
+        const int64_t n = b.rows * b.columns;
+        runner ? runner->run(at, result, n) : compute(at, result, n);
+        if (streams_ && together) {
+          tiles_.stream(to, out_tile, n * out_size);
+          continue;
+        }
+        for (int64_t r = 0; !together && r < b.rows; ++r)
           std::memcpy(to + r * columns * out_size, out_tile + r * b.columns * out_size,
                       static_cast<size_t>(b.columns * out_size));
       }
+      if (streams_) tiles_.fence();
     });
   }
 
@@ -467,6 +479,7 @@ class Runner {
   const int64_t size_;
   double nanoseconds_ = 0.1;  // per element, roughly
   bool all_cheap_ = true;
+  bool streams_ = false;
   bool linear_ = false;  // every operand is a number or lies as the output does
   int64_t tile_ = 0;     // elements
   std::vector<Operand> operands_;

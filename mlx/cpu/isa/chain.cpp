@@ -312,12 +312,6 @@ static void run_chain(const ChainStep* chain, int64_t n) {
   for (int64_t i = 0; i < n; i += kBlock) first(chain, i, none, none, none, none, none, none, none, none);
 }
 
-static void fence() {
-#ifdef MLX_X86
-  _mm_sfence();
-#endif
-}
-
 static Chains make_chains() {
   Chains to{};
   to.block = kBlock;
@@ -337,7 +331,6 @@ static Chains make_chains() {
   to.to_number = erased(each<ToNumber>);
   to.to_bool = erased(each<ToBool>);
   to.run = run_chain;
-  to.fence = fence;
   return to;
 }
 

@@ -42,9 +42,8 @@ struct Chains {
   ChainStep::Fn round[kKinds], to_number, to_bool;
 
   // Runs the chain for the blocks that begin at 0, block, 2 block ... below n. After chains that end in
-  // `stream` comes a fence: before it other threads may miss what was written.
+  // `stream` comes a fence (Tiles::fence).
   void (*run)(const ChainStep* chain, int64_t n);
-  void (*fence)();
 };
 
 MLX_DECLARE_ISA_TABLE(Chains, chains)

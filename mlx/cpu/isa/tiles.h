@@ -49,6 +49,10 @@ struct Tiles {
   void (*fill[4])(void* out, const void* value, int64_t n);
   GatherFn gather[4];
   ScatterFn scatter[4];
+
+  // Copies past the caches, where the set can. Before the fence other threads may miss what was written.
+  void (*stream)(void* out, const void* in, int64_t bytes);
+  void (*fence)();
 };
 
 MLX_DECLARE_ISA_TABLE(Tiles, tiles)
