@@ -295,7 +295,7 @@ Arrays checked_forward(const Primitive& primitive, const AttentionParameters& p,
   return out.outputs();
 }
 
-const bool kept =
+const bool kept_attention =
     primitive_table().add<ScaledDotProductAttention>(
         "ScaledDotProductAttention", -1,
         [](const ScaledDotProductAttention& p, const Arrays& in) { return checked_forward(p, p.p, in); }) &&

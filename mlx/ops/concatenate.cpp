@@ -171,7 +171,7 @@ array roll(const array& a, const Shape& shift, StreamOrDevice s) {
 array roll(const array& a, int shift, StreamOrDevice s) { return roll(a, Shape{shift}, s); }
 
 namespace {
-const bool kept = primitive_table().add<Concatenate>(
+const bool kept_concatenate = primitive_table().add<Concatenate>(
     "Concatenate", -1,
     [](const Concatenate& p, const Arrays& in) { return Arrays{concatenate(in, p.axis, p.stream())}; });
 }  // namespace

@@ -302,7 +302,7 @@ array convolved(const Primitive& primitive, const ConvParameters& p, const array
                       p.groups, p.flip, primitive.stream());
 }
 
-const bool kept =
+const bool kept_conv =
     primitive_table().add<Convolution>(
         "Convolution", 2,
         [](const Convolution& p, const Arrays& in) { return Arrays{convolved(p, p.p, in[0], in[1])}; }) &&

@@ -110,7 +110,7 @@ array cross_entropy(const array& logits, const array& targets, StreamOrDevice s)
 }
 
 namespace {
-const bool kept =
+const bool kept_cross_entropy =
     primitive_table().add<CrossEntropy>("CrossEntropy", 2,
                                         [](const CrossEntropy& p, const Arrays& in) {
                                           return cross_entropy(in[0], in[1], p.stream()).outputs();

@@ -90,7 +90,7 @@ array eigvals(const array& a, StreamOrDevice s) {
 }
 
 namespace {
-const bool kept = primitive_table().add<Eig>("Eig", 1, [](const Eig& p, const Arrays& in) {
+const bool kept_eig = primitive_table().add<Eig>("Eig", 1, [](const Eig& p, const Arrays& in) {
   return p.vectors ? eig(in[0], p.stream()).first.outputs() : Arrays{eigvals(in[0], p.stream())};
 });
 }  // namespace

@@ -91,7 +91,7 @@ array eigvalsh(const array& a, std::string UPLO, StreamOrDevice s) {
 
 namespace {
 // The node's matrices are whole already.
-const bool kept = primitive_table().add<Eigh>("Eigh", 1, [](const Eigh& p, const Arrays& in) {
+const bool kept_eigh = primitive_table().add<Eigh>("Eigh", 1, [](const Eigh& p, const Arrays& in) {
   symmetric("linalg.eigh", in[0], "L", p.stream());
   return p.vectors ? decomposed(in[0], p.stream()) : Arrays{values_of(in[0], p.stream())};
 });

@@ -524,7 +524,7 @@ bool keep_rows() {
   return all;
 }
 
-const bool kept =
+const bool kept_elementwise =
     keep_rows() && primitive_table().add<AsType>("AsType", 1, [](const AsType& p, const Arrays& in) {
       return Arrays{astype(in[0], p.dtype, p.stream())};
     });

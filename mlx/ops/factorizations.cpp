@@ -253,22 +253,29 @@ std::pair<array, array> slogdet(const array& a, StreamOrDevice s) {
 
 namespace {
 
-const bool kept = primitive_table().add<Cholesky>("Cholesky", 1, [](const Cholesky& p, const Arrays& in) {
-  return Arrays{cholesky(in[0], p.upper, p.stream())};
-}) && primitive_table().add<LU>("LU", 1, [](const LU& p, const Arrays& in) {
-  check_matrices("linalg.lu", in[0]);
-  return factored(in[0], p.stream());
-}) && primitive_table().add<Solve>("Solve", 2, [](const Solve& p, const Arrays& in) {
-  const array &a = in[0], &b = in[1];
-  const Dtype t = a.dtype();
-  bool fit = (t == float32 || t == float64 || t == complex64) && b.dtype() == t && a.ndim() >= 2 &&
-             b.ndim() == a.ndim() && a.shape(-1) == a.shape(-2);
-  for (size_t i = 0; fit && i + 1 < a.ndim(); ++i) fit = a.shape()[i] == b.shape()[i];
-  check_inputs(p, fit, in);
-  return Arrays{solution(a, b, p.stream())};
-}) && primitive_table().add<Inverse>("Inverse", 1, [](const Inverse& p, const Arrays& in) {
-  return Arrays{inv(in[0], p.stream())};
-});
+const bool kept_factorizations =
+    primitive_table().add<Cholesky>(
+        "Cholesky", 1,
+        [](const Cholesky& p, const Arrays& in) { return Arrays{cholesky(in[0], p.upper, p.stream())}; }) &&
+    primitive_table().add<LU>("LU", 1,
+                              [](const LU& p, const Arrays& in) {
+                                check_matrices("linalg.lu", in[0]);
+                                return factored(in[0], p.stream());
+                              }) &&
+    primitive_table().add<Solve>("Solve", 2,
+                                 [](const Solve& p, const Arrays& in) {
+                                   const array &a = in[0], &b = in[1];
+                                   const Dtype t = a.dtype();
+                                   bool fit = (t == float32 || t == float64 || t == complex64) &&
+                                              b.dtype() == t && a.ndim() >= 2 && b.ndim() == a.ndim() &&
+                                              a.shape(-1) == a.shape(-2);
+                                   for (size_t i = 0; fit && i + 1 < a.ndim(); ++i)
+                                     fit = a.shape()[i] == b.shape()[i];
+                                   check_inputs(p, fit, in);
+                                   return Arrays{solution(a, b, p.stream())};
+                                 }) &&
+    primitive_table().add<Inverse>(
+        "Inverse", 1, [](const Inverse& p, const Arrays& in) { return Arrays{inv(in[0], p.stream())}; });
 
 }  // namespace
 

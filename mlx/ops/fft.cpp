@@ -201,7 +201,7 @@ array irfft(const array& a, int axis, FFTNorm norm, StreamOrDevice s) {
 }
 
 namespace {
-const bool kept = primitive_table().add<FFT>("FFT", 1, [](const FFT& p, const Arrays& in) {
+const bool kept_fft = primitive_table().add<FFT>("FFT", 1, [](const FFT& p, const Arrays& in) {
   const array& a = in[0];
   const int axis = checked_axis("fft", p.axis, a.shape());
   const Dtype dtype = p.kind == Kind::real_to_half ? float32 : complex64;

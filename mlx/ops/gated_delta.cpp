@@ -266,7 +266,7 @@ Arrays again(const Primitive& p, const Arrays& in) {
   return out;
 }
 
-const bool kept =
+const bool kept_gated_delta =
     primitive_table().add<GatedDeltaUpdate>(
         "GatedDeltaUpdate", -1, [](const GatedDeltaUpdate& p, const Arrays& in) { return again(p, in); }) &&
     primitive_table().add<GatedDeltaUpdateGradient>(

@@ -293,16 +293,19 @@ array gather_qmm(const array& x, const array& w, const array& scales, const std:
 }
 
 namespace {
-const bool kept = primitive_table().add<GatherMM>("GatherMM", 4, [](const GatherMM& p, const Arrays& in) {
-  return Arrays{gather_mm(in[0], in[1], in[2], in[3], false, p.stream())};
-}) && primitive_table().add<GatherQMM>("GatherQMM", -1, [](const GatherQMM& p, const Arrays& in) {
-  const QuantizedLayout& l = p.layout;
-  check_inputs(p, in.size() == (l.affine() ? 6u : 5u), in);
-  const std::optional<array> biases = l.affine() ? std::optional(in[3]) : std::nullopt;
-  return Arrays{gather_qmm(in[0], in[1], in[2], biases, in[in.size() - 2], in.back(), p.transpose,
-                           l.group_size, l.bits, std::string(mode_name(l.mode)), std::nullopt, false,
-                           p.stream())};
-});
+const bool kept_gather_matmul =
+    primitive_table().add<GatherMM>("GatherMM", 4,
+                                    [](const GatherMM& p, const Arrays& in) {
+                                      return Arrays{gather_mm(in[0], in[1], in[2], in[3], false, p.stream())};
+                                    }) &&
+    primitive_table().add<GatherQMM>("GatherQMM", -1, [](const GatherQMM& p, const Arrays& in) {
+      const QuantizedLayout& l = p.layout;
+      check_inputs(p, in.size() == (l.affine() ? 6u : 5u), in);
+      const std::optional<array> biases = l.affine() ? std::optional(in[3]) : std::nullopt;
+      return Arrays{gather_qmm(in[0], in[1], in[2], biases, in[in.size() - 2], in.back(), p.transpose,
+                               l.group_size, l.bits, std::string(mode_name(l.mode)), std::nullopt, false,
+                               p.stream())};
+    });
 }  // namespace
 
 }  // namespace mlx::core

@@ -94,11 +94,12 @@ array hadamard_transform(const array& a, std::optional<float> scale, StreamOrDev
 }
 
 namespace {
-const bool kept = primitive_table().add<Hadamard>("Hadamard", 1, [](const Hadamard& p, const Arrays& in) {
-  const array& x = in[0];
-  check_inputs(p, x.ndim() > 0 && issubdtype(x.dtype(), floating) && Hadamard::m(x.shape(-1)) != 0, in);
-  return Arrays{transform(x, p.scale, p.inverse, p.stream())};
-});
+const bool kept_hadamard =
+    primitive_table().add<Hadamard>("Hadamard", 1, [](const Hadamard& p, const Arrays& in) {
+      const array& x = in[0];
+      check_inputs(p, x.ndim() > 0 && issubdtype(x.dtype(), floating) && Hadamard::m(x.shape(-1)) != 0, in);
+      return Arrays{transform(x, p.scale, p.inverse, p.stream())};
+    });
 }  // namespace
 
 }  // namespace mlx::core

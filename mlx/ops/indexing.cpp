@@ -262,7 +262,7 @@ Batched MaskedSelect::vmap(const Arrays& inputs, const Axes& axes) {
 }
 
 namespace {
-const bool kept = primitive_table().add<Take>("Take", 2, [](const Take& p, const Arrays& in) {
+const bool kept_indexing = primitive_table().add<Take>("Take", 2, [](const Take& p, const Arrays& in) {
   return Arrays{take(in[0], in[1], p.axis, p.stream())};
 }) && primitive_table().add<Gather>("Gather", -1, [](const Gather& p, const Arrays& in) {
   check_inputs(p, !in.empty(), in);

@@ -167,7 +167,7 @@ array solve_triangular(const array& a, const array& b, bool upper, StreamOrDevic
 }
 
 namespace {
-const bool kept =
+const bool kept_linalg =
     primitive_table().add<QR>(
         "QR", 1, [](const QR& p, const Arrays& in) { return qr(in[0], p.stream()).first.outputs(); }) &&
     primitive_table().add<TriangularSolve>(

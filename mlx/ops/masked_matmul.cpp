@@ -193,7 +193,7 @@ array segmented_mm(array a, array b, array segments, StreamOrDevice s) {
 }
 
 namespace {
-const bool kept =
+const bool kept_masked_matmul =
     primitive_table().add<SegmentedMM>("SegmentedMM", 3,
                                        [](const SegmentedMM& p, const Arrays& in) {
                                          return Arrays{segmented_mm(in[0], in[1], in[2], p.stream())};

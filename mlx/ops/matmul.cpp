@@ -325,7 +325,7 @@ array kron(const array& a, const array& b, StreamOrDevice s) {
 }
 
 namespace {
-const bool kept = primitive_table().add<Matmul>("Matmul", 2, [](const Matmul& p, const Arrays& in) {
+const bool kept_matmul = primitive_table().add<Matmul>("Matmul", 2, [](const Matmul& p, const Arrays& in) {
   return Arrays{matmul(in[0], in[1], p.stream())};
 }) && primitive_table().add<AddMM>("AddMM", 3, [](const AddMM& p, const Arrays& in) {
   return Arrays{addmm(in[2], in[0], in[1], p.alpha, p.beta, p.stream())};

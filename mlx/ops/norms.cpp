@@ -181,7 +181,7 @@ bool is_weight(const array& w, const array& x) {
 }
 bool is_normed(const array& x) { return x.ndim() > 0 && issubdtype(x.dtype(), floating); }
 
-const bool kept = primitive_table().add<Norm>("Norm", -1, [](const Norm& p, const Arrays& in) {
+const bool kept_norms = primitive_table().add<Norm>("Norm", -1, [](const Norm& p, const Arrays& in) {
   bool fit = in.size() == 1u + p.weighted + p.biased && is_normed(in[0]);
   for (size_t i = 1; fit && i < in.size(); ++i) fit = is_weight(in[i], in[0]);
   check_inputs(p, fit, in);

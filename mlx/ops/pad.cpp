@@ -134,7 +134,7 @@ array pad(const array& a, int pad_width, const array& pad_value, const std::stri
 }
 
 namespace {
-const bool kept = primitive_table().add<Pad>("Pad", 2, [](const Pad& p, const Arrays& in) {
+const bool kept_pad = primitive_table().add<Pad>("Pad", 2, [](const Pad& p, const Arrays& in) {
   return Arrays{pad(in[0], all_axes(in[0]), p.low, p.high, in[1], "constant", p.stream())};
 });
 }  // namespace

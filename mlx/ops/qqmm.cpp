@@ -137,7 +137,7 @@ array gather_qqmm(const array& x, const array& w, const std::optional<array>& sc
 }
 
 namespace {
-const bool kept = primitive_table().add<QuantizedRounding>(
+const bool kept_qqmm = primitive_table().add<QuantizedRounding>(
     "QuantizedRounding", -1, [](const QuantizedRounding& p, const Arrays& in) {
       constexpr std::string_view op = "qqmm";
       const QuantizedLayout l =

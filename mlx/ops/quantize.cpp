@@ -252,21 +252,22 @@ std::optional<array> input(const Arrays& in, size_t i) {
   return i < in.size() ? std::optional(in[i]) : std::nullopt;
 }
 
-const bool kept = primitive_table().add<Quantize>("Quantize", -1, [](const Quantize& p, const Arrays& in) {
-  const QuantizedLayout& l = p.layout;
-  check_inputs(p, (in.size() == 1 || in.size() == 2) && is_small_float(in[0].dtype()), in);
-  return quantize(in[0], l.group_size, l.bits, std::string(mode_name(l.mode)), input(in, 1), p.stream());
-}) && primitive_table().add<Dequantize>("Dequantize", -1, [](const Dequantize& p, const Arrays& in) {
-  const QuantizedLayout& l = p.layout;
-  check_inputs(p, in.size() == 3 || (in.size() == 2 && !l.affine()), in);
-  return Arrays{dequantize(in[0], in[1], l.affine() ? input(in, 2) : std::nullopt, l.group_size, l.bits,
-                           std::string(mode_name(l.mode)), l.affine() ? std::nullopt : input(in, 2), p.dtype,
-                           p.stream())};
-}) && primitive_table().add<ToFp8>("ToFP8", 1, [](const ToFp8& p, const Arrays& in) {
-  return Arrays{to_fp8(in[0], p.stream())};
-}) && primitive_table().add<FromFp8>("FromFP8", 1, [](const FromFp8& p, const Arrays& in) {
-  return Arrays{from_fp8(in[0], p.dtype, p.stream())};
-});
+const bool
+    kept_quantize = primitive_table().add<Quantize>("Quantize", -1, [](const Quantize& p, const Arrays& in) {
+      const QuantizedLayout& l = p.layout;
+      check_inputs(p, (in.size() == 1 || in.size() == 2) && is_small_float(in[0].dtype()), in);
+      return quantize(in[0], l.group_size, l.bits, std::string(mode_name(l.mode)), input(in, 1), p.stream());
+    }) && primitive_table().add<Dequantize>("Dequantize", -1, [](const Dequantize& p, const Arrays& in) {
+      const QuantizedLayout& l = p.layout;
+      check_inputs(p, in.size() == 3 || (in.size() == 2 && !l.affine()), in);
+      return Arrays{dequantize(in[0], in[1], l.affine() ? input(in, 2) : std::nullopt, l.group_size, l.bits,
+                               std::string(mode_name(l.mode)), l.affine() ? std::nullopt : input(in, 2),
+                               p.dtype, p.stream())};
+    }) && primitive_table().add<ToFp8>("ToFP8", 1, [](const ToFp8& p, const Arrays& in) {
+      return Arrays{to_fp8(in[0], p.stream())};
+    }) && primitive_table().add<FromFp8>("FromFP8", 1, [](const FromFp8& p, const Arrays& in) {
+      return Arrays{from_fp8(in[0], p.dtype, p.stream())};
+    });
 
 }  // namespace
 

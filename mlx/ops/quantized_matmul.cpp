@@ -167,7 +167,7 @@ array quantized_matmul(const array& x, const array& w, const array& scales,
 }
 
 namespace {
-const bool kept = primitive_table().add<QuantizedMatmul>(
+const bool kept_quantized_matmul = primitive_table().add<QuantizedMatmul>(
     "QuantizedMatmul", -1, [](const QuantizedMatmul& p, const Arrays& in) {
       const QuantizedLayout& l = p.layout;
       check_inputs(p, in.size() == (l.affine() ? 4u : 3u), in);

@@ -334,7 +334,7 @@ array permutation(const array& x, int axis, const std::optional<array>& key, Str
 }  // namespace random
 
 namespace {
-const bool kept =
+const bool kept_random =
     primitive_table().add<RandomBits>("RandomBits", 1, [](const RandomBits& p, const Arrays& in) {
       const array& keys = in[0];
       check_inputs(p,

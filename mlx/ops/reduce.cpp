@@ -294,7 +294,7 @@ array count_nonzero(const array& a, bool keepdims, StreamOrDevice s) {
 
 namespace {
 
-const bool kept = primitive_table().add<Reduce>("Reduce", 1, [](const Reduce& p, const Arrays& in) {
+const bool kept_reduce = primitive_table().add<Reduce>("Reduce", 1, [](const Reduce& p, const Arrays& in) {
   return Arrays{reduce(p.kind, in[0], p.axes, p.keepdims, p.stream())};
 }) && primitive_table().add<Variance>("Variance", 1, [](const Variance& p, const Arrays& in) {
   check_inputs(p, issubdtype(in[0].dtype(), floating), in);

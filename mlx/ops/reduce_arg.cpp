@@ -149,11 +149,15 @@ array median(const array& a, bool keepdims, StreamOrDevice s) { return median(a,
 array median(const array& a, StreamOrDevice s) { return median(a, all_axes(a), false, s); }
 
 namespace {
-const bool kept = primitive_table().add<ArgReduce>("ArgReduce", 1, [](const ArgReduce& p, const Arrays& in) {
-  return Arrays{arg_reduce(p.max, in[0], p.axis, p.keepdims, p.stream())};
-}) && primitive_table().add<LogSumExp>("LogSumExp", 1, [](const LogSumExp& p, const Arrays& in) {
-  return Arrays{logsumexp(in[0], -1, p.keepdims, p.stream())};
-});
+const bool kept_reduce_arg =
+    primitive_table().add<ArgReduce>(
+        "ArgReduce", 1,
+        [](const ArgReduce& p, const Arrays& in) {
+          return Arrays{arg_reduce(p.max, in[0], p.axis, p.keepdims, p.stream())};
+        }) &&
+    primitive_table().add<LogSumExp>("LogSumExp", 1, [](const LogSumExp& p, const Arrays& in) {
+      return Arrays{logsumexp(in[0], -1, p.keepdims, p.stream())};
+    });
 }  // namespace
 
 }  // namespace mlx::core

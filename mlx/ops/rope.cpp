@@ -89,7 +89,7 @@ array rope(const array& x, int dims, bool traditional, std::optional<float> base
 }
 
 namespace {
-const bool kept = primitive_table().add<RoPE>("RoPE", -1, [](const RoPE& p, const Arrays& in) {
+const bool kept_rope = primitive_table().add<RoPE>("RoPE", -1, [](const RoPE& p, const Arrays& in) {
   check_inputs(p, in.size() == 2 || in.size() == 3, in);
   const bool given = in.size() == 3;
   const array turned = rope(in[0], p.dims, p.traditional, given ? std::nullopt : std::optional(p.base),

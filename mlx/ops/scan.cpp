@@ -234,7 +234,7 @@ array diff(const array& a, int n, int axis, StreamOrDevice s) {
 
 namespace {
 
-const bool kept =
+const bool kept_scan =
     primitive_table().add<Scan>(
         "Scan", 1,
         [](const Scan& p, const Arrays& in) {

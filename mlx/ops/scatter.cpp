@@ -362,7 +362,7 @@ array nonzero_indices(const array& mask, StreamOrDevice) {
 }
 
 namespace {
-const bool kept =
+const bool kept_scatter =
     primitive_table().add<Scatter>(
         "Scatter", -1,
         [](const Scatter& p, const Arrays& in) {

@@ -226,7 +226,7 @@ bool keep_view(const char* kind) {
                                   [](const P& p, const Arrays& in) { return Arrays{p.apply(in[0])}; });
 }
 
-const bool kept =
+const bool kept_shape_rules =
     primitive_table().add<Copy>(
         "Copy", 1, [](const Copy& p, const Arrays& in) { return Arrays{copy(in[0], p.stream())}; }) &&
     primitive_table().add<StopGradient>(

@@ -454,7 +454,7 @@ MLX_SLICE_UPDATE(slice_update_min, minimum)
 #undef MLX_SLICE_UPDATE
 
 namespace {
-const bool kept =
+const bool kept_slice =
     primitive_table().add<Slice>("Slice", 1,
                                  [](const Slice& p, const Arrays& in) { return Arrays{p.apply(in[0])}; }) &&
     primitive_table().add<Split>(

@@ -79,7 +79,7 @@ array softmax(const array& a, int axis, bool precise, StreamOrDevice s) {
 array softmax(const array& a, bool precise, StreamOrDevice s) { return softmax(a, all_axes(a), precise, s); }
 
 namespace {
-const bool kept =
+const bool kept_softmax =
     primitive_table().add<Softmax>("Softmax", 1,
                                    [](const Softmax& p, const Arrays& in) {
                                      return Arrays{softmax(in[0], -1, p.precise, p.stream())};

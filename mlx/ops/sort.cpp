@@ -145,7 +145,7 @@ std::vector<array> unique(const array& a, int size, bool return_index, bool retu
 
 namespace {
 
-const bool kept =
+const bool kept_sort =
     primitive_table().add<Sort>("Sort", 1,
                                 [](const Sort& p, const Arrays& in) {
                                   return Arrays{p.kth < 0 ? sort(in[0], p.axis, p.stream())

@@ -175,7 +175,7 @@ array pinv(const array& a, StreamOrDevice s) {
 }
 
 namespace {
-const bool kept = primitive_table().add<SVD>("SVD", 1, [](const SVD& p, const Arrays& in) {
+const bool kept_svd = primitive_table().add<SVD>("SVD", 1, [](const SVD& p, const Arrays& in) {
   return svd(in[0], p.vectors, p.stream());
 }) && primitive_table().add<PseudoInverse>("PseudoInverse", 1, [](const PseudoInverse& p, const Arrays& in) {
   return Arrays{pinv(in[0], p.stream())};

@@ -52,7 +52,7 @@ Batched ExtremeShare::vmap(const Arrays& inputs, const Axes& at) {
 }
 
 namespace {
-const bool kept =
+const bool kept_windows =
     primitive_table().add<ExtremeShare>("ExtremeShare", 3, [](const ExtremeShare& p, const Arrays& in) {
       const array& x = in[0];
       const Axes axes = checked_axes(p.name(), p.axes, x.shape());

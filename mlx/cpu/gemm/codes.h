@@ -43,6 +43,15 @@ template <int Bits, int V>
 inline constexpr Places<Bits, V> places{};
 #endif
 
+// Without the instructions for bytes and halves of later sets a vector of codes, or a conversion to halves,
+// is dozens of instructions. They are functions there: written out in every loop they took a third of that
+// set's compile time.
+#if MLX_ISA_LEVEL == 2
+#define MLX_LONG_INLINE [[gnu::noinline]]
+#else
+#define MLX_LONG_INLINE MLX_INLINE
+#endif
+
 // Vector V of the run of 32 codes at p.
 template <int Bits, int V>
 MLX_INLINE vu run_codes(const uint8_t* p) {
@@ -125,7 +134,7 @@ MLX_INLINE vf code_value(vu code) {
 }
 
 template <Code C, int V>
-MLX_INLINE vf run_values(const uint8_t* p) {
+MLX_LONG_INLINE vf run_values(const uint8_t* p) {
   return code_value<C>(run_codes<code_bits(C), V>(p));
 }
 
@@ -159,7 +168,7 @@ MLX_INLINE vf load_table() {
 }
 #else
 template <Code C>
-MLX_INLINE vf low_values(vu words, vf) {
+MLX_LONG_INLINE vf low_values(vu words, vf) {
   return code_value<C>(words & ((1u << code_bits(C)) - 1));
 }
 template <Code C>

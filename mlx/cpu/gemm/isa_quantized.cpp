@@ -15,10 +15,19 @@ using namespace gemm_detail;
 MLX_INLINE int shift_of(int group_size) { return __builtin_ctz(static_cast<unsigned>(group_size)); }
 
 template <class T>
+MLX_LONG_INLINE vf rounded_half(vf x) {
+  return widen(narrow(x, T{}), T{});
+}
+template <class T>
 MLX_INLINE vf rounded_to(vf x) {
-  if constexpr (sizeof(T) == 2) return widen(narrow(x, T{}), T{});
+  if constexpr (sizeof(T) == 2) return rounded_half<T>(x);
   return x;
 }
+template <class T>
+MLX_LONG_INLINE void store_half(T* p, vf x) {
+  store(p, x);
+}
+MLX_INLINE void store_half(float* p, vf x) { store(p, x); }
 
 // --- rows to floats ---
 
@@ -27,7 +36,7 @@ template <Code C, class Between, int V, class T>
 MLX_INLINE void dequantize_vector(const uint8_t* p, vf scale, vf bias, bool biased, T* out) {
   vf v = rounded_to<Between>(run_values<C, V>(p) * scale);
   if (biased) v = v + bias;
-  store(out + V * kLanesF, v);
+  store_half(out + V * kLanesF, v);
 }
 template <Code C, class Between, class T, int... V>
 MLX_INLINE void dequantize_run(const uint8_t* p, const float* scales, const float* biases, int64_t column,

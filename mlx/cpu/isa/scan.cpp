@@ -162,7 +162,7 @@ struct Scan {
   using C = Compute<T>;
   static Carry get_carry(const ScanCarry* c) { return loadu<Carry>(c->bytes); }
   static void init(ScanCarry* c) { storeu(c->bytes, static_cast<Carry>(Op::template identity<T>())); }
-  static void row(const void* in, int64_t n, ScanMode mode, ScanCarry* state, void* out) {
+  [[gnu::noinline]] static void row(const void* in, int64_t n, ScanMode mode, ScanCarry* state, void* out) {
     Carry carry = get_carry(state);
     walk<T>(
         static_cast<const T*>(in), n, mode, static_cast<T*>(out),
@@ -263,7 +263,7 @@ struct LogSumExp {
     log_run(&x, 1);
     return x + state.m;
   }
-  static void row(const void* in, int64_t n, ScanMode mode, ScanCarry* carry, void* out) {
+  [[gnu::noinline]] static void row(const void* in, int64_t n, ScanMode mode, ScanCarry* carry, void* out) {
     State state = get_state(carry);
     walk<T>(
         static_cast<const T*>(in), n, mode, static_cast<T*>(out),
@@ -347,7 +347,7 @@ struct ComplexScan {
     }
     set_carry(carry, acc);
   }
-  static void row(const void* in, int64_t n, ScanMode mode, ScanCarry* carry, void* out) {
+  [[gnu::noinline]] static void row(const void* in, int64_t n, ScanMode mode, ScanCarry* carry, void* out) {
     strided(static_cast<const Complex*>(in), n, 1, mode, carry, static_cast<Complex*>(out), 1);
   }
   static void total(const void* in, int64_t n, ScanMode mode, ScanCarry* carry) {

@@ -4,24 +4,32 @@
 
 namespace mlx::core::cpu::MLX_ISA {
 
-template <class R, class T>
-void tile_by_float32(void* out, const void* a, const void* b, const void* c, int64_t n) {
+// One function for all rows of an arity and kind of result: a hundred copies of these loops took longer to
+// compile than every tile of float32.
+template <class T, int Arity, bool Boolean>
+MLX_OUTLINED void by_float32(Tiles::Fn fn, void* out, const void* a, const void* b, const void* c,
+                             int64_t n) {
   constexpr int64_t piece = 512;
-  constexpr int f32 = static_cast<int>(Dtype::Val::float32);
-  const Tiles::Fn fn = tiles_table().op[row::op_of<R>][f32];
   alignas(64) float x[piece], y[piece], z[piece];
   for (int64_t i = 0; i < n; i += piece) {
     const int64_t m = n - i < piece ? n - i : piece;
     widen(static_cast<const T*>(a) + i, x, m);
-    if constexpr (R::arity > 1) widen(static_cast<const T*>(b) + i, y, m);
-    if constexpr (R::arity > 2) widen(static_cast<const T*>(c) + i, z, m);
-    if constexpr (R::result == row::Out::boolean) {
+    if constexpr (Arity > 1) widen(static_cast<const T*>(b) + i, y, m);
+    if constexpr (Arity > 2) widen(static_cast<const T*>(c) + i, z, m);
+    if constexpr (Boolean) {
       fn(static_cast<b8*>(out) + i, x, y, z, m);
     } else {
       fn(x, x, y, z, m);
       narrow(x, static_cast<T*>(out) + i, m);
     }
   }
+}
+
+template <class R, class T>
+void tile_by_float32(void* out, const void* a, const void* b, const void* c, int64_t n) {
+  constexpr int f32 = static_cast<int>(Dtype::Val::float32);
+  by_float32<T, R::arity, R::result == row::Out::boolean>(tiles_table().op[row::op_of<R>][f32], out, a, b, c,
+                                                          n);
 }
 
 #if MLX_ISA_LEVEL == 3
