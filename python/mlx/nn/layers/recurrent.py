@@ -174,63 +174,56 @@ class GRU(_Recurrent):
 
 @mx.custom_function
 def _lstm_steps(
-    Wh: mx.array, hidden: mx.array, cell: mx.array, *steps: mx.array
+    Wh: mx.array, hidden: mx.array, cell: mx.array, inputs: mx.array
 ) -> tuple[mx.array, ...]:
     """Hidden states, cell states and gates (before their functions) of every step.
 
-    Its own derivative is here for one reason: summed over the steps, the gradient of ``Wh`` is one
-    matrix product instead of one for each of them.
+    Steps are the first axis of ``inputs`` and of the results, so that each lies together in memory.
+    Its own derivative is here for two reasons: summed over the steps, the gradient of ``Wh`` is one
+    matrix product instead of one for each of them, and what does not depend on later steps is
+    computed for all at once.
     """
     hiddens, cells, gates = [], [], []
-    transposed = Wh.T
-    for step in steps:
+    transposed = mx.contiguous(Wh.T)  # as products of few rows read it best
+    for step in inputs:
         gates.append(mx.addmm(step, hidden, transposed))
         i, f, g, o = mx.split(gates[-1], 4, axis=-1)
         cell = mx.sigmoid(f) * cell + mx.sigmoid(i) * mx.tanh(g)
         hidden = mx.sigmoid(o) * mx.tanh(cell)
         hiddens.append(hidden)
         cells.append(cell)
-    return *hiddens, *cells, *gates
+    return mx.stack(hiddens), mx.stack(cells), mx.stack(gates)
 
 
 @_lstm_steps.vjp
 def _lstm_steps_vjp(
     primals: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
 ) -> tuple[mx.array, ...]:
-    Wh, hidden, cell, *steps = primals
-    length = len(steps)
-    if not length:
-        return mx.zeros_like(Wh), mx.zeros_like(hidden), mx.zeros_like(cell)
-    hiddens, cells = outputs[:length], outputs[length : 2 * length]
-    before = mx.stack([hidden, *hiddens[:-1]])
-    # What does not depend on later steps, for all of them at once.
-    i, f, g, o = mx.split(mx.stack(outputs[2 * length :]), 4, axis=-1)
+    Wh, hidden, cell, _ = primals
+    hiddens, cells, gates = outputs
+    i, f, g, o = mx.split(gates, 4, axis=-1)
     i, f, g, o = mx.sigmoid(i), mx.sigmoid(f), mx.tanh(g), mx.sigmoid(o)
-    activated = mx.tanh(mx.stack(cells))
-    to_gates = mx.stack(
-        [
-            g * i * (1 - i),
-            mx.stack([cell, *cells[:-1]]) * f * (1 - f),
-            i * (1 - g * g),
-        ],
-        axis=-2,
-    )
-    to_output = activated * o * (1 - o)
+    activated = mx.tanh(cells)
+    before = mx.concatenate([cell[None], cells[:-1]])
+    # Gradients of gates i, f, g by that of the cell; the cell's and the last gate's by the state's.
+    by_cell = mx.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g)], axis=-2)
     to_cell = o * (1 - activated * activated)
+    to_output = activated * o * (1 - o)
     d_gates: list[mx.array] = []
-    d_hidden = d_cell = None
-    for t in reversed(range(length)):
-        d_h, d_c = cotangents[t], cotangents[length + t]
-        if d_hidden is not None:
-            d_h, d_c = d_h + d_hidden, d_c + d_cell
-        d_c = d_c + d_h * to_cell[t]
-        inner = mx.flatten(d_c[..., None, :] * to_gates[t], -2, -1)
-        d_step = mx.concatenate([inner, d_h * to_output[t]], axis=-1)
-        d_gates.append(d_step + cotangents[2 * length + t])
-        d_hidden, d_cell = d_gates[-1] @ Wh, d_c * f[t]
+    d_cell = mx.zeros_like(cell)
+    d_hidden = cotangents[0][-1]
+    for t in reversed(range(len(gates))):
+        d_cell = d_cell + cotangents[1][t] + d_hidden * to_cell[t]
+        inner = mx.flatten(d_cell[..., None, :] * by_cell[t], -2, -1)
+        step = mx.concatenate([inner, d_hidden * to_output[t]], axis=-1) + cotangents[2][t]
+        d_gates.append(step)
+        d_cell = d_cell * f[t]
+        d_hidden = mx.addmm(cotangents[0][t - 1], step, Wh) if t else step @ Wh
     d_gates.reverse()
-    rows = mx.stack(d_gates).reshape(-1, Wh.shape[0])
-    return rows.T @ before.reshape(-1, Wh.shape[1]), d_hidden, d_cell, *d_gates
+    d_inputs = mx.stack(d_gates)
+    rows = d_inputs.reshape(-1, Wh.shape[0])
+    states = mx.concatenate([hidden[None], hiddens[:-1]]).reshape(-1, Wh.shape[1])
+    return rows.T @ states, d_hidden, d_cell, d_inputs
 
 
 class LSTM(_Recurrent):
@@ -274,12 +267,14 @@ class LSTM(_Recurrent):
           cell: the cell state before the first step, ``(..., hidden_size)``.
         """
         self._checked(x, self.Wx.shape[1], hidden=hidden, cell=cell)
+        if not x.shape[-2]:
+            return self._stacked([], x), self._stacked([], x)
+        # Steps first: only x is moved in memory, which is small beside what is made of it.
+        x = mx.contiguous(mx.moveaxis(x, -2, 0))
         inputs = x @ self.Wx.T if self.bias is None else mx.addmm(self.bias, x, self.Wx.T)
-        steps = self._steps(inputs)
         states = [
             mx.zeros((), inputs.dtype) if state is None else state for state in (hidden, cell)
         ]
-        states = [mx.broadcast_to(s, (*x.shape[:-2], self.hidden_size)) for s in states]
-        results = _lstm_steps(self.Wh, *states, *steps)
-        length = len(steps)
-        return self._stacked(results[:length], x), self._stacked(results[length : 2 * length], x)
+        states = [mx.broadcast_to(s, (*x.shape[1:-1], self.hidden_size)) for s in states]
+        hiddens, cells, _ = _lstm_steps(self.Wh, *states, inputs)
+        return mx.moveaxis(hiddens, 0, -2), mx.moveaxis(cells, 0, -2)
