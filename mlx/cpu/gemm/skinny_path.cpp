@@ -16,9 +16,7 @@ constexpr int64_t kLongestSum = 1 << 13;   // ... or one element after the other
 constexpr int64_t kMostSums = 4096;        // of an item: they stay in L1
 constexpr int64_t kLeastRows = 512;        // of an item: the first of them are not fetched ahead
 
-constexpr int64_t kInPlaceBytes = 512 << 10;   // of B: long strided walks are for packers
-constexpr int64_t kInPlaceMiddle = 256 << 10;  // of a B that kFewRows rows of A read a few times
-constexpr int64_t kFewRows = 36;
+constexpr int64_t kInPlaceBytes = 512 << 10;  // of B: long strided walks are for packers
 constexpr int64_t kInPlaceSmall = 128 << 10;  // of a B that stays in L2, however often it is read
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -149,8 +147,7 @@ void skinny(const GemmTable& t, const Product& p) {
 }
 
 bool read_b_in_place(const Family& f, const Product& p) {
-  const int64_t most = p.m <= 4 * f.mr ? kInPlaceBytes : p.m <= kFewRows ? kInPlaceMiddle : kInPlaceSmall;
-  return p.b_row * p.k * f.packed_size <= most;
+  return p.b_row * p.k * f.packed_size <= (p.m <= 4 * f.mr ? kInPlaceBytes : kInPlaceSmall);
 }
 
 }  // namespace mlx::core::cpu::gemm_detail

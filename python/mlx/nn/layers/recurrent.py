@@ -184,15 +184,16 @@ def _lstm_steps(
     computed for all at once.
     """
     hiddens, cells, gates = [], [], []
-    transposed = mx.contiguous(Wh.T)  # as products of few rows read it best
-    for step in inputs:
+    transposed = Wh.T
+    hidden, cell = hidden[None], cell[None]
+    for step in mx.split(inputs, len(inputs)):
         gates.append(mx.addmm(step, hidden, transposed))
         i, f, g, o = mx.split(gates[-1], 4, axis=-1)
         cell = mx.sigmoid(f) * cell + mx.sigmoid(i) * mx.tanh(g)
         hidden = mx.sigmoid(o) * mx.tanh(cell)
         hiddens.append(hidden)
         cells.append(cell)
-    return mx.stack(hiddens), mx.stack(cells), mx.stack(gates)
+    return mx.concatenate(hiddens), mx.concatenate(cells), mx.concatenate(gates)
 
 
 @_lstm_steps.vjp
@@ -201,29 +202,38 @@ def _lstm_steps_vjp(
 ) -> tuple[mx.array, ...]:
     Wh, hidden, cell, _ = primals
     hiddens, cells, gates = outputs
+    length = len(gates)
     i, f, g, o = mx.split(gates, 4, axis=-1)
     i, f, g, o = mx.sigmoid(i), mx.sigmoid(f), mx.tanh(g), mx.sigmoid(o)
     activated = mx.tanh(cells)
     before = mx.concatenate([cell[None], cells[:-1]])
-    # Gradients of gates i, f, g by that of the cell; the cell's and the last gate's by the state's.
-    by_cell = mx.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g)], axis=-2)
-    to_cell = o * (1 - activated * activated)
-    to_output = activated * o * (1 - o)
+    # Gates i, f and g get their gradient from the cell's, o from the state's: its row is not used.
+    by_cell = mx.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g), o], axis=-2)
+    is_o = (mx.arange(4) == 3)[:, None]
+    parts = (
+        o * (1 - activated * activated),
+        mx.expand_dims(activated * o * (1 - o), -2),
+        by_cell,
+        f,
+        cotangents[1],
+        mx.unflatten(cotangents[2], -1, (4, -1)),
+    )
+    d_states = mx.split(cotangents[0], length)
+    steps = list(zip(*(mx.split(part, length) for part in parts), strict=True))
     d_gates: list[mx.array] = []
-    d_cell = mx.zeros_like(cell)
-    d_hidden = cotangents[0][-1]
-    for t in reversed(range(len(gates))):
-        d_cell = d_cell + cotangents[1][t] + d_hidden * to_cell[t]
-        inner = mx.flatten(d_cell[..., None, :] * by_cell[t], -2, -1)
-        step = mx.concatenate([inner, d_hidden * to_output[t]], axis=-1) + cotangents[2][t]
-        d_gates.append(step)
-        d_cell = d_cell * f[t]
-        d_hidden = mx.addmm(cotangents[0][t - 1], step, Wh) if t else step @ Wh
+    d_hidden, d_cell = d_states.pop(), mx.zeros_like(cell)
+    for to_cell, to_o, to_gates, keep, d_cells, d_own in reversed(steps):
+        d_cell = d_cell + d_cells + d_hidden * to_cell
+        by_state = mx.expand_dims(d_hidden, -2) * to_o
+        step = mx.where(is_o, by_state, mx.expand_dims(d_cell, -2) * to_gates) + d_own
+        d_gates.append(mx.flatten(step, -2, -1))
+        d_cell = d_cell * keep
+        d_hidden = mx.addmm(d_states.pop(), d_gates[-1], Wh) if d_states else d_gates[-1] @ Wh
     d_gates.reverse()
-    d_inputs = mx.stack(d_gates)
+    d_inputs = mx.concatenate(d_gates)
     rows = d_inputs.reshape(-1, Wh.shape[0])
     states = mx.concatenate([hidden[None], hiddens[:-1]]).reshape(-1, Wh.shape[1])
-    return rows.T @ states, d_hidden, d_cell, d_inputs
+    return rows.T @ states, d_hidden[0], d_cell[0], d_inputs
 
 
 class LSTM(_Recurrent):
