@@ -112,6 +112,64 @@ class RNN(_Recurrent):
         return self._stacked(states, x)
 
 
+@mx.custom_function
+def _gru_steps(
+    Wh: mx.array, bhn: mx.array, hidden: mx.array, inputs: mx.array
+) -> tuple[mx.array, ...]:
+    """States and their products with ``Wh``, of every step; see ``_lstm_steps``."""
+    hiddens, products = [], []
+    transposed, size = Wh.T, hidden.shape[-1]
+    hidden = hidden[None]
+    for step in mx.split(inputs, len(inputs)):
+        products.append(hidden @ transposed)
+        gates, new = mx.split(step, [2 * size], axis=-1)
+        to_gates, from_state = mx.split(products[-1], [2 * size], axis=-1)
+        reset, keep = mx.split(mx.sigmoid(gates + to_gates), 2, axis=-1)
+        new = mx.tanh(new + reset * (from_state + bhn))
+        hidden = (1 - keep) * new + keep * hidden
+        hiddens.append(hidden)
+    return mx.concatenate(hiddens), mx.concatenate(products)
+
+
+@_gru_steps.vjp
+def _gru_steps_vjp(
+    primals: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
+) -> tuple[mx.array, ...]:
+    Wh, bhn, hidden, inputs = primals
+    hiddens, products = outputs
+    length = len(inputs)
+    to_r, to_z, to_n = mx.split(products, 3, axis=-1)
+    r, z, n = mx.split(inputs, 3, axis=-1)
+    r, z, from_state = mx.sigmoid(r + to_r), mx.sigmoid(z + to_z), to_n + bhn
+    n = mx.tanh(n + r * from_state)
+    before = mx.concatenate([hidden[None], hiddens[:-1]])
+    # Everything depends on the gradient of the state after the step by a factor.
+    by_n = (1 - z) * (1 - n * n)
+    by_r, by_z, by_product = by_n * from_state * r * (1 - r), (before - n) * z * (1 - z), by_n * r
+    d_states = mx.split(cotangents[0], length)
+    parts = (
+        mx.stack([by_r, by_z, by_product], axis=-2),
+        z,
+        mx.unflatten(cotangents[1], -1, (3, -1)),
+    )
+    steps = list(zip(*(mx.split(part, length) for part in parts), strict=True))
+    d_hiddens, d_products = [d_states.pop()], []
+    for to_products, keep, d_own in reversed(steps):
+        d_hidden = d_hiddens[-1]
+        step = mx.expand_dims(d_hidden, -2) * to_products + d_own
+        d_products.append(mx.flatten(step, -2, -1))
+        d_before = d_hidden * keep
+        if d_states:
+            d_before = d_before + d_states.pop()
+        d_hiddens.append(mx.addmm(d_before, d_products[-1], Wh))
+    first = d_hiddens.pop()[0]
+    d_hidden = mx.concatenate(d_hiddens[::-1])
+    d_inputs = mx.concatenate([d_hidden * by_r, d_hidden * by_z, d_hidden * by_n], axis=-1)
+    d_bhn = (d_hidden * by_product).reshape(-1, len(bhn)).sum(axis=0)
+    rows = mx.concatenate(d_products[::-1]).reshape(-1, Wh.shape[0])
+    return rows.T @ before.reshape(-1, Wh.shape[1]), d_bhn, first, d_inputs
+
+
 class GRU(_Recurrent):
     r"""Gated recurrent unit.
 
@@ -154,22 +212,15 @@ class GRU(_Recurrent):
           hidden: the state before the first step, ``(..., hidden_size)``.
         """
         self._checked(x, self.Wx.shape[1], hidden=hidden)
-        size = self.hidden_size
+        if not x.shape[-2]:
+            return self._stacked([], x)
+        x = mx.contiguous(mx.moveaxis(x, -2, 0))  # see LSTM
         inputs = x @ self.Wx.T if self.b is None else mx.addmm(self.b, x, self.Wx.T)
-        states = []
-        for step in self._steps(inputs):
-            gates, new = mx.split(step, [2 * size], axis=-1)
-            from_state = self.bhn
-            if hidden is not None:
-                to_gates, from_state = mx.split(hidden @ self.Wh.T, [2 * size], axis=-1)
-                gates = gates + to_gates
-                if self.bhn is not None:
-                    from_state = from_state + self.bhn
-            reset, keep = mx.split(mx.sigmoid(gates), 2, axis=-1)
-            new = mx.tanh(new if from_state is None else new + reset * from_state)
-            hidden = (1 - keep) * new if hidden is None else (1 - keep) * new + keep * hidden
-            states.append(hidden)
-        return self._stacked(states, x)
+        hidden = mx.zeros((), inputs.dtype) if hidden is None else hidden
+        hidden = mx.broadcast_to(hidden, (*x.shape[1:-1], self.hidden_size))
+        bhn = mx.zeros(self.hidden_size, inputs.dtype) if self.bhn is None else self.bhn
+        hiddens, _ = _gru_steps(self.Wh, bhn, hidden, inputs)
+        return mx.moveaxis(hiddens, 0, -2)
 
 
 @mx.custom_function
