@@ -136,6 +136,28 @@ void scatter(const Scatter& p, const Arrays& inputs, Arrays& outputs) {
                 updates.data<char>(), step, out, independent);
 }
 
+// How the places outside the axis, which are independent of each other, are cut into items: strips of what is
+// inside the axis, narrow enough that the part of the output that a strip can reach stays in cache. Updates
+// of a strip are read in runs, which lie together: rows of a strip, or several rows where a strip spans them.
+struct Strips {
+  Strips(int64_t inner, int64_t n, int64_t limit, int64_t itemsize) : inner(inner), n(n) {
+    constexpr int64_t least = 64, cache = 256 << 10;
+    width = std::max(least, cache / (limit * itemsize) / least * least);
+    if (width >= inner) width = inner;
+    count = (inner + width - 1) / width;
+    rows = width < inner ? 1 : std::max<int64_t>(1, kRun / inner);
+  }
+  // f(first row, rows, first column, columns) for every run of a strip, in order; no run is longer than kRun.
+  template <class F>
+  void each(int64_t strip, F&& f) const {
+    const int64_t begin = strip * width, end = std::min(inner, begin + width);
+    for (int64_t j = 0; j < n; j += rows)
+      for (int64_t c = begin; c < end; c += kRun) f(j, std::min(rows, n - j), c, std::min(kRun, end - c));
+  }
+  static constexpr int64_t kRun = 1024;
+  int64_t inner, n, width, count, rows;
+};
+
 void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   const array index = row_contiguous(inputs[1]), updates = row_contiguous(inputs[2]);
@@ -143,26 +165,45 @@ void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays&
   for (int i = 0; i < static_cast<int>(out.ndim()); ++i)
     (i < p.axis ? outer : inner) *= i == p.axis ? 1 : out.shape(i);
   const int64_t n = index.shape(p.axis), limit = out.shape(p.axis), slab = n * inner;
-  const int64_t itemsize = static_cast<int64_t>(out.itemsize());
-  std::vector<int64_t> offsets(index.size());
-  parallel_ranges(outer, std::max<int64_t>(1, kReadBlock / slab), [&](int64_t begin, int64_t end) {
-    add_offsets(p.name(), index, begin * slab, 1, (end - begin) * slab, p.axis, limit, inner, true,
-                offsets.data() + begin * slab);
-    if (inner > 1)
-      for (int64_t i = begin * slab; i < end * slab; ++i) offsets[static_cast<size_t>(i)] += i % inner;
-  });
-  start_from(inputs[0], out);
-  // The slices outside the axis are independent of each other.
   const auto kernel = kernel_of(p.reduce, out.dtype());
-  const int64_t size = limit * inner;
-  if (outer == 1) {
-    scatter_boxes(kernel, offsets, {}, updates.data<char>(), 1, out, true);
-    return;
+  const auto read = [&](int64_t begin, int64_t count, int64_t* offsets) {
+    add_offsets(p.name(), index, begin, 1, count, p.axis, limit, inner, true, offsets);
+  };
+  if (index.size() == 0) return start_from(inputs[0], out);
+  const Strips strips(inner, n, std::max<int64_t>(1, limit), static_cast<int64_t>(out.itemsize()));
+  if (outer * strips.count == 1) {
+    std::vector<int64_t> offsets(index.size());
+    parallel_ranges(slab, kReadBlock, [&](int64_t begin, int64_t end) {
+      read(begin, end - begin, offsets.data() + begin);
+      if (inner > 1)
+        for (int64_t i = begin; i < end; ++i) offsets[static_cast<size_t>(i)] += i % inner;
+    });
+    start_from(inputs[0], out);
+    return scatter_boxes(kernel, offsets, {}, updates.data<char>(), 1, out, true);
   }
-  parallel_ranges(outer, std::max<int64_t>(1, kParallelElements / slab), [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o)
-      kernel(out.data<char>() + o * size * itemsize, offsets.data() + o * slab, 0, size, 1,
-             updates.data<char>() + o * slab * itemsize, 1, 1, slab, 1);
+  start_from(inputs[0], out);
+  const int64_t group = std::max<int64_t>(1, kParallelElements / (n * strips.width));
+  // A buffer that the input leaves to the output is only written when no index can be wrong any more.
+  if (out.data<void>() == inputs[0].data<void>())
+    parallel_ranges(static_cast<int64_t>(index.size()), kReadBlock, [&](int64_t begin, int64_t end) {
+      int64_t offsets[Strips::kRun];
+      for (int64_t i = begin; i < end; i += Strips::kRun) read(i, std::min(Strips::kRun, end - i), offsets);
+    });
+  const int64_t itemsize = static_cast<int64_t>(out.itemsize()), size = limit * inner;
+  parallel_ranges(outer * strips.count, group, [&](int64_t begin, int64_t end) {
+    int64_t offsets[Strips::kRun];
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t o = item / strips.count;
+      strips.each(item % strips.count, [&](int64_t j, int64_t rows, int64_t c, int64_t columns) {
+        const int64_t at = o * slab + j * inner + c;
+        read(at, rows * columns, offsets);
+        if (inner > 1)
+          for (int64_t r = 0; r < rows; ++r)
+            for (int64_t i = 0; i < columns; ++i) offsets[r * columns + i] += c + i;
+        kernel(out.data<char>() + o * size * itemsize, offsets, 0, size, 1,
+               updates.data<char>() + at * itemsize, 1, 1, rows * columns, 1);
+      });
+    }
   });
 }
 

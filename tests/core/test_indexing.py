@@ -328,3 +328,24 @@ class TestWrite:
         """More than 2^31 elements behind one index, by a stride of zero."""
         a = mx.broadcast_to(mx.array(1.0), (70_000, 70_000))
         assert a[69_999, 69_999].item() == 1.0 and a[::35_000, ::35_000].sum().item() == 4.0
+
+
+@pytest.mark.parametrize(
+    "shape, axis", [((40, 3000), 0), ((5, 300, 7), 1), ((2, 30, 1500), 1), ((9, 2500), 1)]
+)
+def test_updates_along_an_axis_keep_their_order_however_they_are_cut(shape, axis):
+    # Strips of columns, several rows to a run, rows longer than a run; most places are met several times.
+    rng = np.random.default_rng(3)
+    index = rng.integers(-shape[axis] // 4, shape[axis] // 4, shape)
+    values = rng.standard_normal(shape).astype(np.float32)
+    start = rng.standard_normal(shape).astype(np.float32)
+    expected = start.copy()
+    moved, by, of = (np.moveaxis(a, axis, 0) for a in (expected, index, values))
+    for i, v in zip(by, of, strict=True):
+        np.put_along_axis(moved, i[None], v[None], 0)
+    result = mx.put_along_axis(mx.array(start), mx.array(index), mx.array(values), axis)
+    np.testing.assert_array_equal(result, expected)
+    index[-1, -1] = shape[axis]
+    for base in (mx.array(start), mx.array(start) + 0):
+        with pytest.raises(IndexError, match="out of range"):
+            mx.eval(mx.put_along_axis(base, mx.array(index), mx.array(values), axis))

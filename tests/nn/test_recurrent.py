@@ -184,3 +184,43 @@ def test_lstm_directional_derivative(lstm_case):
         for f in lstm_losses(layer)
     ]
     np.testing.assert_allclose(*results, rtol=1e-5)
+
+
+def gru_by_derived_rules(m, x, hidden):
+    """The layer without the derivative that it brings along."""
+    size, inputs, hiddens = hidden.shape[-1], x @ m["Wx"].T, []
+    for t in range(x.shape[-2]):
+        step, product = inputs[..., t, :] + m.get("b", 0), hidden @ m["Wh"].T
+        gates = mx.sigmoid(step[..., : 2 * size] + product[..., : 2 * size])
+        reset, keep = gates[..., :size], gates[..., size:]
+        from_state = product[..., 2 * size :] + m.get("bhn", 0)
+        new = mx.tanh(step[..., 2 * size :] + reset * from_state)
+        hidden = (1 - keep) * new + keep * hidden
+        hiddens.append(hidden)
+    return mx.stack(hiddens, axis=-2)
+
+
+@pytest.mark.parametrize("lead", [(), (2,), (3, 2)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_gru_brings_the_derivatives_that_its_formulas_have(bias, lead):
+    mx.random.seed(0)
+    layer = nn.GRU(3, 4, bias=bias)
+    x, hidden = mx.random.normal((*lead, 5, 3)), mx.random.normal((*lead, 4))
+    weights = mx.sin(mx.arange(20.0)).reshape(5, 4)
+
+    def by_layer(parameters, x, hidden):
+        layer.update(parameters)
+        return (mx.square(layer(x, hidden)) * weights).sum()
+
+    def by_rules(parameters, x, hidden):
+        return (mx.square(gru_by_derived_rules(parameters, x, hidden)) * weights).sum()
+
+    def derivatives(f):
+        def squared(x):
+            return mx.square(mx.grad(f, argnums=1)(layer.parameters(), x, hidden)).sum()
+
+        first = mx.grad(f, argnums=(0, 1, 2))(layer.parameters(), x, hidden)
+        along = mx.jvp(lambda x: f(layer.parameters(), x, hidden), [x], [x])[1][0]
+        return [*first, mx.grad(squared)(x), along]
+
+    assert_trees_close(derivatives(by_layer), derivatives(by_rules), 3e-5)

@@ -58,12 +58,23 @@ Product product(const GemmCall& g, Elem e, int64_t i) {
   return p;
 }
 
+constexpr int64_t kFetchAtMost = 64 << 10;  // bytes of D: more would push the packed panels out of L2
+
 // Sums to C: alpha, beta * D, conversion, epilogue.
 class ProductSink final : public TileSink {
  public:
   ProductSink(const GemmTable& t, const Product& p, bool in_place)
       : p_(p), finish_(in_place && p.alpha == 1 && !p.d ? nullptr : t.finish[p.out]) {}
   bool needed() const { return finish_ || p_.epilogue.run; }
+  // Pieces of D's rows are too short for the machine's own prefetchers, and each would be waited for.
+  void expect(int64_t i0, int64_t rows, int64_t j0, int64_t cols) const override {
+    if (!p_.d || p_.d_col != 1 || p_.d_row == 0 || p_.type == kC64) return;
+    const int64_t size = kElemSize[p_.out], bytes = cols * size;
+    if (rows * bytes > kFetchAtMost) return;
+    const char* d = static_cast<const char*>(p_.d) + (i0 * p_.d_row + j0) * size;
+    for (int64_t i = 0; i < rows; ++i, d += p_.d_row * size)
+      for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(d + at);
+  }
   void take(int64_t i0, int64_t rows, int64_t j0, int64_t cols, const void* acc, int64_t ld) const override {
     const int scale = p_.type == kC64 ? 2 : 1;
     const int64_t size = kElemSize[p_.out], col = j0 / scale;

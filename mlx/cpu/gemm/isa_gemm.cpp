@@ -11,36 +11,64 @@ using gemm_detail::Elem;
 using gemm_detail::Family;
 
 #if MLX_ISA_LEVEL < 5
+// What is added to the sums of a row: nothing, one number, or a number each.
+enum class Addend { none, number, numbers };
+
+// Four vectors are read before the first is written: a load behind a store that differs from it in high bits
+// of the address only would wait for it, and rows of D often lie so.
+template <class T, Addend kAddend>
+void finish_row(int64_t cols, const Acc<T>* a, T* o, Acc<T> alpha, Acc<T> beta, const T* d) {
+  using V = Vec<Acc<T>>;
+  constexpr int lanes = kLanes<Acc<T>>, group = 4;
+  const auto scaled = [&](V v, auto addend) {
+    v *= alpha;
+    if constexpr (kAddend != Addend::none) v = fma(splat(beta), addend(), v);
+    return v;
+  };
+  const V number = kAddend == Addend::number ? splat(scalar(*d)) : V{};
+  int64_t j = 0;
+  for (; j + group * lanes <= cols; j += group * lanes) {
+    V v[group];
+    for (int k = 0; k < group; ++k)
+      v[k] = scaled(load(a + j + k * lanes),
+                    [&] { return kAddend == Addend::number ? number : load(d + j + k * lanes); });
+    for (int k = 0; k < group; ++k) store(o + j + k * lanes, v[k]);
+  }
+  for (; j < cols; j += lanes) {
+    const int n = static_cast<int>(cols - j < lanes ? cols - j : lanes);
+    const V v = scaled(n == lanes ? load(a + j) : load_first(a + j, n), [&] {
+      return kAddend == Addend::number ? number : n == lanes ? load(d + j) : load_first(d + j, n);
+    });
+    if (n == lanes) {
+      store(o + j, v);
+    } else {
+      store_first(o + j, v, n);
+    }
+  }
+}
+
 template <class T>
 void finish(int64_t rows, int64_t cols, const void* acc, int64_t ld_acc, void* out, int64_t ld_out,
             double alpha, double beta, const void* d, int64_t d_row, int64_t d_col) {
   using A = Acc<T>;
-  constexpr int lanes = kLanes<A>;
   const A al = static_cast<A>(alpha), be = static_cast<A>(beta);
   for (int64_t i = 0; i < rows; ++i) {
     const A* a = static_cast<const A*>(acc) + i * ld_acc;
     T* o = static_cast<T*>(out) + i * ld_out;
     const T* dr = static_cast<const T*>(d) + (d ? i * d_row : 0);
-    for (int64_t j = 0; j < cols; j += lanes) {
-      const int n = static_cast<int>(cols - j < lanes ? cols - j : lanes);
-      Vec<A> v = (n == lanes ? load(a + j) : load_first(a + j, n)) * al;
-      if (d) {
-        Vec<A> dv;
-        if (d_col == 1) {
-          dv = n == lanes ? load(dr + j) : load_first(dr + j, n);
-        } else if (d_col == 0) {
-          dv = splat(scalar(*dr));
-        } else {
-          T gathered[lanes] = {};
-          for (int l = 0; l < n; ++l) gathered[l] = dr[(j + l) * d_col];
-          dv = load(gathered);
-        }
-        v = fma(splat(be), dv, v);
-      }
-      if (n == lanes) {
-        store(o + j, v);
-      } else {
-        store_first(o + j, v, n);
+    if (!d) {
+      finish_row<T, Addend::none>(cols, a, o, al, be, dr);
+    } else if (d_col == 1) {
+      finish_row<T, Addend::numbers>(cols, a, o, al, be, dr);
+    } else if (d_col == 0) {
+      finish_row<T, Addend::number>(cols, a, o, al, be, dr);
+    } else {
+      constexpr int64_t piece = 64;
+      for (int64_t j = 0; j < cols; j += piece) {
+        const int64_t n = cols - j < piece ? cols - j : piece;
+        T gathered[piece];
+        for (int64_t l = 0; l < n; ++l) gathered[l] = dr[(j + l) * d_col];
+        finish_row<T, Addend::numbers>(n, a + j, o + j, al, be, gathered);
       }
     }
   }

@@ -205,6 +205,7 @@ class Run {
       ld = ld_sums_;
       acc = sums_ + (i * ld + j) * f_.acc_size;
     }
+    if (last_ && blocks_ == 1 && g_.sink) g_.sink->expect(i0_ + i, rows, j0_ + j, cols);
     for (int64_t block = 0; block < blocks_; ++block) {
       const int64_t steps = f_.steps(k_length(block));
       const bool add = !(first_ && block == 0);

@@ -65,6 +65,8 @@ class StridedSource final : public PanelSource {
 class TileSink {
  public:
   virtual ~TileSink() = default;
+  // That tile comes next: what it will be joined with can be fetched while it is multiplied.
+  virtual void expect(int64_t, int64_t, int64_t, int64_t) const {}
   virtual void take(int64_t i0, int64_t rows, int64_t j0, int64_t cols, const void* acc,
                     int64_t ld) const = 0;
 };

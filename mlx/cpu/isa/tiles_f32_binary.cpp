@@ -76,8 +76,50 @@ void enter_pairs(Tiles::Fn (&to)[4], Tiles::Fn (&numbers)[4][8]) {
   enter_pair_numbers<PairRow<F, row::Subtract, true>, commutative>(numbers[3]);
 }
 
+// Rows whose slow code is free of branches too, and often asked for: the arguments that need it are brought
+// together and go through it as vectors.
+template <class R>
+MLX_OUTLINED void slow_vectors(float* out, int64_t n, const float* a, const float* b) {
+  n &= -16;
+  MLX_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) out[i] = slow_value(R{}, a[i], b[i]);
+}
+template <class R>
+MLX_OUTLINED void ask(uint8_t* slow, int64_t n, const float* a, const float* b) {
+  MLX_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) slow[i] = static_cast<uint8_t>(is_slow(R{}, a[i], b[i]));
+}
+template <class R>
+void tile_with_slow_vectors(void* out, const void* a_, const void* b_, const void*, int64_t n) {
+  constexpr int64_t piece = 512;
+  alignas(64) float first[piece], second[piece], careful[piece];
+  int32_t place[piece];
+  uint8_t slow[piece];
+  for (int64_t begin = 0; begin < n; begin += piece) {
+    const int64_t m = n - begin < piece ? n - begin : piece;
+    const float* a = static_cast<const float*>(a_) + begin;
+    const float* b = static_cast<const float*>(b_) + begin;
+    float* y = static_cast<float*>(out) + begin;
+    ask<R>(slow, m, a, b);
+    // Written in any case and kept where it is slow: no branch to guess.
+    int64_t count = 0;
+    for (int64_t i = 0; i < m; ++i) {
+      place[count] = static_cast<int32_t>(i);
+      count += slow[i];
+    }
+    for (int64_t k = 0; k < count; ++k) first[k] = a[place[k]], second[k] = b[place[k]];
+    int64_t end = count;
+    for (; end % 16 != 0; ++end) first[end] = second[end] = 0;
+    run<R, float, float>(y, m, a, b);
+    slow_vectors<R>(careful, end, first, second);
+    for (int64_t k = 0; k < count; ++k) y[place[k]] = careful[k];
+  }
+}
+
 void enter_float32_binary(Tiles& tiles) {
   enter<float, IsNotUnary>(tiles, row::Table{});
+  tiles.op[row::op_of<row::LogAddExp>][static_cast<int>(Dtype::Val::float32)] =
+      tile_with_slow_vectors<row::LogAddExp>;
   enter_pairs<row::Add, true>(tiles.pair[0], tiles.pair_with_number[0]);
   enter_pairs<row::Subtract, false>(tiles.pair[1], tiles.pair_with_number[1]);
   enter_pairs<row::Multiply, true>(tiles.pair[2], tiles.pair_with_number[2]);

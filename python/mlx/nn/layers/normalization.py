@@ -164,9 +164,11 @@ class GroupNorm(Module):
         """``(N, ..., dims)``; ValueError for other inputs."""
         checked_features(self, x, self.dims)
         batch, groups, per_group = x.shape[0], self.num_groups, self.dims // self.num_groups
+        if self.pytorch_compatible and x.dtype in (mx.float32, mx.float64):
+            return self._by_channels(x)
         if self.pytorch_compatible:
             # The group goes before the positions, and what is normalized becomes one last axis:
-            # the form that the core's fast kernel takes.
+            # the form that the core's fast kernel takes, which computes in float32.
             y = x.reshape(batch, -1, groups, per_group).swapaxes(1, 2)
             shape = y.shape
             y = mx.fast.layer_norm(y.reshape(batch, groups, -1), None, None, self.eps)
@@ -175,6 +177,22 @@ class GroupNorm(Module):
             y = _normalize(x.reshape(batch, -1, groups), [1], self.eps)
         y = y.reshape(x.shape)
         return y * self.weight + self.bias if "weight" in self else y
+
+    def _by_channels(self, x: mx.array) -> mx.array:
+        """Moments of every channel, joined to those of the groups: x is never moved in memory.
+
+        Source: Chan, Golub and LeVeque 1979, for the variance of parts of equal size.
+        """
+        batch, spread = x.shape[0], (x.shape[0], 1, self.num_groups, self.dims // self.num_groups)
+        y = x.reshape(batch, -1, self.dims)
+        means = mx.mean(y, axis=1).reshape(spread)
+        mean = mx.mean(means, axis=-1, keepdims=True)
+        var = mx.var(y, axis=1).reshape(spread) + mx.square(means - mean)
+        scale = mx.rsqrt(mx.mean(var, axis=-1, keepdims=True) + self.eps)
+        mean, scale = (mx.broadcast_to(a, spread).reshape(batch, 1, -1) for a in (mean, scale))
+        if "weight" not in self:
+            return ((y - mean) * scale).reshape(x.shape)
+        return ((y - mean) * (scale * self.weight) + self.bias).reshape(x.shape)
 
 
 class BatchNorm(Module):

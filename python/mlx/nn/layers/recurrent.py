@@ -112,6 +112,64 @@ class RNN(_Recurrent):
         return self._stacked(states, x)
 
 
+@mx.custom_function
+def _gru_steps(
+    Wh: mx.array, bhn: mx.array, hidden: mx.array, inputs: mx.array
+) -> tuple[mx.array, ...]:
+    """States and their products with ``Wh``, of every step; see ``_lstm_steps``."""
+    hiddens, products = [], []
+    transposed, size = Wh.T, hidden.shape[-1]
+    hidden = hidden[None]
+    for step in mx.split(inputs, len(inputs)):
+        products.append(hidden @ transposed)
+        gates, new = mx.split(step, [2 * size], axis=-1)
+        to_gates, from_state = mx.split(products[-1], [2 * size], axis=-1)
+        reset, keep = mx.split(mx.sigmoid(gates + to_gates), 2, axis=-1)
+        new = mx.tanh(new + reset * (from_state + bhn))
+        hidden = (1 - keep) * new + keep * hidden
+        hiddens.append(hidden)
+    return mx.concatenate(hiddens), mx.concatenate(products)
+
+
+@_gru_steps.vjp
+def _gru_steps_vjp(
+    primals: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
+) -> tuple[mx.array, ...]:
+    Wh, bhn, hidden, inputs = primals
+    hiddens, products = outputs
+    length = len(inputs)
+    to_r, to_z, to_n = mx.split(products, 3, axis=-1)
+    r, z, n = mx.split(inputs, 3, axis=-1)
+    r, z, from_state = mx.sigmoid(r + to_r), mx.sigmoid(z + to_z), to_n + bhn
+    n = mx.tanh(n + r * from_state)
+    before = mx.concatenate([hidden[None], hiddens[:-1]])
+    # Everything depends on the gradient of the state after the step by a factor.
+    by_n = (1 - z) * (1 - n * n)
+    by_r, by_z, by_product = by_n * from_state * r * (1 - r), (before - n) * z * (1 - z), by_n * r
+    d_states = mx.split(cotangents[0], length)
+    parts = (
+        mx.stack([by_r, by_z, by_product], axis=-2),
+        z,
+        mx.unflatten(cotangents[1], -1, (3, -1)),
+    )
+    steps = list(zip(*(mx.split(part, length) for part in parts), strict=True))
+    d_hiddens, d_products = [d_states.pop()], []
+    for to_products, keep, d_own in reversed(steps):
+        d_hidden = d_hiddens[-1]
+        step = mx.expand_dims(d_hidden, -2) * to_products + d_own
+        d_products.append(mx.flatten(step, -2, -1))
+        d_before = d_hidden * keep
+        if d_states:
+            d_before = d_before + d_states.pop()
+        d_hiddens.append(mx.addmm(d_before, d_products[-1], Wh))
+    first = d_hiddens.pop()[0]
+    d_hidden = mx.concatenate(d_hiddens[::-1])
+    d_inputs = mx.concatenate([d_hidden * by_r, d_hidden * by_z, d_hidden * by_n], axis=-1)
+    d_bhn = (d_hidden * by_product).reshape(-1, len(bhn)).sum(axis=0)
+    rows = mx.concatenate(d_products[::-1]).reshape(-1, Wh.shape[0])
+    return rows.T @ before.reshape(-1, Wh.shape[1]), d_bhn, first, d_inputs
+
+
 class GRU(_Recurrent):
     r"""Gated recurrent unit.
 
@@ -154,83 +212,79 @@ class GRU(_Recurrent):
           hidden: the state before the first step, ``(..., hidden_size)``.
         """
         self._checked(x, self.Wx.shape[1], hidden=hidden)
-        size = self.hidden_size
+        if not x.shape[-2]:
+            return self._stacked([], x)
+        x = mx.contiguous(mx.moveaxis(x, -2, 0))  # see LSTM
         inputs = x @ self.Wx.T if self.b is None else mx.addmm(self.b, x, self.Wx.T)
-        states = []
-        for step in self._steps(inputs):
-            gates, new = mx.split(step, [2 * size], axis=-1)
-            from_state = self.bhn
-            if hidden is not None:
-                to_gates, from_state = mx.split(hidden @ self.Wh.T, [2 * size], axis=-1)
-                gates = gates + to_gates
-                if self.bhn is not None:
-                    from_state = from_state + self.bhn
-            reset, keep = mx.split(mx.sigmoid(gates), 2, axis=-1)
-            new = mx.tanh(new if from_state is None else new + reset * from_state)
-            hidden = (1 - keep) * new if hidden is None else (1 - keep) * new + keep * hidden
-            states.append(hidden)
-        return self._stacked(states, x)
+        hidden = mx.zeros((), inputs.dtype) if hidden is None else hidden
+        hidden = mx.broadcast_to(hidden, (*x.shape[1:-1], self.hidden_size))
+        bhn = mx.zeros(self.hidden_size, inputs.dtype) if self.bhn is None else self.bhn
+        hiddens, _ = _gru_steps(self.Wh, bhn, hidden, inputs)
+        return mx.moveaxis(hiddens, 0, -2)
 
 
 @mx.custom_function
 def _lstm_steps(
-    Wh: mx.array, hidden: mx.array, cell: mx.array, *steps: mx.array
+    Wh: mx.array, hidden: mx.array, cell: mx.array, inputs: mx.array
 ) -> tuple[mx.array, ...]:
     """Hidden states, cell states and gates (before their functions) of every step.
 
-    Its own derivative is here for one reason: summed over the steps, the gradient of ``Wh`` is one
-    matrix product instead of one for each of them.
+    Steps are the first axis of ``inputs`` and of the results, so that each lies together in memory.
+    Its own derivative is here for two reasons: summed over the steps, the gradient of ``Wh`` is one
+    matrix product instead of one for each of them, and what does not depend on later steps is
+    computed for all at once.
     """
     hiddens, cells, gates = [], [], []
     transposed = Wh.T
-    for step in steps:
+    hidden, cell = hidden[None], cell[None]
+    for step in mx.split(inputs, len(inputs)):
         gates.append(mx.addmm(step, hidden, transposed))
         i, f, g, o = mx.split(gates[-1], 4, axis=-1)
         cell = mx.sigmoid(f) * cell + mx.sigmoid(i) * mx.tanh(g)
         hidden = mx.sigmoid(o) * mx.tanh(cell)
         hiddens.append(hidden)
         cells.append(cell)
-    return *hiddens, *cells, *gates
+    return mx.concatenate(hiddens), mx.concatenate(cells), mx.concatenate(gates)
 
 
 @_lstm_steps.vjp
 def _lstm_steps_vjp(
     primals: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
 ) -> tuple[mx.array, ...]:
-    Wh, hidden, cell, *steps = primals
-    length = len(steps)
-    if not length:
-        return mx.zeros_like(Wh), mx.zeros_like(hidden), mx.zeros_like(cell)
-    hiddens, cells = outputs[:length], outputs[length : 2 * length]
-    before = mx.stack([hidden, *hiddens[:-1]])
-    # What does not depend on later steps, for all of them at once.
-    i, f, g, o = mx.split(mx.stack(outputs[2 * length :]), 4, axis=-1)
+    Wh, hidden, cell, _ = primals
+    hiddens, cells, gates = outputs
+    length = len(gates)
+    i, f, g, o = mx.split(gates, 4, axis=-1)
     i, f, g, o = mx.sigmoid(i), mx.sigmoid(f), mx.tanh(g), mx.sigmoid(o)
-    activated = mx.tanh(mx.stack(cells))
-    to_gates = mx.stack(
-        [
-            g * i * (1 - i),
-            mx.stack([cell, *cells[:-1]]) * f * (1 - f),
-            i * (1 - g * g),
-        ],
-        axis=-2,
+    activated = mx.tanh(cells)
+    before = mx.concatenate([cell[None], cells[:-1]])
+    # Gates i, f and g get their gradient from the cell's, o from the state's: its row is not used.
+    by_cell = mx.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g), o], axis=-2)
+    is_o = (mx.arange(4) == 3)[:, None]
+    parts = (
+        o * (1 - activated * activated),
+        mx.expand_dims(activated * o * (1 - o), -2),
+        by_cell,
+        f,
+        cotangents[1],
+        mx.unflatten(cotangents[2], -1, (4, -1)),
     )
-    to_output = activated * o * (1 - o)
-    to_cell = o * (1 - activated * activated)
+    d_states = mx.split(cotangents[0], length)
+    steps = list(zip(*(mx.split(part, length) for part in parts), strict=True))
     d_gates: list[mx.array] = []
-    d_hidden = d_cell = None
-    for t in reversed(range(length)):
-        d_h, d_c = cotangents[t], cotangents[length + t]
-        if d_hidden is not None:
-            d_h, d_c = d_h + d_hidden, d_c + d_cell
-        d_c = d_c + d_h * to_cell[t]
-        inner = mx.flatten(d_c[..., None, :] * to_gates[t], -2, -1)
-        d_step = mx.concatenate([inner, d_h * to_output[t]], axis=-1)
-        d_gates.append(d_step + cotangents[2 * length + t])
-        d_hidden, d_cell = d_gates[-1] @ Wh, d_c * f[t]
+    d_hidden, d_cell = d_states.pop(), mx.zeros_like(cell)
+    for to_cell, to_o, to_gates, keep, d_cells, d_own in reversed(steps):
+        d_cell = d_cell + d_cells + d_hidden * to_cell
+        by_state = mx.expand_dims(d_hidden, -2) * to_o
+        step = mx.where(is_o, by_state, mx.expand_dims(d_cell, -2) * to_gates) + d_own
+        d_gates.append(mx.flatten(step, -2, -1))
+        d_cell = d_cell * keep
+        d_hidden = mx.addmm(d_states.pop(), d_gates[-1], Wh) if d_states else d_gates[-1] @ Wh
     d_gates.reverse()
-    rows = mx.stack(d_gates).reshape(-1, Wh.shape[0])
-    return rows.T @ before.reshape(-1, Wh.shape[1]), d_hidden, d_cell, *d_gates
+    d_inputs = mx.concatenate(d_gates)
+    rows = d_inputs.reshape(-1, Wh.shape[0])
+    states = mx.concatenate([hidden[None], hiddens[:-1]]).reshape(-1, Wh.shape[1])
+    return rows.T @ states, d_hidden[0], d_cell[0], d_inputs
 
 
 class LSTM(_Recurrent):
@@ -274,12 +328,14 @@ class LSTM(_Recurrent):
           cell: the cell state before the first step, ``(..., hidden_size)``.
         """
         self._checked(x, self.Wx.shape[1], hidden=hidden, cell=cell)
+        if not x.shape[-2]:
+            return self._stacked([], x), self._stacked([], x)
+        # Steps first: only x is moved in memory, which is small beside what is made of it.
+        x = mx.contiguous(mx.moveaxis(x, -2, 0))
         inputs = x @ self.Wx.T if self.bias is None else mx.addmm(self.bias, x, self.Wx.T)
-        steps = self._steps(inputs)
         states = [
             mx.zeros((), inputs.dtype) if state is None else state for state in (hidden, cell)
         ]
-        states = [mx.broadcast_to(s, (*x.shape[:-2], self.hidden_size)) for s in states]
-        results = _lstm_steps(self.Wh, *states, *steps)
-        length = len(steps)
-        return self._stacked(results[:length], x), self._stacked(results[length : 2 * length], x)
+        states = [mx.broadcast_to(s, (*x.shape[1:-1], self.hidden_size)) for s in states]
+        hiddens, cells, _ = _lstm_steps(self.Wh, *states, inputs)
+        return mx.moveaxis(hiddens, 0, -2), mx.moveaxis(cells, 0, -2)
