@@ -101,11 +101,18 @@ void tile_with_slow_vectors(void* out, const void* a_, const void* b_, const voi
     const float* b = static_cast<const float*>(b_) + begin;
     float* y = static_cast<float*>(out) + begin;
     ask<R>(slow, m, a, b);
-    // Written in any case and kept where it is slow: no branch to guess.
+    if (m < piece) __builtin_memset(slow + m, 0, static_cast<size_t>(-m & 7));
+    // Eight at a time, of which mostly none is slow. A place is written in any case and kept where it is: no
+    // branch to guess.
     int64_t count = 0;
-    for (int64_t i = 0; i < m; ++i) {
-      place[count] = static_cast<int32_t>(i);
-      count += slow[i];
+    for (int64_t i = 0; i < m; i += 8) {
+      uint64_t any;
+      __builtin_memcpy(&any, slow + i, sizeof(any));
+      if (any == 0) continue;
+      for (int64_t k = i; k < i + 8; ++k) {
+        place[count] = static_cast<int32_t>(k);
+        count += slow[k];
+      }
     }
     for (int64_t k = 0; k < count; ++k) first[k] = a[place[k]], second[k] = b[place[k]];
     int64_t end = count;
