@@ -122,7 +122,7 @@ inline V load_as_lanes(const b8* p) {
   using Bytes = int8_t __attribute__((vector_size(kWidth)));
   Bytes b;
   __builtin_memcpy(&b, p, sizeof(b));
-  return mask(-__builtin_convertvector(b, Bits));
+  return mask(__builtin_convertvector(b != 0, Bits));  // whatever byte stands for true
 }
 template <class T>
 void store_as(T* p, V v) {
