@@ -195,7 +195,7 @@ std::optional<Chain> Chain::of(const Program& program, const Inputs& inputs, Dty
 Chain::Runner::Runner(const Chain& chain, const Places& inputs) : chain_(chain) {
   const size_t count = static_cast<size_t>(chain.blocks_) + chain.inputs_.size() + 1;
   memory_ = thread_memory(count * static_cast<size_t>(chain.table_->block));
-  for (size_t k = 0; k < inputs.size(); ++k)
+  for (size_t k = 0; k < chain.inputs_.size(); ++k)
     if (chain.inputs_[k].constant)
       std::fill_n(block(chain.input_block_[k]), chain.table_->block,
                   lane_of(chain.inputs_[k].dtype, inputs[k]));

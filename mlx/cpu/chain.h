@@ -19,7 +19,7 @@ class Chain {
     bool constant = false;  // one element
   };
   using Inputs = SmallVector<Input, 8>;
-  using Places = std::vector<const char*>;  // an address for each input
+  using Places = std::vector<const char*>;  // an address for each input first; others are not looked at
 
   // Nothing where a step has no form in chains (integers, float64, complex64). `streams`: results of float32
   // go past the caches, to addresses that are multiples of 64.

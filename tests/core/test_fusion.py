@@ -84,3 +84,28 @@ def test_numbers_to_choose_from(size):
         (mx.clip(x, -0.5, 0.1) + x, np.clip(a, np.float32(-0.5), small) + a),
     ]:
         np.testing.assert_array_equal(np.array(got), want)
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16])
+@pytest.mark.parametrize("shape", [(300, 200), (64, 7, 129), (17, 4096)])
+def test_long_programs_with_broadcast_operands(shape, dtype):
+    """Several values are kept, by steps that also read rows, columns, numbers and masks: as one by one."""
+    mx.random.seed(3)
+    x, row, column = (mx.random.normal(s).astype(dtype) for s in (shape, shape[-1:], (*shape[:-1], 1)))
+    mask = mx.random.uniform(shape=shape) > 0.5
+    mx.eval(x, row, column, mask)
+
+    def program(step):
+        a = step(x - row)
+        b = step(a * column)
+        c = step(mx.tanh(b))
+        d = step(step(a + b) * c)
+        e = step(mx.where(mask, d, step(c * 2)))
+        f = step(mx.maximum(e, step(row - d)))
+        return step(step(step(f * a) + step(b - c)) * mx.where(step(e > d), e, step(mx.abs(column))))
+
+    def evaluated(a):
+        mx.eval(a)
+        return a
+
+    assert mx.array_equal(program(lambda a: a), program(evaluated), equal_nan=True)

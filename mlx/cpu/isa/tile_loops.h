@@ -121,9 +121,6 @@ void run(O* out, int64_t n, const In*... in) {
   }
 }
 
-template <class R>
-inline constexpr bool slow_in_vectors = one_of<R, row::LogAddExp>;
-
 // Rows with `is_slow` and `slow_value` for rare arguments that the vector code leaves out.
 template <class R, class O, class T, class... In>
 void run_with_care(O* out, int64_t n, const In*... in) {
@@ -139,15 +136,6 @@ void run_with_care(O* out, int64_t n, const In*... in) {
     // The copies are for tiles computed in place.
     [&](const Padded<In, piece>&... copy) {
       run<R, O, T>(out + begin, m, copy.item...);
-      if constexpr (slow_in_vectors<R>) {
-        // Branch-free slow code costs less for all of them than for many of them one by one.
-        alignas(64) O careful[piece];
-        MLX_INDEPENDENT
-        for (int64_t i = 0; i < piece; ++i) careful[i] = slow_value(R{}, copy.item[i]...);
-        for (int64_t i = 0; i < m; ++i)
-          out[begin + i] = is_slow(R{}, copy.item[i]...) ? careful[i] : out[begin + i];
-        return;
-      }
       for (int64_t i = 0; i < m; ++i)
         if (is_slow(R{}, copy.item[i]...)) out[begin + i] = stored<O>(slow_value(R{}, copy.item[i]...));
     }(Padded<In, piece>(in + begin, m)...);

@@ -176,7 +176,7 @@ void check(Random& random, bool streams, int& written) {
     given.push_back(some_elements(random, input.dtype, input.constant ? 1 : n));
     at.push_back(given.back().data());
   }
-  for (size_t k = 0; k < given.size(); ++k) at[k] = given[k].data();
+  at.resize(at.size() + static_cast<size_t>(program.registers));  // as places of tiles have
   const std::vector<char> expected = by_tiles(program, made.inputs, given, n);
   std::vector<Line> memory(n * out.size() / sizeof(Line) + 2);
   char* const result = memory[0].bytes;
