@@ -101,7 +101,7 @@ class Runner {
     int itemsize = out.dtype().size();
     for (const Program::Step& step : program.steps) {
       itemsize = std::max({itemsize, int{step.from.size()}, int{step.to.size()}});
-      const bool cheap = step.op == kCastOp || elementwise::op_info[step.op].max_ulp <= 0.5;
+      const bool cheap = is_cheap(step);
       nanoseconds_ += cheap ? 0.05 : 0.3;
       all_cheap_ &= cheap;
     }
@@ -152,6 +152,10 @@ class Runner {
     ahead.push_back({data, (bytes + calls * kLine - 1) / (calls * kLine) * kLine});
   }
 
+  static bool is_cheap(const Program::Step& step) {
+    return step.op == kCastOp || elementwise::op_info[step.op].max_ulp <= 0.5;
+  }
+
   // Do the arrays push each other out of the last cache? Then results had better not enter it: a line that is
   // stored to is read first, and pushes out one of an input.
   bool exceeds_cache() const {
@@ -164,13 +168,14 @@ class Runner {
     return cache != 0 && bytes >= cache / 4 * 3 && out_.nbytes() >= bytes / 4;
   }
 
-  // Pieces of a tile each pay for the beginning and the end of the chain.
+  // Pieces of a tile each pay for the beginning and the end of the chain, and a function that is called for
+  // one block at a time reads its constants anew: as long as three calls of a tile take to load and store.
   bool gains_by_chain() const {
-    if (linear_ && streams_) {
-      const uint8_t op = program_.steps[0].op;
-      return calls_.size() > 1 || op == kCastOp || chains().op[op][0] != nullptr;
-    }
-    return size_ >= kChainElements && calls_.size() >= (linear_ ? 2 : 3);
+    size_t called = 0;
+    for (const Program::Step& step : program_.steps)
+      called += step.op != kCastOp && !is_cheap(step) && !chains().op[step.op][0];
+    if (streams_ && linear_ && called == 0) return true;
+    return size_ >= kChainElements && calls_.size() >= (linear_ ? 2 : 3) + 3 * called;
   }
   void plan_chain(const std::vector<const array*>& inputs) {
     Chain::Inputs given;
