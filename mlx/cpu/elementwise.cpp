@@ -171,6 +171,7 @@ class Runner {
   // Pieces of a tile each pay for the beginning and the end of the chain, and a function that is called for
   // one block at a time reads its constants anew: as long as three calls of a tile take to load and store.
   bool gains_by_chain() const {
+    if (!streams_ && size_ < kChainElements) return false;
     size_t called = 0;
     for (const Program::Step& step : program_.steps)
       called += step.op != kCastOp && !is_cheap(step) && !chains().op[step.op][0];

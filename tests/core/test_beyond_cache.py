@@ -52,7 +52,6 @@ def test_rows_and_columns(operands, columns):
     same(a + mx.array(flipped).T, x + x)
 
 
-
 def test_bits_are_those_of_small_pieces(operands):
     a = mx.array(operands[2][: 1 << 23]) * 0.001
     mx.eval(a)

@@ -1,31 +1,19 @@
 #include "mlx/cpu/isa/chain.h"
 
+#include "mlx/cpu/isa/reduce_vec.h"
+#include "mlx/cpu/isa/stream.h"
 #include "mlx/cpu/isa/tile_loops.h"
 
 namespace mlx::core::cpu::MLX_ISA {
 
-#if MLX_ISA_LEVEL >= 4
-constexpr int kWidth = 16;
-#elif MLX_ISA_LEVEL == 3
-constexpr int kWidth = 8;
-#else
-constexpr int kWidth = 4;
-#endif
+constexpr int kWidth = rows::kF;
 constexpr int kRegisters = 8;  // as many as calls pass
 constexpr int kBlock = kRegisters * kWidth;
 
-using V = float __attribute__((vector_size(kWidth * 4)));
-using Bits = int32_t __attribute__((vector_size(kWidth * 4)));
+using V = rows::F;
+using Bits = rows::FMask;
 
 using StepFn = void (*)(const ChainStep*, int64_t, V, V, V, V, V, V, V, V);
-
-inline V load_lanes(const void* p) {
-  V v;
-  __builtin_memcpy(&v, p, sizeof(V));
-  return v;
-}
-inline void store_lanes(void* p, V v) { __builtin_memcpy(p, &v, sizeof(V)); }
-inline V repeat(float x) { return x - V{}; }
 
 // --- values of whole registers, for the rows whose scalar form (values.h) takes single numbers only ---
 
@@ -104,42 +92,23 @@ inline V lane_value(row::Clip, V x, V lo, V hi) {
 
 // --- memory ---
 
+using Bytes = int8_t __attribute__((vector_size(kWidth)));
+
 template <class T>
-V load_as_lanes(const T* p) {
-#if MLX_ISA_LEVEL >= 3
-  if constexpr (Half<T>) return load_float(p);
-#endif
-  V v;
-  for (int k = 0; k < kWidth; ++k) v[k] = to_float(p[k]);
-  return v;
+V load_lanes(const T* p) {
+  return rows::load(p);
 }
 template <>
-inline V load_as_lanes(const float* p) {
-  return load_lanes(p);
-}
-template <>
-inline V load_as_lanes(const b8* p) {
-  using Bytes = int8_t __attribute__((vector_size(kWidth)));
-  Bytes b;
-  __builtin_memcpy(&b, p, sizeof(b));
-  return mask(__builtin_convertvector(b != 0, Bits));  // whatever byte stands for true
+inline V load_lanes(const b8* p) {
+  return mask(__builtin_convertvector(rows::loadu<Bytes>(p) != 0, Bits));  // whatever byte stands for true
 }
 template <class T>
-void store_as(T* p, V v) {
-#if MLX_ISA_LEVEL >= 3
-  if constexpr (Half<T>) return store_float(p, v);
-#endif
-  for (int k = 0; k < kWidth; ++k) p[k] = from_float<T>(v[k]);
+void store_lanes(T* p, V v) {
+  rows::store(p, v);
 }
 template <>
-inline void store_as(float* p, V v) {
-  store_lanes(p, v);
-}
-template <>
-inline void store_as(b8* p, V v) {
-  using Bytes = int8_t __attribute__((vector_size(kWidth)));
-  const Bytes b = __builtin_convertvector(-bits(v), Bytes);
-  __builtin_memcpy(static_cast<void*>(p), &b, sizeof(b));
+inline void store_lanes(b8* p, V v) {
+  rows::storeu(p, __builtin_convertvector(-bits(v), Bytes));
 }
 
 template <class T>
@@ -181,7 +150,7 @@ struct Load {
   V operator()(V, int k) const {
     const T* p = from + k * kWidth;
     if (array && k * sizeof(V) % 64 == 0) __builtin_prefetch(reinterpret_cast<const char*>(p) + kAhead);
-    return load_as_lanes(p);
+    return load_lanes(p);
   }
 };
 template <class T, bool array>
@@ -191,7 +160,7 @@ struct Store {
   V operator()(V v, int k) const {
     T* p = to + k * kWidth;
     if (array && k * sizeof(V) % 64 == 0) __builtin_prefetch(reinterpret_cast<char*>(p) + kAhead, 1);
-    store_as(p, v);
+    store_lanes(p, v);
     return v;
   }
 };
@@ -199,16 +168,7 @@ struct Stream {
   float* to;
   Stream(const ChainStep* s, int64_t i) : to(const_cast<float*>(operand<float>(s, 0, i))) {}
   V operator()(V v, int k) const {
-    float* p = to + k * kWidth;
-#if MLX_ISA_LEVEL >= 4
-    _mm512_stream_ps(p, v);
-#elif MLX_ISA_LEVEL == 3
-    _mm256_stream_ps(p, v);
-#elif MLX_ISA_LEVEL == 2
-    _mm_stream_ps(p, v);
-#else
-    store_lanes(p, v);
-#endif
+    stream_store(to + k * kWidth, v);
     return v;
   }
 };
@@ -217,13 +177,13 @@ struct Round {
   Round(const ChainStep*, int64_t) {}
   V operator()(V v, int) const {
     T narrow[kWidth];
-    store_as(narrow, v);
-    return load_as_lanes(narrow);
+    store_lanes(narrow, v);
+    return load_lanes(narrow);
   }
 };
 struct ToNumber {
   ToNumber(const ChainStep*, int64_t) {}
-  V operator()(V v, int) const { return mask(bits(v) & bits(repeat(1.0f))); }
+  V operator()(V v, int) const { return mask(bits(v) & bits(rows::splat<V>(1.0f))); }
 };
 struct ToBool {
   ToBool(const ChainStep*, int64_t) {}

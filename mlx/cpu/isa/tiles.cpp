@@ -1,6 +1,8 @@
 // The table of this instruction set, and the functions that only move items: select, fill, gather, scatter.
 #include "mlx/cpu/isa/tiles.h"
 
+#include "mlx/cpu/isa/reduce_vec.h"
+#include "mlx/cpu/isa/stream.h"
 #include "mlx/cpu/isa/tile_loops.h"
 
 namespace mlx::core::cpu::MLX_ISA {
@@ -43,25 +45,8 @@ void scatter_items(void* out, int64_t stride, const void* in, int64_t n) {
 
 // Whole lines: one that is written in pieces would be read for it.
 static void stream_lines(char* out, const char* in, int64_t lines) {
-#ifdef MLX_X86
-#if MLX_ISA_LEVEL >= 4
-  using V = __m512i;
-  constexpr auto write = [](V* to, V v) { _mm512_stream_si512(to, v); };
-#elif MLX_ISA_LEVEL == 3
-  using V = __m256i;
-  constexpr auto write = [](V* to, V v) { _mm256_stream_si256(to, v); };
-#else
-  using V = __m128i;
-  constexpr auto write = [](V* to, V v) { _mm_stream_si128(to, v); };
-#endif
-  for (int64_t i = 0; i < 64 * lines; i += static_cast<int64_t>(sizeof(V))) {
-    V v;
-    __builtin_memcpy(&v, in + i, sizeof(V));
-    write(reinterpret_cast<V*>(out + i), v);
-  }
-#else
-  __builtin_memcpy(out, in, static_cast<size_t>(64 * lines));
-#endif
+  for (int64_t i = 0; i < 64 * lines; i += rows::kVecBytes)
+    stream_store(reinterpret_cast<float*>(out + i), rows::loadu<rows::F>(in + i));
 }
 static void stream(void* out, const void* in, int64_t bytes) {
   char* y = static_cast<char*>(out);
@@ -73,12 +58,6 @@ static void stream(void* out, const void* in, int64_t bytes) {
   const int64_t done = head + 64 * lines;
   __builtin_memcpy(y + done, x + done, static_cast<size_t>(bytes - done));
 }
-static void fence() {
-#ifdef MLX_X86
-  _mm_sfence();
-#endif
-}
-
 template <class U>
 void enter_copies_of(Tiles& tiles, int size) {
   tiles.fill[size] = fill_items<U>;
@@ -110,7 +89,7 @@ static Tiles make_tiles() {
   enter_casts(tiles);
   enter_select(tiles);
   tiles.stream = stream;
-  tiles.fence = fence;
+  tiles.fence = stream_fence;
   enter_copies_of<uint8_t>(tiles, 0);
   enter_copies_of<uint16_t>(tiles, 1);
   enter_copies_of<uint32_t>(tiles, 2);
