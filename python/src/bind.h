@@ -73,6 +73,7 @@ std::shared_ptr<PyObject> keep(nb::handle object);
 
 // The example of a function, as in `linalg.inv`, or nothing: the tables in examples_*.cpp.
 const char* example_of(std::string_view name);
+std::string with_example(const char* documentation, const char* example);
 
 // A module whose functions get their examples behind their documentation.
 class Module : public nb::module_ {
@@ -84,7 +85,7 @@ class Module : public nb::module_ {
   Module& def(const char* name, F&& f, const Extra&... extra) {
     [[maybe_unused]] const char* example = nb::hasattr(*this, name) ? nullptr : example_of(prefix_ + name);
     [[maybe_unused]] std::string text;
-    nb::module_::def(name, std::forward<F>(f), with_example(extra, example, text)...);
+    nb::module_::def(name, std::forward<F>(f), annotation(extra, example, text)...);
     return *this;
   }
   Module def_submodule(const char* name, const char* doc = nullptr) {
@@ -94,11 +95,11 @@ class Module : public nb::module_ {
  private:
   // The documentation is the one annotation that is text; nanobind copies it.
   template <class T>
-  static decltype(auto) with_example(const T& extra, const char* example, std::string& text) {
+  static decltype(auto) annotation(const T& extra, const char* example, std::string& text) {
     if constexpr (std::is_convertible_v<const T&, const char*>) {
       const char* doc = extra;
       if (!example) return doc;
-      text = std::string(doc) + "\nExample:\n" + example;
+      text = with_example(doc, example);
       return text.c_str();
     } else {
       return (extra);

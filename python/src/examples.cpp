@@ -1,5 +1,6 @@
 #include "python/src/examples.h"
 
+#include <string>
 #include <string_view>
 #include <unordered_map>
 
@@ -17,6 +18,10 @@ const char* example_of(std::string_view name) {
   }();
   const auto it = all.find(name);
   return it == all.end() ? nullptr : it->second;
+}
+
+std::string with_example(const char* documentation, const char* example) {
+  return std::string(documentation) + "\nExample:\n" + example;
 }
 
 }  // namespace mlx::python
