@@ -288,8 +288,12 @@ void run(Kernel kernel, const std::vector<const array*>& inputs, const array& ou
   d.threads({x, rows, outer}, {gx, gy, 1});
 }
 
-void run_program(const Program& program, const std::vector<const array*>& inputs, array& out, int donor) {
+// The outputs are one.
+void run_program(const Program& program, const std::vector<const array*>& inputs, std::vector<array>& outputs,
+                 const std::vector<int>& donors) {
   Encoder& encoder = Encoder::current();
+  array& out = outputs[0];
+  const int donor = donors[0];
   const Stream s = out.primitive().stream();
   bool supported = true;
   std::string names;
@@ -308,7 +312,7 @@ void run_program(const Program& program, const std::vector<const array*>& inputs
         encoder.finish();
         break;
       }
-    return run_program_of(core::Device::cpu)(program, inputs, out, donor);
+    return run_program_of(core::Device::cpu)(program, inputs, outputs, donors);
   }
   if (donor >= 0 && on_device(*inputs[static_cast<size_t>(donor)])) {
     out.copy_shared_buffer(*inputs[static_cast<size_t>(donor)]);
@@ -332,7 +336,7 @@ array with_dtype(const array& a, Dtype dtype) {
   return out;
 }
 
-const bool registered = (set_program_kernel(core::Device::gpu, run_program), true);
+const bool registered = (set_program_kernel(core::Device::gpu, run_program, 0), true);
 
 }  // namespace
 

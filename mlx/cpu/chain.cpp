@@ -81,18 +81,24 @@ class Chain::Writer {
   bool write() {
     for (const Input& input : chain_.inputs_)
       if (!kind_of(input.dtype)) return false;
-    if (!kind_of(chain_.out_)) return false;
+    for (const Dtype& out : chain_.out_)
+      if (!kind_of(out)) return false;
     load_inputs();
     for (size_t i = 0; i < program_.steps.size(); ++i)
       if (!write(i)) return false;
-    const Chains& table = *chain_.table_;
-    add(chain_.streams_ ? table.stream : table.last[*kind_of(chain_.out_)], kOut);
+    store(program_.kept.size(), chain_.table_->last);
     return true;
   }
 
  private:
   void add(ChainStep::Fn fn, int16_t first = kNone, int16_t second = kNone, Tiles::Fn tile = nullptr) {
     chain_.steps_.push_back({fn, {first, second}, tile});
+  }
+
+  void store(size_t output, const Chains::Stores& stores) {
+    const Dtype dtype = chain_.out_[output];
+    const bool streams = chain_.streams_ && dtype == float32;
+    add(streams ? stores.stream : stores.store[*kind_of(dtype)], static_cast<int16_t>(kOut + output));
   }
 
   // Numbers have blocks that are filled before. Arrays that are not float32 become lanes here; the last of
@@ -152,6 +158,8 @@ class Chain::Writer {
     if (i + 1 == program_.steps.size()) return true;  // storing rounds
     if (const ChainStep::Fn round = chain_.table_->round[*kind_of(step.to)]) add(round);
     held_ = step.out;
+    if (kept_ < program_.kept.size() && program_.kept[kept_] == static_cast<int16_t>(i))
+      store(kept_++, chain_.table_->also);
     if (must_be_kept(i)) add(chain_.table_->keep, place(held_));
     return true;
   }
@@ -180,20 +188,24 @@ class Chain::Writer {
   Chain& chain_;
   const Program& program_;
   int16_t held_ = kNone;
+  size_t kept_ = 0;  // outputs that are written
 };
 
-Chain::Chain(const Inputs& inputs, Dtype out, bool streams)
-    : table_(&chains()), inputs_(inputs), out_(out), streams_(streams && out == float32) {}
+Chain::Chain(const Program& program, const Inputs& inputs, bool streams)
+    : table_(&chains()), inputs_(inputs), streams_(streams) {
+  for (const int16_t step : program.kept) out_.push_back(program.steps[static_cast<size_t>(step)].to);
+  out_.push_back(program.steps.back().to);
+}
 
-std::optional<Chain> Chain::of(const Program& program, const Inputs& inputs, Dtype out, bool streams) {
-  std::optional<Chain> chain{Chain(inputs, out, streams)};
+std::optional<Chain> Chain::of(const Program& program, const Inputs& inputs, bool streams) {
+  std::optional<Chain> chain{Chain(program, inputs, streams)};
   if (!Writer(*chain, program).write()) chain.reset();
   return chain;
 }
 
-// Memory: the blocks, and, for what remains at the end, one for each input and the output.
+// Memory: the blocks, and, for what remains at the end, one for each input and output.
 Chain::Runner::Runner(const Chain& chain, const Places& inputs) : chain_(chain) {
-  const size_t count = static_cast<size_t>(chain.blocks_) + chain.inputs_.size() + 1;
+  const size_t count = static_cast<size_t>(chain.blocks_) + chain.inputs_.size() + chain.out_.size();
   memory_ = thread_memory(count * static_cast<size_t>(chain.table_->block));
   for (size_t k = 0; k < chain.inputs_.size(); ++k)
     if (chain.inputs_[k].constant)
@@ -205,7 +217,7 @@ Chain::Runner::Runner(const Chain& chain, const Places& inputs) : chain_(chain) 
       const int16_t operand = from.operand[k];
       if (operand >= kInput) {
         places_.push_back({static_cast<int16_t>(steps_.size()), static_cast<int16_t>(k),
-                           static_cast<int16_t>(operand == kOut ? kOut : operand - kInput)});
+                           static_cast<int16_t>(operand >= kOut ? operand : operand - kInput)});
       } else if (operand != kNone) {
         step.at[k] = reinterpret_cast<const char*>(block(operand));
       }
@@ -218,10 +230,11 @@ float* Chain::Runner::block(int16_t number) const {
   return memory_ + static_cast<ptrdiff_t>(number) * chain_.table_->block;
 }
 
-void Chain::Runner::run(const Places& inputs, char* out, int64_t n) {
+void Chain::Runner::run(const Places& inputs, const Results& out, int64_t n) {
   for (const Place& place : places_) {
     ChainStep& step = steps_[static_cast<size_t>(place.step)];
-    step.at[place.operand] = place.number == kOut ? out : inputs[static_cast<size_t>(place.number)];
+    step.at[place.operand] = place.number >= kOut ? out[static_cast<size_t>(place.number - kOut)]
+                                                  : inputs[static_cast<size_t>(place.number)];
     step.moves[place.operand] = -1;
   }
   const int64_t whole = n / chain_.table_->block * chain_.table_->block;
@@ -231,9 +244,9 @@ void Chain::Runner::run(const Places& inputs, char* out, int64_t n) {
 }
 
 // One more block, of copies.
-void Chain::Runner::run_rest(const Places& inputs, char* out, int64_t begin, int64_t n) {
+void Chain::Runner::run_rest(const Places& inputs, const Results& out, int64_t begin, int64_t n) {
   const auto copy_of = [&](size_t input) { return block(static_cast<int16_t>(chain_.blocks_ + input)); };
-  float* const result = copy_of(chain_.inputs_.size());
+  const auto result = [&](size_t output) { return copy_of(chain_.inputs_.size() + output); };
   for (size_t k = 0; k < chain_.inputs_.size(); ++k) {
     if (chain_.inputs_[k].constant) continue;
     const auto itemsize = static_cast<int64_t>(chain_.inputs_[k].dtype.size());
@@ -241,12 +254,15 @@ void Chain::Runner::run_rest(const Places& inputs, char* out, int64_t begin, int
     std::memcpy(copy_of(k), inputs[k] + begin * itemsize, static_cast<size_t>(n * itemsize));
   }
   for (const Place& place : places_) {
-    const float* const at = place.number == kOut ? result : copy_of(static_cast<size_t>(place.number));
+    const float* const at = place.number >= kOut ? result(static_cast<size_t>(place.number - kOut))
+                                                 : copy_of(static_cast<size_t>(place.number));
     steps_[static_cast<size_t>(place.step)].at[place.operand] = reinterpret_cast<const char*>(at);
   }
   chain_.table_->run(steps_.data(), 1);
-  const auto itemsize = static_cast<int64_t>(chain_.out_.size());
-  std::memcpy(out + begin * itemsize, result, static_cast<size_t>(n * itemsize));
+  for (size_t k = 0; k < chain_.out_.size(); ++k) {
+    const auto itemsize = static_cast<int64_t>(chain_.out_[k].size());
+    std::memcpy(out[k] + begin * itemsize, result(k), static_cast<size_t>(n * itemsize));
+  }
 }
 
 }  // namespace mlx::core::cpu

@@ -20,10 +20,11 @@ class Chain {
   };
   using Inputs = SmallVector<Input, 8>;
   using Places = std::vector<const char*>;  // an address for each input first; others are not looked at
+  using Results = SmallVector<char*, 4>;    // one for each output: the kept values, then the last
 
   // Nothing where a step has no form in chains (integers, float64, complex64). `streams`: results of float32
   // go past the caches, to addresses that are multiples of 64.
-  static std::optional<Chain> of(const Program& program, const Inputs& inputs, Dtype out, bool streams);
+  static std::optional<Chain> of(const Program& program, const Inputs& inputs, bool streams);
 
   // A chain with its operands, in memory of the thread that makes it: one at a time on each.
   class Runner {
@@ -31,16 +32,16 @@ class Chain {
     // inputs[k] is the element of input k where that is constant; the others are not looked at.
     Runner(const Chain& chain, const Places& inputs);
     // n elements, from inputs[k] on where input k is an array.
-    void run(const Places& inputs, char* out, int64_t n);
+    void run(const Places& inputs, const Results& out, int64_t n);
 
    private:
     // An operand of a step that is no block.
     struct Place {
       int16_t step, operand;
-      int16_t number;  // of the input, or kOut
+      int16_t number;  // of the input, or from kOut on of the output
     };
     float* block(int16_t number) const;
-    void run_rest(const Places& inputs, char* out, int64_t begin, int64_t n);
+    void run_rest(const Places& inputs, const Results& out, int64_t begin, int64_t n);
 
     const Chain& chain_;
     float* memory_;
@@ -49,7 +50,7 @@ class Chain {
   };
 
  private:
-  // Operands: blocks by their number, inputs from kInput on, the output.
+  // Operands: blocks by their number, inputs from kInput on, outputs from kOut on.
   static constexpr int16_t kNone = -1, kInput = 1 << 12, kOut = 1 << 13;
   struct Step {
     ChainStep::Fn fn;
@@ -58,12 +59,12 @@ class Chain {
   };
   class Writer;
 
-  Chain(const Inputs& inputs, Dtype out, bool streams);
+  Chain(const Program& program, const Inputs& inputs, bool streams);
 
   const Chains* table_;
   Inputs inputs_;
-  Dtype out_;
-  bool streams_;
+  std::vector<Dtype> out_;
+  bool streams_ = false;
   SmallVector<Step, 16> steps_;
   // The program's registers, then a block for each input that is a number or not float32.
   SmallVector<int16_t, 8> input_block_;  // kNone: read where it lies

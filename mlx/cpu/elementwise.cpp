@@ -30,6 +30,7 @@ constexpr size_t kSlotGap = 448;
 constexpr int64_t kLine = 64;
 constexpr double kItemNanoseconds = 20000;  // of work, before another thread is worth waking
 constexpr int64_t kChainElements = 16384;   // from here on a chain is worth writing
+constexpr size_t kMostKept = 4;             // values that are outputs: each has a tile of its own
 
 struct Operand {
   const char* data;
@@ -71,6 +72,14 @@ struct Call {
   int numbers = 0;  // which operands fn reads one number of, as Tiles::kNumber
 };
 
+// An output. What is computed in `operand` of the program belongs there; in none for the last step's.
+struct Result {
+  char* data;
+  int itemsize;
+  size_t operand = 0;
+};
+using Results = SmallVector<char*, 4>;
+
 // Row of Tiles::pair; -1 for steps that make no pairs.
 int pair_index(const Program::Step& step) {
   using namespace elementwise;
@@ -96,9 +105,12 @@ bool goes_to_next_only(const std::vector<Program::Step>& steps, size_t i) {
 
 class Runner {
  public:
-  Runner(const Program& program, const std::vector<const array*>& inputs, array& out)
-      : program_(program), tiles_(tiles()), out_(out), size_(static_cast<int64_t>(out.size())) {
-    int itemsize = out.dtype().size();
+  Runner(const Program& program, const std::vector<const array*>& inputs, std::vector<array>& outputs)
+      : program_(program), tiles_(tiles()), out_(outputs.back()), size_(static_cast<int64_t>(out_.size())) {
+    for (array& out : outputs) results_.push_back({out.data<char>(), static_cast<int>(out.itemsize())});
+    for (size_t k = 0; k < program.kept.size(); ++k)
+      results_[k].operand = static_cast<size_t>(program.steps[static_cast<size_t>(program.kept[k])].out);
+    int itemsize = 1;
     for (const Program::Step& step : program.steps) {
       itemsize = std::max({itemsize, int{step.from.size()}, int{step.to.size()}});
       const bool cheap = is_cheap(step);
@@ -160,12 +172,16 @@ class Runner {
   // stored to is read first, and pushes out one of an input.
   bool exceeds_cache() const {
     static const size_t cache = system::last_level_cache();
-    size_t bytes = out_.nbytes();
-    for (const Operand& o : operands_) {
-      if (o.data == out_.data<char>()) return false;  // it is read anyway
-      if (o.contiguous) bytes += static_cast<size_t>(size_) * static_cast<size_t>(o.itemsize);
+    size_t written = 0, read = 0;
+    for (const Result& out : results_) {
+      written += static_cast<size_t>(size_) * static_cast<size_t>(out.itemsize);
+      for (const Operand& o : operands_)
+        if (o.data == out.data) return false;  // it is read anyway
     }
-    return cache != 0 && bytes >= cache / 4 * 3 && out_.nbytes() >= bytes / 4;
+    for (const Operand& o : operands_)
+      if (o.contiguous) read += static_cast<size_t>(size_) * static_cast<size_t>(o.itemsize);
+    const size_t bytes = read + written;
+    return cache != 0 && bytes >= cache / 4 * 3 && written >= bytes / 4;
   }
 
   // Pieces of a tile each pay for the beginning and the end of the chain, and a function that is called for
@@ -181,8 +197,14 @@ class Runner {
   void plan_chain(const std::vector<const array*>& inputs) {
     Chain::Inputs given;
     for (size_t k = 0; k < inputs.size(); ++k) given.push_back({inputs[k]->dtype(), operands_[k].constant});
-    chain_ = Chain::of(program_, given, out_.dtype(),
-                       linear_ && streams_ && reinterpret_cast<uintptr_t>(out_.data<char>()) % 64 == 0);
+    const bool aligned = std::all_of(results_.begin(), results_.end(), [](const Result& out) {
+      return reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
+    });
+    chain_ = Chain::of(program_, given, linear_ && streams_ && aligned);
+  }
+  bool is_kept(size_t step) const {
+    return std::find(program_.kept.begin(), program_.kept.end(), static_cast<int16_t>(step)) !=
+           program_.kept.end();
   }
   // Where the operands begin.
   Places beginnings() const {
@@ -203,7 +225,7 @@ class Runner {
       }
       const int first = i + 1 < steps.size() ? pair_index(step) : -1;
       const int second = first >= 0 ? pair_index(steps[i + 1]) : -1;
-      if (second < 0 || !goes_to_next_only(steps, i)) {
+      if (second < 0 || is_kept(i) || !goes_to_next_only(steps, i)) {
         Call call{tiles_.op[step.op][from], nullptr, step.out, step.in};
         if (step.from == float32)
           use_numbers(call, tiles_.with_number[step.op], elementwise::op_info[step.op].arity);
@@ -277,21 +299,38 @@ class Runner {
   char* gather_slot(char* memory, size_t input) const {
     return memory + (static_cast<size_t>(program_.registers) + input) * slot_bytes();
   }
+  // Tiles for the outputs: the registers of kept values, and one more.
+  Results result_tiles(char* memory, const Places& at) const {
+    Results tiles;
+    for (size_t k = 0; k + 1 < results_.size(); ++k)
+      tiles.push_back(const_cast<char*>(at[results_[k].operand]));
+    tiles.push_back(gather_slot(memory, static_cast<size_t>(program_.inputs)));
+    return tiles;
+  }
 
   int64_t elements_per_item() const {
     const auto n = static_cast<int64_t>(kItemNanoseconds / nanoseconds_);
     return std::max<int64_t>(tile_, n / tile_ * tile_);
   }
 
+  // Where the elements of each output lie from `begin` on.
+  Results results(int64_t begin) const {
+    Results to;
+    for (const Result& out : results_) to.push_back(out.data + begin * out.itemsize);
+    return to;
+  }
+  // Kept values are computed in these places.
+  void place_kept(Places& at, const Results& to) const {
+    for (size_t k = 0; k + 1 < results_.size(); ++k) at[results_[k].operand] = to[k];
+  }
+
   void run_linear() {
-    const int out_size = out_.dtype().size();
-    char* out = out_.data<char>();
     if (chain_) {
       parallel_ranges(size_, elements_per_item(), [&](int64_t begin, int64_t end) {
         Places at = beginnings();
         Chain::Runner runner(*chain_, at);
         for (size_t k = 0; k < at.size(); ++k) at[k] += begin * operands_[k].itemsize;
-        runner.run(at, out + begin * out_size, end - begin);
+        runner.run(at, results(begin), end - begin);
       });
       return;
     }
@@ -303,8 +342,8 @@ class Runner {
     parallel_ranges(size_, elements_per_item(), [&](int64_t begin, int64_t end) {
       const int64_t tile = at_once ? end - begin : std::min(tile_, end - begin);
       char* const memory = scratch();
-      char* const out_tile = gather_slot(memory, static_cast<size_t>(program_.inputs));
       Places at = places(memory, std::min(tile_, end - begin));
+      const Results in_tiles = result_tiles(memory, at);
       if (at.empty()) at.push_back(nullptr);
       Ahead ahead;
       for (int64_t i = begin; i < end; i += tile) {
@@ -315,11 +354,15 @@ class Runner {
           const int64_t n = std::min(tile, end - next);
           for (const Operand& o : operands_)
             if (o.contiguous) look_ahead(ahead, o.data + next * o.itemsize, n * o.itemsize);
-          if (!streams_) look_ahead(ahead, out + next * out_size, n * out_size);
+          for (const Result& out : results_)
+            if (!streams_) look_ahead(ahead, out.data + next * out.itemsize, n * out.itemsize);
         }
         const int64_t n = std::min(tile, end - i);
-        compute(at, streams_ ? out_tile : out + i * out_size, n, ahead);
-        if (streams_) tiles_.stream(out + i * out_size, out_tile, n * out_size);
+        const Results in_memory = results(i), &to = streams_ ? in_tiles : in_memory;
+        place_kept(at, to);
+        compute(at, to[to.size() - 1], n, ahead);
+        for (size_t k = 0; streams_ && k < results_.size(); ++k)
+          tiles_.stream(in_memory[k], in_tiles[k], n * results_[k].itemsize);
       }
       if (streams_) tiles_.fence();
     });
@@ -419,11 +462,10 @@ class Runner {
     const int64_t per_outer = row_blocks * column_blocks;
     const int64_t blocks = size_ / (rows * columns) * per_outer;
     const int64_t grain = std::max<int64_t>(1, elements_per_item() / 2 / (block.rows * block.columns));
-    const int out_size = out_.dtype().size();
     parallel_ranges(blocks, grain, [&](int64_t begin, int64_t end) {
       char* memory = scratch();
       Places at = places(memory, std::min(tile_, block.rows * block.columns));
-      char* out_tile = gather_slot(memory, static_cast<size_t>(program_.inputs));
+      const Results in_tiles = result_tiles(memory, at);
       std::optional<Chain::Runner> runner;
       if (chain_) runner.emplace(*chain_, at);
       std::vector<const char*> outer_base(operands_.size());
@@ -450,21 +492,30 @@ class Runner {
           }
           at[k] = gather(o, from, gather_slot(memory, k), b);
         }
-        char* to = out_.data<char>() + ((outer * rows + r0) * columns + c0) * out_size;
+        const Results in_memory = results((outer * rows + r0) * columns + c0);
         const bool together = b.rows == 1 || b.columns == columns;  // in memory
-        char* const result = together && !streams_ ? to : out_tile;
+        const Results& to = together && !streams_ ? in_memory : in_tiles;
         const int64_t n = b.rows * b.columns;
-        runner ? runner->run(at, result, n) : compute(at, result, n);
-        if (streams_ && together) {
-          tiles_.stream(to, out_tile, n * out_size);
-          continue;
+        if (runner) {
+          runner->run(at, to, n);
+        } else {
+          place_kept(at, to);
+          compute(at, to[to.size() - 1], n);
         }
-        for (int64_t r = 0; !together && r < b.rows; ++r)
-          std::memcpy(to + r * columns * out_size, out_tile + r * b.columns * out_size,
-                      static_cast<size_t>(b.columns * out_size));
+        if (together && !streams_) continue;
+        for (size_t k = 0; k < results_.size(); ++k)
+          together ? tiles_.stream(in_memory[k], in_tiles[k], n * results_[k].itemsize)
+                   : copy_rows(in_memory[k], in_tiles[k], b, results_[k].itemsize);
       }
       if (streams_) tiles_.fence();
     });
+  }
+
+  // A block that lies in a tile to where its rows lie in an output.
+  void copy_rows(char* to, const char* tile, Block b, int64_t itemsize) const {
+    for (int64_t r = 0; r < b.rows; ++r)
+      std::memcpy(to + r * shape_.back() * itemsize, tile + r * b.columns * itemsize,
+                  static_cast<size_t>(b.columns * itemsize));
   }
 
   void find_bases(int64_t outer, std::vector<const char*>& bases) const {
@@ -481,8 +532,9 @@ class Runner {
 
   const Program& program_;
   const Tiles& tiles_;
-  array& out_;
+  const array& out_;
   const int64_t size_;
+  SmallVector<Result, 4> results_;
   double nanoseconds_ = 0.1;  // per element, roughly
   bool all_cheap_ = true;
   bool streams_ = false;
@@ -514,32 +566,38 @@ bool turns_first(const array& in) {
   return in.size() >= kTurnFirst && !in.flags().row_contiguous && is_transposed(in);
 }
 
-void run_program(const Program& program, const std::vector<const array*>& given, array& out, int donor) {
+void run_program(const Program& program, const std::vector<const array*>& given, std::vector<array>& outputs,
+                 const std::vector<int>& donors) {
   std::vector<const array*> inputs = given;
   std::vector<array> turned;
   turned.reserve(inputs.size());
   for (const array*& in : inputs)
     if (turns_first(*in)) in = &turned.emplace_back(row_contiguous(*in));
-  if (donor >= 0) {
-    out.copy_shared_buffer(*inputs[static_cast<size_t>(donor)]);
-  } else {
-    out.set_data(allocator::malloc(out.nbytes()));
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    if (donors[k] >= 0) {
+      outputs[k].copy_shared_buffer(*inputs[static_cast<size_t>(donors[k])]);
+    } else {
+      outputs[k].set_data(allocator::malloc(outputs[k].nbytes()));
+    }
   }
-  Runner(program, inputs, out).run();
+  Runner(program, inputs, outputs).run();
 }
 
-void forecast(const std::vector<const array*>& inputs, array& out, int donor, ShadowMemory& memory) {
+void forecast(const std::vector<const array*>& inputs, std::vector<array>& outputs,
+              const std::vector<int>& donors, ShadowMemory& memory) {
   for (const array* in : inputs)
     if (turns_first(*in)) memory.scratch(in->nbytes());
-  if (donor >= 0) {
-    out.copy_shared_buffer(*inputs[static_cast<size_t>(donor)]);
-  } else {
-    memory.allocate(out);
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    if (donors[k] >= 0) {
+      outputs[k].copy_shared_buffer(*inputs[static_cast<size_t>(donors[k])]);
+    } else {
+      memory.allocate(outputs[k]);
+    }
   }
 }
 
-const bool registered =
-    (set_program_kernel(Device::cpu, run_program), memory_rules(Device::cpu).add_program(forecast));
+const bool registered = (set_program_kernel(Device::cpu, run_program, kMostKept),
+                         memory_rules(Device::cpu).add_program(forecast));
 
 }  // namespace
 }  // namespace mlx::core::cpu

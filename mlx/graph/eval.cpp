@@ -228,21 +228,22 @@ void run_node(Node& node, bool tracing, InFlight& in_flight, detail::Watches* wa
 void run_group(detail::Fuser& fuser, Node& root, InFlight& in_flight, detail::Watches* watches,
                const detail::Unit& unit) {
   const bool on_gpu = root.primitive->device() == Device::gpu;
+  std::vector<array> outputs = fuser.outputs(root);
   if (on_gpu) {
     in_flight.start();
-    fuser.run(root);
-    in_flight.add(root);
+    fuser.run(root, outputs);
+    for (array& out : outputs) in_flight.add(*out.desc());
   } else {
     if (in_flight.started())
       for (const Node* member : fuser.members(root)) in_flight.finish_for(member->inputs);
-    fuser.run(root);
+    fuser.run(root, outputs);
   }
   if (watches) {
     if (on_gpu) in_flight.finish();
-    std::vector<array> outputs{array(root.shared_from_this())};
     watches->computed(unit, outputs);
   }
-  if (!on_gpu) set_status(root, array::Status::available);
+  if (!on_gpu)
+    for (array& out : outputs) set_status(*out.desc(), array::Status::available);
   fuser.retire(root);
 }
 
@@ -269,7 +270,7 @@ void run_tape(Tape& tape) {
       Node* node = tape.nodes[i];
       if (!node || fuser.is_interior(*node)) continue;
       for (Node* member : fuser.members(*node)) wait_for_inputs(*member, tape.serial);
-      const Unit unit{*node, fuser.members(*node), tape};
+      const Unit unit{*node, fuser.members(*node), tape, fuser.kept(*node)};
       if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
         run_group(fuser, *node, in_flight, watched ? &watches : nullptr, unit);

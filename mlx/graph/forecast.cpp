@@ -1,5 +1,6 @@
 #include "mlx/graph/forecast.h"
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -194,32 +195,28 @@ class ShadowRun {
   }
 
   void run_group(Node& root) {
-    std::vector<array> group;
-    std::vector<const array*> inputs;
-    std::vector<long> references;
+    std::vector<array> group, outputs;
+    detail::Fuser::Inputs inputs;
+    std::vector<detail::Fuser::Output> places;
+    const std::vector<Node*>& kept = fuser_.kept(root);
     for (Node* node : fuser_.members(root)) {
       const Handle self = shadow(*node);
       group.emplace_back(self);
       for (size_t k = 0; k < node->inputs.size(); ++k) {
         const Node& in = *node->inputs[k].desc();
-        if (in.tape == tape_.serial && in.fused == root.fused) continue;
-        size_t j = 0;
-        while (j < inputs.size() && inputs[j]->desc() != self->inputs[k].desc()) ++j;
-        if (j == inputs.size()) {
-          inputs.push_back(&self->inputs[k]);
-          references.push_back(0);
-        }
-        ++references[j];
+        if (in.tape != tape_.serial || in.fused != root.fused) inputs.add(self->inputs[k], group.size() - 1);
       }
+      if (node != &root && std::find(kept.begin(), kept.end(), node) == kept.end()) continue;
+      outputs.push_back(group.back());
+      places.push_back({self.get(), group.size() - 1});
     }
-    array& out = group.back();
-    const int donor = detail::Fuser::donor(*out.desc(), inputs, references, false);
+    const std::vector<int> donors = detail::Fuser::donors(places, inputs, false);
     auto rule = memory_rules(root.primitive->device().type).program();
     if (!rule) rule = memory_rules(Device::cpu).program();
     if (rule) {
-      rule(inputs, out, donor, memory_);
+      rule(inputs.arrays, outputs, donors, memory_);
     } else {
-      memory_.allocate(out);
+      for (array& out : outputs) memory_.allocate(out);
     }
     for (size_t i = group.size(); i-- > 0;) group[i].detach();
   }

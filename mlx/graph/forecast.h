@@ -46,7 +46,8 @@ class MemoryRules {
  public:
   using Rule =
       std::function<void(const Primitive&, const std::vector<array>&, std::vector<array>&, ShadowMemory&)>;
-  using ProgramRule = void (*)(const std::vector<const array*>& inputs, array& out, int donor, ShadowMemory&);
+  using ProgramRule = void (*)(const std::vector<const array*>& inputs, std::vector<array>& outputs,
+                               const std::vector<int>& donors, ShadowMemory&);
 
   // `f` is void(const P&, const std::vector<array>& inputs, std::vector<array>& outputs, ShadowMemory&) and
   // gives every output a buffer: that of an input (copy_shared_buffer), or a new one.

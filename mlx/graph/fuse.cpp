@@ -11,15 +11,18 @@ namespace {
 
 // Longer programs gain nothing: their registers would leave the first-level cache.
 constexpr size_t kMaxSteps = 64;
-// Each input is a stream of memory; prefetchers follow a limited number.
-constexpr size_t kMaxInputs = 24;
+// Each of them is a stream of memory; prefetchers follow a limited number.
+constexpr size_t kMaxArrays = 24;
 
 ProgramKernel program_kernels[2] = {nullptr, nullptr};
+size_t most_kept_values[2] = {0, 0};
+const std::vector<array::ArrayDesc*> no_nodes;
 
 }  // namespace
 
-void set_program_kernel(Device::DeviceType device, ProgramKernel kernel) {
+void set_program_kernel(Device::DeviceType device, ProgramKernel kernel, size_t most_kept) {
   program_kernels[static_cast<int>(device)] = kernel;
+  most_kept_values[static_cast<int>(device)] = most_kept;
 }
 ProgramKernel run_program_of(Device::DeviceType device) { return program_kernels[static_cast<int>(device)]; }
 
@@ -29,13 +32,14 @@ using Node = array::ArrayDesc;
 
 bool Fuser::is_elementwise(const Node& node) { return node.primitive && node.primitive->opcode() >= 0; }
 
-bool Fuser::joins(const Node& node) const {
+bool Fuser::joins(const Node& node, bool is_held) const {
   if (node.fused < 0) return false;
   const Group& group = groups_[static_cast<size_t>(node.fused)];
   const Node& root = *group.root;
-  return group.nodes.size() < kMaxSteps && group.inputs + node.inputs.size() - 1 <= kMaxInputs &&
+  const size_t kept = group.kept.size() + is_held;
+  return group.nodes.size() < kMaxSteps && group.inputs + node.inputs.size() - 1 + kept <= kMaxArrays &&
          node.shape == root.shape && !(node.tracer && tape_.tracing) &&
-         node.weak_from_this().use_count() == static_cast<long>(node.uses) &&
+         kept <= most_kept_values[static_cast<int>(root.primitive->device().type)] &&
          node.primitive->stream() == root.primitive->stream();
 }
 
@@ -45,9 +49,13 @@ Fuser::Fuser(Tape& tape) : tape_(tape) {
     Node& node = *tape.nodes[i];
     int32_t group = kAlone;
     if (is_elementwise(node)) {
-      if (!joins(node)) {
+      // By anybody but its consumers on the tape, all of which have been seen. Others may let go meanwhile.
+      const bool is_held = node.weak_from_this().use_count() != static_cast<long>(node.uses);
+      if (!joins(node, is_held)) {
         node.fused = static_cast<int32_t>(groups_.size());
-        groups_.push_back({&node, {}, {}, 1});
+        groups_.push_back({&node, {}, {}, 1, {}});
+      } else if (is_held) {
+        groups_[static_cast<size_t>(node.fused)].kept.push_back(&node);
       }
       group = node.fused;
       Group& joined = groups_[static_cast<size_t>(group)];
@@ -69,37 +77,68 @@ Fuser::Fuser(Tape& tape) : tape_(tape) {
       }
     }
   }
-  for (Group& group : groups_) std::reverse(group.nodes.begin(), group.nodes.end());
+  for (Group& group : groups_) {
+    std::reverse(group.nodes.begin(), group.nodes.end());
+    std::reverse(group.kept.begin(), group.kept.end());
+  }
 }
 
 const std::vector<Node*>& Fuser::members(const Node& root) const {
-  static const std::vector<Node*> none;
-  return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].nodes : none;
+  return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].nodes : no_nodes;
+}
+const std::vector<Node*>& Fuser::kept(const Node& root) const {
+  return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].kept : no_nodes;
 }
 
-int Fuser::donor(const Node& root, const std::vector<const array*>& inputs,
-                 const std::vector<long>& references, bool tracing) {
-  for (size_t j = 0; j < inputs.size(); ++j) {
-    const array& in = *inputs[j];
-    const bool mine = in.use_count() == references[j] && in.data_shared_ptr().use_count() == 1 &&
-                      in.data_shared_ptr()->is_owned() && !(in.desc()->tracer && tracing) &&
-                      allocator::is_writable(in.data_shared_ptr()->buffer());
-    if (mine && in.itemsize() == root.dtype.size() && in.flags().row_contiguous && in.shape() == root.shape)
-      return static_cast<int>(j);
+std::vector<array> Fuser::outputs(const Node& root) const {
+  const Group& group = groups_[static_cast<size_t>(root.fused)];
+  std::vector<array> out;
+  for (Node* node : group.kept) out.emplace_back(node->shared_from_this());
+  out.emplace_back(group.root->shared_from_this());
+  return out;
+}
+
+size_t Fuser::Inputs::add(const array& input, size_t step) {
+  size_t j = 0;
+  while (j < arrays.size() && arrays[j]->desc() != input.desc()) ++j;
+  if (j == arrays.size()) {
+    arrays.push_back(&input);
+    references.push_back(0);
+    last_read.push_back(0);
   }
-  return -1;
+  ++references[j];
+  last_read[j] = step;
+  return j;
 }
 
-void Fuser::run(Node& root) {
+std::vector<int> Fuser::donors(const std::vector<Output>& outputs, const Inputs& inputs, bool tracing) {
+  std::vector<int> donors(outputs.size(), -1);
+  for (size_t j = 0; j < inputs.arrays.size(); ++j) {
+    const array& in = *inputs.arrays[j];
+    const bool mine = in.use_count() == inputs.references[j] && in.data_shared_ptr().use_count() == 1 &&
+                      in.data_shared_ptr()->is_owned() && !(in.desc()->tracer && tracing) &&
+                      allocator::is_writable(in.data_shared_ptr()->buffer()) && in.flags().row_contiguous;
+    for (size_t k = 0; mine && k < outputs.size(); ++k) {
+      const Node& out = *outputs[k].node;
+      if (donors[k] >= 0 || inputs.last_read[j] > outputs[k].step || in.itemsize() != out.dtype.size() ||
+          in.shape() != out.shape)
+        continue;
+      donors[k] = static_cast<int>(j);
+      break;
+    }
+  }
+  return donors;
+}
+
+void Fuser::run(Node& root, std::vector<array>& outputs) {
   const Group& group = groups_[static_cast<size_t>(root.fused)];
   const size_t n = group.nodes.size();
   Program program;
   program.steps.reserve(n);
-  std::vector<const array*> inputs;
-  std::vector<long> references;  // how often the group's nodes hold each input
+  Inputs inputs;
 
   // Operand numbers: inputs as they appear; values of the group by position, turned into registers below.
-  constexpr int16_t kValue = 1 << 12;
+  constexpr int16_t kValue = 1 << 12, kKept = -2;
   for (size_t i = 0; i < n; ++i) group.nodes[i]->uses = static_cast<uint32_t>(i);  // position, from here on
   std::vector<int16_t> last_use(n, 0);
   for (size_t i = 0; i < n; ++i) {
@@ -117,21 +156,21 @@ void Fuser::run(Node& root) {
         last_use[in.uses] = static_cast<int16_t>(i);
         continue;
       }
-      size_t j = 0;
-      while (j < inputs.size() && inputs[j]->desc() != &in) ++j;
-      if (j == inputs.size()) {
-        inputs.push_back(&input);
-        references.push_back(0);
-      }
-      ++references[j];
-      step.in[k] = static_cast<int16_t>(j);
+      step.in[k] = static_cast<int16_t>(inputs.add(input, i));
     }
     program.steps.push_back(step);
   }
-  program.inputs = static_cast<int>(inputs.size());
+  program.inputs = static_cast<int>(inputs.arrays.size());
+  std::vector<Output> places;
+  for (const Node* node : group.kept) {
+    program.kept.push_back(static_cast<int16_t>(node->uses));
+    places.push_back({node, node->uses});
+    last_use[node->uses] = kKept;
+  }
+  places.push_back({&root, n - 1});
 
-  // A register is free again after its last use. A step may write over an operand that it reads last, if
-  // their items have one size.
+  // A register is free again after the last use of its value, but where that is kept. A step may write over
+  // an operand that it reads last, if their items have one size.
   std::vector<int16_t> register_of(n), free;
   for (size_t i = 0; i < n; ++i) {
     Program::Step& step = program.steps[i];
@@ -150,17 +189,18 @@ void Fuser::run(Node& root) {
       }
     }
     if (i + 1 == n) break;
-    if (free.empty()) free.push_back(static_cast<int16_t>(program.registers++));
+    // Kept values have a register from the first step to the last: it may be the output itself.
+    const bool is_kept = last_use[i] == kKept;
+    if (is_kept || free.empty()) free.push_back(static_cast<int16_t>(program.registers++));
     register_of[i] = free.back();
     free.pop_back();
     step.out = static_cast<int16_t>(program.inputs + register_of[i]);
     free.insert(free.end(), later.begin(), later.begin() + static_cast<std::ptrdiff_t>(n_later));
   }
 
-  const int donor = Fuser::donor(root, inputs, references, tape_.tracing);
-  array out(root.shared_from_this());
   const auto device = root.primitive->device().type;
-  program_kernels[static_cast<int>(device)](program, inputs, out, donor);
+  program_kernels[static_cast<int>(device)](program, inputs.arrays, outputs,
+                                            donors(places, inputs, tape_.tracing));
 }
 
 void Fuser::retire(Node& root) {
@@ -174,7 +214,9 @@ void Fuser::retire(Node& root) {
   for (Node* node : group.nodes) hold.emplace_back(node->shared_from_this());
   for (size_t i = hold.size(); i-- > 0;) {
     hold[i].detach();
-    if (i + 1 < hold.size()) hold[i].set_status(array::Status::unscheduled);
+    const bool is_output = i + 1 == hold.size() || std::find(group.kept.begin(), group.kept.end(),
+                                                             hold[i].desc()) != group.kept.end();
+    if (!is_output) hold[i].set_status(array::Status::unscheduled);
   }
 }
 

@@ -1,6 +1,8 @@
 // Which element-wise nodes of a tape run together. A node joins the group of its consumers when they are all
-// in the same group, have its shape, and nobody outside holds it: then its values never leave the cache. One
-// backward pass over the tape decides; each group is written as a Program and given to the backend.
+// in the same group and have its shape. Where nobody outside holds it, its values never leave the cache;
+// where somebody does (an optimizer its moments, besides the weights made of them), it is kept: one more
+// result of the same pass. One backward pass over the tape decides; each group is written as a Program and
+// given to the backend.
 #pragma once
 
 #include <cstdint>
@@ -31,29 +33,44 @@ class Fuser {
   explicit Fuser(Tape& tape);
 
   static bool is_elementwise(const Node& node);
-  // True for a node whose value is computed inside another node's group.
+  // True for a node that is computed inside another node's group.
   bool is_interior(const Node& node) const {
     return node.fused >= 0 && groups_[static_cast<size_t>(node.fused)].root != &node;
   }
   // The nodes that run with `root`, in topological order, itself last; none where it is not element-wise.
   const std::vector<Node*>& members(const Node& root) const;
-  // The position of an input whose buffer `root` may take over, or -1. `references` says how often the
-  // group's nodes hold each input.
-  static int donor(const Node& root, const std::vector<const array*>& inputs,
-                   const std::vector<long>& references, bool tracing);
-  // Computes root's data from the group's inputs.
-  void run(Node& root);
+  const std::vector<Node*>& kept(const Node& root) const;
+  // Those of them that are outputs, in that order: the kept ones, then the root.
+  std::vector<array> outputs(const Node& root) const;
+
+  // The arrays that a group reads.
+  struct Inputs {
+    std::vector<const array*> arrays;
+    std::vector<long> references;   // how often the group's nodes hold each
+    std::vector<size_t> last_read;  // the last step that reads it
+    // The position of the array that `step` reads.
+    size_t add(const array& input, size_t step);
+  };
+  struct Output {
+    const Node* node;
+    size_t step;
+  };
+  // For each output the position of an input whose buffer it may take over, or -1.
+  static std::vector<int> donors(const std::vector<Output>& outputs, const Inputs& inputs, bool tracing);
+  // Computes the data of the group's outputs from its inputs.
+  void run(Node& root, std::vector<array>& outputs);
   // Forgets the inputs of all members, which may free nodes of the group: its tape entries are nulled first.
   void retire(Node& root);
 
  private:
   struct Group {
     Node* root;
-    std::vector<Node*> nodes;       // reversed while being built
+    std::vector<Node*> nodes;       // reversed while being built, as `kept`
     std::vector<size_t> positions;  // in the tape
     size_t inputs;                  // at most so many arrays from outside
+    std::vector<Node*> kept;
   };
-  bool joins(const Node& node) const;
+  bool joins(const Node& node, bool is_held) const;
 
   Tape& tape_;
   std::vector<Group> groups_;

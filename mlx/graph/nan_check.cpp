@@ -80,11 +80,12 @@ class CheckFinite::Impl : public detail::Observer {
   explicit Impl(bool infinities) : infinities_(infinities) {}
   std::unique_ptr<detail::TapeWatch> watch(const Tape& tape) override;
 
-  void diagnose(const Unit& unit, const std::vector<array>& outputs) {
+  // `bad` is one of the outputs.
+  void diagnose(const Unit& unit, const std::vector<array>& outputs, const array& bad) {
     const detail::Unobserved quiet;
     NotFinite found;
     if (unit.group.size() > 1) {
-      if (!find_in_group(unit, outputs[0], found)) return;
+      if (!find_in_group(unit, bad, found)) return;
     } else {
       found.operation = unit.root.primitive->name();
       found.origin = unit.root.origin;
@@ -147,7 +148,7 @@ class FiniteWatch : public detail::TapeWatch {
   void computed(const Unit& unit, std::vector<array>& outputs) override {
     for (const array& out : outputs) {
       if (!holds_floats(out) || shares_memory_with(out, inputs_) || is_finite(out)) continue;
-      impl_.diagnose(unit, outputs);
+      impl_.diagnose(unit, outputs, out);
       break;
     }
     inputs_.clear();

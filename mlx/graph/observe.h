@@ -18,6 +18,7 @@ struct Unit {
   array::ArrayDesc& root;                       // one output, where there are several
   const std::vector<array::ArrayDesc*>& group;  // in topological order, the root last; empty: no group
   const Tape& tape;
+  const std::vector<array::ArrayDesc*>& kept;  // of the group: outputs besides the root
 
   // The distinct arrays that it reads. While its nodes have their inputs: before `ends`.
   std::vector<array> inputs() const;

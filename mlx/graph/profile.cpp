@@ -51,6 +51,7 @@ class Profiler::Impl : public detail::Observer {
     };
     if (unit.group.empty()) add(unit.root);
     for (const array::ArrayDesc* node : unit.group) add(*node);
+    for (const array::ArrayDesc* node : unit.kept) key.add(node->shape, node->dtype);
     key.add(unit.root.shape, unit.root.dtype);
     for (const array* in : inputs) key.add(in->shape(), in->dtype());
     std::lock_guard lock(mutex_);
@@ -111,6 +112,7 @@ class Profiler::Impl : public detail::Observer {
     }
     const auto& siblings = unit.root.group;
     if (!siblings) {
+      for (const array::ArrayDesc* node : unit.kept) kind.outputs.emplace_back(node->shape, node->dtype);
       kind.outputs.emplace_back(unit.root.shape, unit.root.dtype);
     } else {
       for (size_t i = 0; i < siblings->shapes.size(); ++i)

@@ -14,8 +14,7 @@ namespace mlx::core {
 inline constexpr int kCastOp = 254;  // the opcode of AsType, beside those of the element-wise table
 
 struct Program {
-  // Operands below `inputs` are the program's inputs; the others are registers, counted from there on. The
-  // last step's result is the output.
+  // Operands below `inputs` are the program's inputs; the others are registers, counted from there on.
   struct Step {
     uint8_t op;
     Dtype from;  // of the value operands
@@ -24,16 +23,20 @@ struct Program {
     std::array<int16_t, 3> in;
   };
   std::vector<Step> steps;
+  // Steps whose values somebody holds, in their order: they are outputs, as the last step's is. Nothing else is
+  // ever in their registers.
+  std::vector<int16_t> kept;
   int inputs = 0;
   int registers = 0;
 };
 
-// Runs a program over `out`, to whose shape every input broadcasts. `donor` is an input whose buffer the
-// output may take (-1: none): a row-contiguous one of the output's size and itemsize that nobody reads
-// afterwards.
-using ProgramKernel = void (*)(const Program& program, const std::vector<const array*>& inputs, array& out,
-                               int donor);
-void set_program_kernel(Device::DeviceType device, ProgramKernel kernel);
+// Runs a program whose outputs, those of `kept` and then the last step's, have one shape, to which every
+// input broadcasts. donors[k] is an input whose buffer output k may take (-1: none): a row-contiguous one of
+// its size and itemsize that no step reads after the one that computes the output.
+using ProgramKernel = void (*)(const Program& program, const std::vector<const array*>& inputs,
+                               std::vector<array>& outputs, const std::vector<int>& donors);
+// `most_kept`: so many values may be kept.
+void set_program_kernel(Device::DeviceType device, ProgramKernel kernel, size_t most_kept);
 // The one that was set.
 ProgramKernel run_program_of(Device::DeviceType device);
 

@@ -92,6 +92,18 @@ def test_a_gradient():
     check(value)
 
 
+def test_values_that_are_held_besides_the_last_one():
+    for dying in (False, True):
+        g, m, v, w = (mx.random.normal((64, 64)) * 1 for _ in range(4))
+        mx.eval(g, m, v, w)
+        moment, square = m + 0.1 * (g - m), v + 0.01 * (mx.square(g) - v)
+        out = [w - moment / (mx.sqrt(square) + 1e-8), moment, square, moment > 0]
+        if dying:
+            del g, m, v, w
+        del moment, square
+        check(out)
+
+
 def test_large_transposed_operands_are_turned_first():
     a = mx.random.normal((300, 300))
     mx.eval(a)

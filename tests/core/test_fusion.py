@@ -109,3 +109,91 @@ def test_long_programs_with_broadcast_operands(shape, dtype):
         return a
 
     assert mx.array_equal(program(lambda a: a), program(evaluated), equal_nan=True)
+
+
+def held_program(rng: np.random.Generator, leaves: list[mx.array], n_steps: int, step):
+    """A random program over the leaves, and some of its values; every leaf may be gone when those are computed."""
+    values = [leaf * 1 for leaf in leaves]
+    mx.eval(values)
+    held = []
+    for _ in range(n_steps):
+        a, b = (values[rng.integers(max(0, len(values) - 4), len(values))] for _ in range(2))
+        kind = rng.integers(8)
+        if kind == 0:
+            c = a + b
+        elif kind == 1:
+            c = a * b - a
+        elif kind == 2:
+            c = mx.tanh(a) + b
+        elif kind == 3:
+            c = mx.where(a > b, a, b * 0.5)
+        elif kind == 4:
+            c = a.astype(mx.float16).astype(a.dtype) + b
+        elif kind == 5:
+            c = a > b
+            held.append(step(c))
+            c = mx.where(c, b, a)
+        elif kind == 6:
+            c = mx.maximum(a, 0.25) - b
+        else:
+            c = mx.square(a) * 0.125
+        values.append(step(c))
+        if rng.integers(3) == 0:
+            held.append(c)
+    return [values[-1], *held]
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16, mx.int32])
+@pytest.mark.parametrize("shape", [(3,), (5, 131), (40, 1000), (300, 400)])
+@pytest.mark.parametrize("layout", ["rows", "transposed", "broadcast"])
+def test_values_that_are_held_come_from_the_pass_that_goes_on_from_them(shape, dtype, layout):
+    """Programs with several results: as one by one, with leaves that are given up and with leaves that stay."""
+    if layout == "transposed":
+        leaves = [(mx.random.normal(shape[::-1]) * 3).astype(dtype).T for _ in range(2)]
+    elif layout == "broadcast":
+        leaves = [(mx.random.normal(s) * 3).astype(dtype) for s in (shape, shape[-1:], (*shape[:-1], 1))]
+    else:
+        leaves = [(mx.random.normal(shape) * 3).astype(dtype) for _ in range(3)]
+    mx.eval(leaves)
+
+    def evaluated(a):
+        mx.eval(a)
+        return a
+
+    for seed in range(12):
+        got = held_program(np.random.default_rng(seed), leaves, 9, lambda a: a)
+        mx.eval(got[0] if seed % 2 else got)
+        want = held_program(np.random.default_rng(seed), leaves, 9, evaluated)
+        for g, w in zip(got, want, strict=True):
+            assert mx.array_equal(g, w, equal_nan=True)
+
+
+def test_an_optimizers_moments_are_written_in_place():
+    """One pass for new moments and weights, into the memory of the old ones, which nobody holds any more."""
+    n = 1 << 20
+    g, m, v, w = (mx.abs(mx.random.normal((n,))) for _ in range(4))
+    mx.eval(g, m, v, w)
+    want_m = np.array(m) + np.float32(0.1) * (np.array(g) - np.array(m))
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    m = m + 0.1 * (g - m)
+    v = v + 0.01 * (mx.square(g) - v)
+    w = w - 0.001 * m / (mx.sqrt(v) + 1e-8)
+    with mx.profile() as p:
+        mx.eval(w, m, v)
+    assert mx.get_peak_memory() - before < n
+    (row,) = p.rows()
+    assert row.count == 1 and row.bytes == pytest.approx((4 + 3) * 4 * n, rel=1e-3)  # and some numbers
+    np.testing.assert_array_equal(np.array(m), want_m)
+
+
+def test_a_value_in_place_waits_for_the_last_reader_of_its_memory():
+    x, y = mx.random.normal((50000,)), mx.random.normal((50000,))
+    mx.eval(x, y)
+    a, b = np.array(x), np.array(y)
+    held = x + y  # takes the memory of neither: both are read again
+    last = (held * 2 - x) + y
+    del x, y
+    mx.eval(last)
+    np.testing.assert_array_equal(np.array(held), a + b)
+    np.testing.assert_array_equal(np.array(last), ((a + b) * 2 - a) + b)

@@ -404,3 +404,12 @@ def test_blame_goes_to_what_reaches_the_result():
         masked = mx.where(x > 0, mx.log(x), 1.0)
         mx.eval(mx.arccos(masked + x * 2))
     assert caught.value.op == "arccos"
+
+
+def test_a_bad_value_that_is_held_is_found_behind_a_good_one():
+    """The group's last result replaces what is bad; somebody has it all the same."""
+    x = mx.array([0.0, 1.0])
+    with pytest.raises(FloatingPointError) as caught, mx.debug.nan_check():
+        held = mx.sqrt(x - 1) * 2
+        mx.eval(mx.where(x > 0, held, 1.0) + 1)
+    assert caught.value.op == "sqrt"

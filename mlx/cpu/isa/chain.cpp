@@ -263,7 +263,8 @@ void enter_rows(Chains& to, row::RowList<Rows...>) {
 template <class T>
 void enter_kind(Chains& to, Chains::Kind kind) {
   to.load[kind] = erased(each<Load<T, true>>);
-  to.last[kind] = erased(finish<Store<T, true>>);
+  to.also.store[kind] = erased(each<Store<T, true>>);
+  to.last.store[kind] = erased(finish<Store<T, true>>);
 }
 
 static void run_chain(const ChainStep* chain, int64_t n) {
@@ -279,7 +280,8 @@ static Chains make_chains() {
   enter_kind<f16>(to, Chains::half);
   enter_kind<bf16>(to, Chains::brain);
   enter_kind<b8>(to, Chains::boolean);
-  to.stream = erased(finish<Stream>);
+  to.also.stream = erased(each<Stream>);
+  to.last.stream = erased(finish<Stream>);
   to.keep = erased(each<Store<float, false>>);
   to.recall = erased(each<Load<float, false>>);
   enter_rows(to, row::Table{});

@@ -26,10 +26,15 @@ struct Chains {
 
   // How elements lie in memory. `lanes` is how chains keep blocks between steps.
   enum Kind { lanes, half, brain, boolean, kKinds };
-  // A block comes from memory into registers, or goes out. The first function of a chain is a load, the last
-  // one `last[kind]`, which stores and ends it. `stream` is a last one for lanes that go to memory past the
-  // caches, aligned to 64 bytes. `keep` stores lanes in a block and goes on; `recall` loads them.
-  ChainStep::Fn load[kKinds], last[kKinds], stream, keep, recall;
+  // A block goes out to an output. `stream`: lanes, to memory past the caches, aligned to 64 bytes.
+  struct Stores {
+    ChainStep::Fn store[kKinds], stream;
+  };
+  // The first function of a chain is a load of a block from memory into registers, the last one a store that
+  // ends it. `also` stores and goes on. `keep` stores lanes in a block and goes on; `recall` loads them.
+  ChainStep::Fn load[kKinds];
+  Stores also, last;
+  ChainStep::Fn keep, recall;
 
   // The value in registers is operand `place`; the others, in their order, are lanes at at[0] and at[1]. Null
   // where the row has no function of its own.
@@ -41,8 +46,8 @@ struct Chains {
   // Between kinds: rounds to one of 16 bits; bool to 0 and 1, and back.
   ChainStep::Fn round[kKinds], to_number, to_bool;
 
-  // Runs the chain for the blocks that begin at 0, block, 2 block ... below n. After chains that end in
-  // `stream` comes a fence (Tiles::fence).
+  // Runs the chain for the blocks that begin at 0, block, 2 block ... below n. After chains with a `stream`
+  // comes a fence (Tiles::fence).
   void (*run)(const ChainStep* chain, int64_t n);
 };
 

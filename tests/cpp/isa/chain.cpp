@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -60,7 +61,12 @@ class Generator {
       operands_.push_back({static_cast<int16_t>(k), dtype});
     }
     const uint64_t steps = 1 + random_.bits() % 12;
-    while (program.steps.size() < steps) add_step();
+    while (program.steps.size() < steps) {
+      const size_t before = program.steps.size();
+      add_step();
+      const bool is_new = program.steps.size() > before, is_last = program.steps.size() == steps;
+      if (is_new && !is_last && random_.bits() % 6 == 0) program.kept.push_back(static_cast<int16_t>(before));
+    }
   }
 
   Program program;
@@ -103,9 +109,14 @@ class Generator {
         step.in[static_cast<size_t>(k)] = operand->number;
       }
     }
-    // Into a new register, or over a value.
+    // Into a new register, or over a value that nobody keeps.
     const size_t over = random_.bits() % (2 * operands_.size());
-    if (over < operands_.size() && operands_[over].number >= program.inputs) {
+    const auto is_kept = [&](int16_t number) {
+      return std::any_of(program.kept.begin(), program.kept.end(),
+                         [&](int16_t k) { return program.steps[static_cast<size_t>(k)].out == number; });
+    };
+    if (over < operands_.size() && operands_[over].number >= program.inputs &&
+        !is_kept(operands_[over].number)) {
       step.out = operands_[over].number;
       operands_.erase(operands_.begin() + static_cast<std::ptrdiff_t>(over));
     } else {
@@ -119,9 +130,9 @@ class Generator {
   std::vector<Operand> operands_;
 };
 
-// Every step over all elements.
-std::vector<char> by_tiles(const Program& program, const Chain::Inputs& kinds,
-                           const std::vector<std::vector<char>>& given, size_t n) {
+// Every step over all elements: what the outputs are.
+std::vector<std::vector<char>> by_tiles(const Program& program, const Chain::Inputs& kinds,
+                                        const std::vector<std::vector<char>>& given, size_t n) {
   const Tiles& tiles = cpu::tiles();
   std::vector<std::vector<char>> at;
   for (size_t k = 0; k < given.size(); ++k) {
@@ -142,7 +153,11 @@ std::vector<char> by_tiles(const Program& program, const Chain::Inputs& kinds,
     }
     at[static_cast<size_t>(step.out)] = std::move(out);
   }
-  return at[static_cast<size_t>(program.steps.back().out)];
+  std::vector<std::vector<char>> outputs;
+  for (const int16_t k : program.kept)
+    outputs.push_back(at[static_cast<size_t>(program.steps[static_cast<size_t>(k)].out)]);
+  outputs.push_back(at[static_cast<size_t>(program.steps.back().out)]);
+  return outputs;
 }
 
 bool same(Dtype dtype, const char* a, const char* b) {
@@ -164,8 +179,7 @@ struct alignas(64) Line {
 void check(Random& random, bool streams, int& written) {
   const Generator made(random);
   const Program& program = made.program;
-  const Dtype out = program.steps.back().to;
-  const std::optional<Chain> chain = Chain::of(program, made.inputs, out, streams);
+  const std::optional<Chain> chain = Chain::of(program, made.inputs, streams);
   if (!chain) return;
   ++written;
   constexpr size_t sizes[] = {1, 2, 31, 32, 63, 64, 65, 127, 128, 129, 200, 1000};
@@ -177,23 +191,32 @@ void check(Random& random, bool streams, int& written) {
     at.push_back(given.back().data());
   }
   at.resize(at.size() + static_cast<size_t>(program.registers));  // as places of tiles have
-  const std::vector<char> expected = by_tiles(program, made.inputs, given, n);
-  std::vector<Line> memory(n * out.size() / sizeof(Line) + 2);
-  char* const result = memory[0].bytes;
-  std::memset(result, 0x5a, memory.size() * sizeof(Line));
-  Chain::Runner(*chain, at).run(at, result, static_cast<int64_t>(n));
-  for (size_t i = 0; i < n; ++i) {
-    if (same(out, result + i * out.size(), expected.data() + i * out.size())) continue;
-    std::string text;
-    for (const Program::Step& s : program.steps)
-      text += (s.op == kCastOp ? "cast" : std::string(el::op_info[s.op].name)) + " " +
-              std::to_string(s.in[0]) + " " + std::to_string(s.in[1]) + " " + std::to_string(s.in[2]) +
-              " > " + std::to_string(s.out) + "; ";
-    fail("element %zu of %zu differs in: %s", i, n, text.c_str());
-    break;
+  const std::vector<std::vector<char>> expected = by_tiles(program, made.inputs, given, n);
+  std::vector<std::vector<Line>> memory;
+  Chain::Results results;
+  for (const std::vector<char>& bytes : expected) {
+    memory.emplace_back(bytes.size() / sizeof(Line) + 2);
+    results.push_back(memory.back()[0].bytes);
+    std::memset(results[results.size() - 1], 0x5a, memory.back().size() * sizeof(Line));
   }
-  for (size_t i = n * out.size(); i < memory.size() * sizeof(Line); ++i)
-    if (result[i] != 0x5a) return fail("wrote %zu bytes behind %zu elements", i + 1 - n * out.size(), n);
+  Chain::Runner(*chain, at).run(at, results, static_cast<int64_t>(n));
+  for (size_t k = 0; k < results.size(); ++k) {
+    const size_t step =
+        k < program.kept.size() ? static_cast<size_t>(program.kept[k]) : program.steps.size() - 1;
+    const Dtype out = program.steps[step].to;
+    for (size_t i = 0; i < n; ++i) {
+      if (same(out, results[k] + i * out.size(), expected[k].data() + i * out.size())) continue;
+      std::string text;
+      for (const Program::Step& s : program.steps)
+        text += (s.op == kCastOp ? "cast" : std::string(el::op_info[s.op].name)) + " " +
+                std::to_string(s.in[0]) + " " + std::to_string(s.in[1]) + " " + std::to_string(s.in[2]) +
+                " > " + std::to_string(s.out) + "; ";
+      return fail("element %zu of %zu differs in step %zu of: %s", i, n, step, text.c_str());
+    }
+    for (size_t i = n * out.size(); i < memory[k].size() * sizeof(Line); ++i)
+      if (results[k][i] != 0x5a)
+        return fail("wrote %zu bytes behind %zu elements", i + 1 - n * out.size(), n);
+  }
 }
 
 // What has no form in chains is refused, not computed in another way.
@@ -202,7 +225,7 @@ void check_refusals() {
     Program program;
     program.inputs = program.registers = 1;
     program.steps.push_back({op, from, to, 1, {0, 0, 0}});
-    return !Chain::of(program, {{from, false}}, to, false);
+    return !Chain::of(program, {{from, false}}, false);
   };
   for (const Dtype dtype : {int32, uint8, float64, complex64})
     if (!refused(el::op_of<el::Add>, dtype, dtype) || !refused(static_cast<uint8_t>(kCastOp), dtype, float32))
