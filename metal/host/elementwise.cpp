@@ -290,7 +290,7 @@ void run(Kernel kernel, const std::vector<const array*>& inputs, const array& ou
 
 // The outputs are one.
 void run_program(const Program& program, const std::vector<const array*>& inputs, std::vector<array>& outputs,
-                 const std::vector<int>& donors) {
+                 const Donors& donors) {
   Encoder& encoder = Encoder::current();
   array& out = outputs[0];
   const int donor = donors[0];

@@ -567,7 +567,7 @@ bool turns_first(const array& in) {
 }
 
 void run_program(const Program& program, const std::vector<const array*>& given, std::vector<array>& outputs,
-                 const std::vector<int>& donors) {
+                 const Donors& donors) {
   std::vector<const array*> inputs = given;
   std::vector<array> turned;
   turned.reserve(inputs.size());
@@ -583,8 +583,8 @@ void run_program(const Program& program, const std::vector<const array*>& given,
   Runner(program, inputs, outputs).run();
 }
 
-void forecast(const std::vector<const array*>& inputs, std::vector<array>& outputs,
-              const std::vector<int>& donors, ShadowMemory& memory) {
+void forecast(const std::vector<const array*>& inputs, std::vector<array>& outputs, const Donors& donors,
+              ShadowMemory& memory) {
   for (const array* in : inputs)
     if (turns_first(*in)) memory.scratch(in->nbytes());
   for (size_t k = 0; k < outputs.size(); ++k) {

@@ -225,10 +225,11 @@ void run_node(Node& node, bool tracing, InFlight& in_flight, detail::Watches* wa
   }
 }
 
-void run_group(detail::Fuser& fuser, Node& root, InFlight& in_flight, detail::Watches* watches,
-               const detail::Unit& unit) {
+// `outputs` is empty before and after: memory that groups share.
+void run_group(detail::Fuser& fuser, Node& root, std::vector<array>& outputs, InFlight& in_flight,
+               detail::Watches* watches, const detail::Unit& unit) {
   const bool on_gpu = root.primitive->device() == Device::gpu;
-  std::vector<array> outputs = fuser.outputs(root);
+  fuser.outputs(root, outputs);
   if (on_gpu) {
     in_flight.start();
     fuser.run(root, outputs);
@@ -244,6 +245,7 @@ void run_group(detail::Fuser& fuser, Node& root, InFlight& in_flight, detail::Wa
   }
   if (!on_gpu)
     for (array& out : outputs) set_status(*out.desc(), array::Status::available);
+  outputs.clear();
   fuser.retire(root);
 }
 
@@ -266,6 +268,7 @@ void run_tape(Tape& tape) {
     Watches watches(tape);
     Fuser fuser(tape);
     const bool watched = watches.any();
+    std::vector<array> outputs;
     for (size_t i = 0; i < tape.nodes.size(); ++i) {
       Node* node = tape.nodes[i];
       if (!node || fuser.is_interior(*node)) continue;
@@ -273,7 +276,7 @@ void run_tape(Tape& tape) {
       const Unit unit{*node, fuser.members(*node), tape, fuser.kept(*node)};
       if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
-        run_group(fuser, *node, in_flight, watched ? &watches : nullptr, unit);
+        run_group(fuser, *node, outputs, in_flight, watched ? &watches : nullptr, unit);
       } else {
         wait_for_inputs(*node, tape.serial);
         if (watched) watches.begins(unit);

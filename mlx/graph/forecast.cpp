@@ -197,7 +197,7 @@ class ShadowRun {
   void run_group(Node& root) {
     std::vector<array> group, outputs;
     detail::Fuser::Inputs inputs;
-    std::vector<detail::Fuser::Output> places;
+    detail::Fuser::Outputs places;
     const std::vector<Node*>& kept = fuser_.kept(root);
     for (Node* node : fuser_.members(root)) {
       const Handle self = shadow(*node);
@@ -210,7 +210,7 @@ class ShadowRun {
       outputs.push_back(group.back());
       places.push_back({self.get(), group.size() - 1});
     }
-    const std::vector<int> donors = detail::Fuser::donors(places, inputs, false);
+    const Donors donors = detail::Fuser::donors(places, inputs, false);
     auto rule = memory_rules(root.primitive->device().type).program();
     if (!rule) rule = memory_rules(Device::cpu).program();
     if (rule) {

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "mlx/graph/program.h"
 #include "mlx/primitives.h"
 
 namespace mlx::core {
@@ -47,7 +48,7 @@ class MemoryRules {
   using Rule =
       std::function<void(const Primitive&, const std::vector<array>&, std::vector<array>&, ShadowMemory&)>;
   using ProgramRule = void (*)(const std::vector<const array*>& inputs, std::vector<array>& outputs,
-                               const std::vector<int>& donors, ShadowMemory&);
+                               const Donors& donors, ShadowMemory&);
 
   // `f` is void(const P&, const std::vector<array>& inputs, std::vector<array>& outputs, ShadowMemory&) and
   // gives every output a buffer: that of an input (copy_shared_buffer), or a new one.

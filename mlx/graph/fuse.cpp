@@ -90,12 +90,11 @@ const std::vector<Node*>& Fuser::kept(const Node& root) const {
   return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].kept : no_nodes;
 }
 
-std::vector<array> Fuser::outputs(const Node& root) const {
+void Fuser::outputs(const Node& root, std::vector<array>& out) const {
   const Group& group = groups_[static_cast<size_t>(root.fused)];
-  std::vector<array> out;
+  out.clear();
   for (Node* node : group.kept) out.emplace_back(node->shared_from_this());
   out.emplace_back(group.root->shared_from_this());
-  return out;
 }
 
 size_t Fuser::Inputs::add(const array& input, size_t step) {
@@ -103,24 +102,23 @@ size_t Fuser::Inputs::add(const array& input, size_t step) {
   while (j < arrays.size() && arrays[j]->desc() != input.desc()) ++j;
   if (j == arrays.size()) {
     arrays.push_back(&input);
-    references.push_back(0);
-    last_read.push_back(0);
+    uses.push_back({0, 0});
   }
-  ++references[j];
-  last_read[j] = step;
+  ++uses[j].references;
+  uses[j].last_read = step;
   return j;
 }
 
-std::vector<int> Fuser::donors(const std::vector<Output>& outputs, const Inputs& inputs, bool tracing) {
-  std::vector<int> donors(outputs.size(), -1);
+Donors Fuser::donors(const Outputs& outputs, const Inputs& inputs, bool tracing) {
+  Donors donors(outputs.size(), -1);
   for (size_t j = 0; j < inputs.arrays.size(); ++j) {
     const array& in = *inputs.arrays[j];
-    const bool mine = in.use_count() == inputs.references[j] && in.data_shared_ptr().use_count() == 1 &&
+    const bool mine = in.use_count() == inputs.uses[j].references && in.data_shared_ptr().use_count() == 1 &&
                       in.data_shared_ptr()->is_owned() && !(in.desc()->tracer && tracing) &&
                       allocator::is_writable(in.data_shared_ptr()->buffer()) && in.flags().row_contiguous;
     for (size_t k = 0; mine && k < outputs.size(); ++k) {
       const Node& out = *outputs[k].node;
-      if (donors[k] >= 0 || inputs.last_read[j] > outputs[k].step || in.itemsize() != out.dtype.size() ||
+      if (donors[k] >= 0 || inputs.uses[j].last_read > outputs[k].step || in.itemsize() != out.dtype.size() ||
           in.shape() != out.shape)
         continue;
       donors[k] = static_cast<int>(j);
@@ -161,7 +159,7 @@ void Fuser::run(Node& root, std::vector<array>& outputs) {
     program.steps.push_back(step);
   }
   program.inputs = static_cast<int>(inputs.arrays.size());
-  std::vector<Output> places;
+  Outputs places;
   for (const Node* node : group.kept) {
     program.kept.push_back(static_cast<int16_t>(node->uses));
     places.push_back({node, node->uses});

@@ -40,14 +40,17 @@ class Fuser {
   // The nodes that run with `root`, in topological order, itself last; none where it is not element-wise.
   const std::vector<Node*>& members(const Node& root) const;
   const std::vector<Node*>& kept(const Node& root) const;
-  // Those of them that are outputs, in that order: the kept ones, then the root.
-  std::vector<array> outputs(const Node& root) const;
+  // The outputs: the kept members, then the root.
+  void outputs(const Node& root, std::vector<array>& out) const;
 
   // The arrays that a group reads.
   struct Inputs {
+    struct Use {
+      long references;   // by the group's nodes
+      size_t last_read;  // the last step that reads it
+    };
     std::vector<const array*> arrays;
-    std::vector<long> references;   // how often the group's nodes hold each
-    std::vector<size_t> last_read;  // the last step that reads it
+    SmallVector<Use, 8> uses;
     // The position of the array that `step` reads.
     size_t add(const array& input, size_t step);
   };
@@ -56,7 +59,8 @@ class Fuser {
     size_t step;
   };
   // For each output the position of an input whose buffer it may take over, or -1.
-  static std::vector<int> donors(const std::vector<Output>& outputs, const Inputs& inputs, bool tracing);
+  using Outputs = SmallVector<Output, 4>;
+  static Donors donors(const Outputs& outputs, const Inputs& inputs, bool tracing);
   // Computes the data of the group's outputs from its inputs.
   void run(Node& root, std::vector<array>& outputs);
   // Forgets the inputs of all members, which may free nodes of the group: its tape entries are nulled first.

@@ -8,6 +8,7 @@
 
 #include "mlx/array.h"
 #include "mlx/device.h"
+#include "mlx/small_vector.h"
 
 namespace mlx::core {
 
@@ -23,8 +24,8 @@ struct Program {
     std::array<int16_t, 3> in;
   };
   std::vector<Step> steps;
-  // Steps whose values somebody holds, in their order: they are outputs, as the last step's is. Nothing else is
-  // ever in their registers.
+  // Steps whose values somebody holds, in their order: they are outputs, as the last step's is. Nothing else
+  // is ever in their registers.
   std::vector<int16_t> kept;
   int inputs = 0;
   int registers = 0;
@@ -33,8 +34,9 @@ struct Program {
 // Runs a program whose outputs, those of `kept` and then the last step's, have one shape, to which every
 // input broadcasts. donors[k] is an input whose buffer output k may take (-1: none): a row-contiguous one of
 // its size and itemsize that no step reads after the one that computes the output.
+using Donors = SmallVector<int, 4>;
 using ProgramKernel = void (*)(const Program& program, const std::vector<const array*>& inputs,
-                               std::vector<array>& outputs, const std::vector<int>& donors);
+                               std::vector<array>& outputs, const Donors& donors);
 // `most_kept`: so many values may be kept.
 void set_program_kernel(Device::DeviceType device, ProgramKernel kernel, size_t most_kept);
 // The one that was set.
