@@ -31,6 +31,10 @@ std::vector<array> gated_delta_update(const array& queries, const array& keys, c
                                       const array& gates, const array& beta_,
                                       const std::optional<array>& initial_state = std::nullopt,
                                       const std::optional<array>& mask = std::nullopt, StreamOrDevice s = {});
+// A long short-term memory over all steps of a sequence: the hidden states, the cell states and the gates
+// before their functions, for every step.
+std::vector<array> lstm_steps(const array& weight, const array& hidden, const array& cell,
+                              const array& inputs, StreamOrDevice s = {});
 
 // --- kernels in source, for a GPU (mlx/ops/custom_kernel.cpp) ---
 

@@ -33,6 +33,11 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "empty",
+        "steps and sequences can be none, together with the states; such operands are among its values",
+        "fast.lstm_steps",
+    ),
+    (
+        "empty",
         "no equations determine nothing",
         "linalg.lstsq",
     ),
@@ -76,7 +81,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     (
         "shapeless",
         "sizes of matrices are constants of the graph",
-        "digitize fast.gated_delta_update gather_mm linalg.lu",
+        "digitize fast.gated_delta_update fast.lstm_steps gather_mm linalg.lu",
     ),
 )
 

@@ -187,6 +187,10 @@ def rare_programs():
     q, gates = normal(1, 3, 2, 4), mx.sigmoid(normal(1, 3, 2, key=1))
     yield mx.grad(lambda q: mx.fast.gated_delta_update(q, q, q, gates, gates)[0].sum()), (q,)
 
+    x = normal(3, 2, 16)
+    yield lambda w, h: mx.fast.lstm_steps(w, h, h, x), (normal(16, 4), normal(2, 4, key=1))
+    yield mx.grad(lambda w: sum(o.sum() for o in mx.fast.lstm_steps(w, x[0, :, :4], x[1, :, :4], x))), (normal(16, 4),)
+
     def assigned(x, values):
         x = mx.array(x)
         x[mx.array([True, False, True, False])] = values

@@ -62,26 +62,10 @@ array unfused(const Arrays& in, const AttentionParameters& p, StreamOrDevice s) 
   return flatten(matmul(probabilities(x.scores, in, p, s), x.values, s), 1, 2, s);
 }
 
-// Functions of some of the inputs, the others being constants.
-Arrays chosen(const Arrays& all, const Axes& which) {
-  Arrays out;
-  for (const int i : which) out.push_back(all[static_cast<size_t>(i)]);
-  return out;
-}
-template <class F>
-auto with_only(const Arrays& all, const Axes& which, F f) {
-  return [all, which, f](const Arrays& some) {
-    Arrays in = all;
-    for (size_t i = 0; i < which.size(); ++i) in[static_cast<size_t>(which[i])] = some[i];
-    return f(in);
-  };
-}
 // Of the inputs of the gradient primitive (the cotangent is the last).
 Arrays unfused_gradients(const Arrays& in, const AttentionParameters& p, StreamOrDevice s) {
   const Axes qkv = {0, 1, 2};
-  return core::vjp(with_only(in, qkv, [&](const Arrays& x) { return Arrays{unfused(x, p, s)}; }),
-                   chosen(in, qkv), {in.back()})
-      .second;
+  return vjp_of([&](const Arrays& x) { return Arrays{unfused(x, p, s)}; }, in, {in.back()}, qkv);
 }
 Axes without_outputs(const Axes& argnums, const AttentionParameters& p) {
   Axes out;
@@ -150,9 +134,7 @@ Arrays ScaledDotProductAttention::vjp(const Arrays& primals, const Arrays& cotan
   Arrays composed;
   if (!rest.empty())
     composed =
-        core::vjp(with_only(primals, rest, [&](const Arrays& in) { return Arrays{unfused(in, p, s)}; }),
-                  chosen(primals, rest), {cotangents[0]})
-            .second;
+        vjp_of([&](const Arrays& in) { return Arrays{unfused(in, p, s)}; }, primals, {cotangents[0]}, rest);
   Arrays out;
   size_t next = 0;
   for (const int i : argnums) out.push_back(i < 3 ? fused[static_cast<size_t>(i)] : composed[next++]);
@@ -162,9 +144,7 @@ Arrays ScaledDotProductAttention::vjp(const Arrays& primals, const Arrays& cotan
 Arrays ScaledDotProductAttention::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
   const Stream s = stream();
   const Arrays out =
-      core::jvp(with_only(primals, argnums, [&](const Arrays& in) { return Arrays{unfused(in, p, s)}; }),
-                chosen(primals, argnums), tangents)
-          .second;
+      jvp_of([&](const Arrays& in) { return Arrays{unfused(in, p, s)}; }, primals, tangents, argnums);
   return {out[0], zeros(stats_shape(primals[0].shape()), float32, s)};
 }
 
@@ -180,10 +160,7 @@ Arrays ScaledDotProductAttentionGradient::vjp(const Arrays& primals, const Array
   const Axes real = without_outputs(argnums, p);
   Arrays second;
   if (!real.empty())
-    second =
-        core::vjp(with_only(primals, real, [&](const Arrays& in) { return unfused_gradients(in, p, s); }),
-                  chosen(primals, real), cotangents)
-            .second;
+    second = vjp_of([&](const Arrays& in) { return unfused_gradients(in, p, s); }, primals, cotangents, real);
   Arrays out;
   size_t next = 0;
   for (const int i : argnums)
@@ -200,9 +177,7 @@ Arrays ScaledDotProductAttentionGradient::jvp(const Arrays& primals, const Array
   for (size_t i = 0, next = 0; i < argnums.size(); ++i)
     if (next < real.size() && real[next] == argnums[i]) directions.push_back(tangents[i]), ++next;
   if (real.empty()) return {zeros_like(primals[0], s), zeros_like(primals[1], s), zeros_like(primals[2], s)};
-  return core::jvp(with_only(primals, real, [&](const Arrays& in) { return unfused_gradients(in, p, s); }),
-                   chosen(primals, real), directions)
-      .second;
+  return jvp_of([&](const Arrays& in) { return unfused_gradients(in, p, s); }, primals, directions, real);
 }
 
 Batched ScaledDotProductAttentionGradient::vmap(const Arrays& inputs, const Axes& axes) {

@@ -54,21 +54,6 @@ Arrays unfused(const Arrays& in, StreamOrDevice stream) {
   return {y, state};
 }
 
-// As functions of some of the inputs, the others being constants.
-Arrays chosen(const Arrays& all, const Axes& which) {
-  Arrays out;
-  for (const int i : which) out.push_back(all[static_cast<size_t>(i)]);
-  return out;
-}
-template <class F>
-auto with_only(const Arrays& all, const Axes& which, F f) {
-  return [all, which, f](const Arrays& some) {
-    Arrays in = all;
-    for (size_t i = 0; i < which.size(); ++i) in[static_cast<size_t>(which[i])] = some[i];
-    return f(in);
-  };
-}
-
 // What the gradient primitive computes, from its inputs.
 Arrays unfused_gradients(const Arrays& in, StreamOrDevice s) {
   Arrays forward(in.begin(), in.end() - 2);
@@ -77,9 +62,8 @@ Arrays unfused_gradients(const Arrays& in, StreamOrDevice s) {
   for (const Input i : {kQ, kK}) forward[i] = for_each_head(astype(forward[i], dtype, s), heads, s);
   forward[kV] = astype(forward[kV], dtype, s);
   const Axes which = {kQ, kK, kV, kGate, kBeta, kState};
-  return core::vjp(with_only(forward, which, [s](const Arrays& x) { return unfused(x, s); }),
-                   chosen(forward, which), {in[in.size() - 2], in.back()})
-      .second;
+  return vjp_of([s](const Arrays& x) { return unfused(x, s); }, forward, {in[in.size() - 2], in.back()},
+                which);
 }
 
 Arrays forward(const Arrays& in, Stream s) {
@@ -146,9 +130,7 @@ Arrays GatedDeltaUpdate::jvp(const Arrays& primals, const Arrays& tangents, cons
     if (argnums[i] != kMask) real.push_back(argnums[i]), directions.push_back(tangents[i]);
   const Stream s = stream();
   if (real.empty()) return {zeros_like(primals[kV], s), zeros_like(primals[kState], s)};
-  return core::jvp(with_only(primals, real, [s](const Arrays& in) { return unfused(in, s); }),
-                   chosen(primals, real), directions)
-      .second;
+  return jvp_of([s](const Arrays& in) { return unfused(in, s); }, primals, directions, real);
 }
 
 Batched GatedDeltaUpdate::vmap(const Arrays& inputs, const Axes& axes) {
@@ -168,9 +150,7 @@ Arrays GatedDeltaUpdateGradient::vjp(const Arrays& primals, const Arrays& cotang
   const Axes real = without_mask(argnums, 8, primals.size());
   Arrays second;
   if (!real.empty())
-    second = core::vjp(with_only(primals, real, [s](const Arrays& in) { return unfused_gradients(in, s); }),
-                       chosen(primals, real), cotangents)
-                 .second;
+    second = vjp_of([s](const Arrays& in) { return unfused_gradients(in, s); }, primals, cotangents, real);
   Arrays out;
   size_t next = 0;
   for (const int i : argnums)
@@ -190,9 +170,7 @@ Arrays GatedDeltaUpdateGradient::jvp(const Arrays& primals, const Arrays& tangen
     for (const Shape& shape : output_shapes(primals)) out.push_back(zeros(shape, primals[kState].dtype(), s));
     return out;
   }
-  return core::jvp(with_only(primals, real, [s](const Arrays& in) { return unfused_gradients(in, s); }),
-                   chosen(primals, real), directions)
-      .second;
+  return jvp_of([s](const Arrays& in) { return unfused_gradients(in, s); }, primals, directions, real);
 }
 
 Batched GatedDeltaUpdateGradient::vmap(const Arrays& inputs, const Axes& axes) {

@@ -48,27 +48,6 @@ Axes all_but_last(const array& x) {
   return axes;
 }
 
-// A derivative of a primitive from a function that computes the same in plain operations, for chosen inputs.
-ArrayFunction of_inputs(const ArrayFunction& fun, const Arrays& primals, const Axes& argnums) {
-  return [=](const Arrays& chosen) {
-    Arrays in = primals;
-    for (size_t i = 0; i < argnums.size(); ++i) in[argnums[i]] = chosen[i];
-    return fun(in);
-  };
-}
-Arrays chosen(const Arrays& primals, const Axes& argnums) {
-  Arrays out;
-  for (int i : argnums) out.push_back(primals[i]);
-  return out;
-}
-Arrays vjp_of(const ArrayFunction& fun, const Arrays& primals, const Arrays& cotangents,
-              const Axes& argnums) {
-  return mlx::core::vjp(of_inputs(fun, primals, argnums), chosen(primals, argnums), cotangents).second;
-}
-Arrays jvp_of(const ArrayFunction& fun, const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
-  return mlx::core::jvp(of_inputs(fun, primals, argnums), chosen(primals, argnums), tangents).second;
-}
-
 array norm(const char* name, bool centre, const array& x, const std::optional<array>& weight,
            const std::optional<array>& bias, double eps, StreamOrDevice s) {
   if (x.ndim() == 0) throw invalid(name, "got an array without dimensions, expected at least one");

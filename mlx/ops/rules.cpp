@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mlx/ops.h"
+#include "mlx/transforms.h"
 
 namespace mlx::core {
 
@@ -44,6 +45,25 @@ void check_inputs(const Primitive& p, bool fit, const Arrays& inputs) {
   throw invalid(p.name(), "got inputs that do not belong together:", os.str());
 }
 bool alike(const array& a, const array& b) { return a.shape() == b.shape() && a.dtype() == b.dtype(); }
+
+Arrays chosen(const Arrays& all, const Axes& which) {
+  Arrays out;
+  for (const int i : which) out.push_back(all[static_cast<size_t>(i)]);
+  return out;
+}
+Composition with_only(const Arrays& all, const Axes& which, const Composition& f) {
+  return [=](const Arrays& some) {
+    Arrays in = all;
+    for (size_t i = 0; i < which.size(); ++i) in[static_cast<size_t>(which[i])] = some[i];
+    return f(in);
+  };
+}
+Arrays vjp_of(const Composition& f, const Arrays& primals, const Arrays& cotangents, const Axes& argnums) {
+  return vjp(with_only(primals, argnums, f), chosen(primals, argnums), cotangents).second;
+}
+Arrays jvp_of(const Composition& f, const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
+  return jvp(with_only(primals, argnums, f), chosen(primals, argnums), tangents).second;
+}
 
 array like(const array& x, double value) { return array(value, x.dtype()); }
 array like(const array& x, double real, double imag) {

@@ -54,6 +54,15 @@ array ones_of(const array& x);
 // `a` with the shape of `x`, whatever that will be.
 array broadcast_like(const array& a, const array& x, StreamOrDevice s);
 
+// --- derivatives by those of a composition ---
+
+using Composition = std::function<Arrays(const Arrays&)>;
+Arrays chosen(const Arrays& all, const Axes& which);
+// `f` as a function of the chosen inputs, the others being constants.
+Composition with_only(const Arrays& all, const Axes& which, const Composition& f);
+Arrays vjp_of(const Composition& f, const Arrays& primals, const Arrays& cotangents, const Axes& argnums);
+Arrays jvp_of(const Composition& f, const Arrays& primals, const Arrays& tangents, const Axes& argnums);
+
 // --- vmap rules ---
 
 // The primitive works on trailing axes and treats leading ones as a batch: every input's batch axis is moved

@@ -36,6 +36,11 @@ constexpr Example kRows[] = {
   >>> y.shape, state.shape
   ((1, 3, 2, 5), (1, 2, 5, 4))
 )"},
+    {"fast.lstm_steps", R"(  >>> weight, states, x = mx.ones((12, 3)), mx.zeros((2, 3)), mx.ones((5, 2, 12))
+  >>> hiddens, cells, gates = mx.fast.lstm_steps(weight, states, states, x)
+  >>> hiddens.shape, gates.shape
+  ((5, 2, 3), (5, 2, 12))
+)"},
     {"fft.fft", R"(  >>> mx.fft.fft(mx.array([1.0, 0.0, 0.0, 0.0]))
   array([1+0j, 1+0j, 1+0j, 1+0j], dtype=complex64)
 )"},

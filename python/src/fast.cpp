@@ -147,6 +147,35 @@ Returns:
 Raises:
   ValueError: the shapes, the dtype or the mask do not go together.)");
   m.def(
+      "lstm_steps",
+      [](nb::handle weight, nb::handle hidden, nb::handle cell, nb::handle inputs, StreamOrDevice s) {
+        const auto given = [](nb::handle h, const char* name, int position) {
+          return to_array(h, {"lstm_steps", name, position});
+        };
+        return wrap_list(core::fast::lstm_steps(given(weight, "weight", 1), given(hidden, "hidden", 2),
+                                                given(cell, "cell", 3), given(inputs, "inputs", 4), s));
+      },
+      "weight"_a, "hidden"_a, "cell"_a, "inputs"_a, "stream"_a = nb::none(),
+      nb::sig("def lstm_steps(weight: array, hidden: array, cell: array, inputs: array, "
+              "stream: StreamOrDevice = None) -> list[array]"),
+      R"(A long short-term memory over all steps of a sequence. For each step::
+
+    i, f, g, o = split(inputs[t] + hidden @ weight.T, 4, axis=-1)
+    cell = sigmoid(f) * cell + sigmoid(i) * tanh(g)
+    hidden = sigmoid(o) * tanh(cell)
+
+Args:
+  weight: shape (4 H, H).
+  hidden, cell: the states before the first step, shape (..., H).
+  inputs: what the gates get from the sequence, shape (T, ..., 4 H).
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  For every step the hidden state and the cell state, shape (T, ..., H), and the sums that the gates are made of, shape
+  (T, ..., 4 H); in the promoted dtype of all arrays (float32 for integers).
+Raises:
+  ValueError: the shapes do not go together, or an array is complex.
+Source: Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9 (1997), doi:10.1162/neco.1997.9.8.1735.)");
+  m.def(
       "gated_delta_update",
       [](nb::handle q, nb::handle k, nb::handle v, nb::handle gamma, nb::handle beta, nb::handle state,
          nb::handle mask, StreamOrDevice s) {

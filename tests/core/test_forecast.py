@@ -26,6 +26,7 @@ APART = (
     "digitize",
     "isin",
     "fast.gated_delta_update",
+    "fast.lstm_steps",
 )
 
 

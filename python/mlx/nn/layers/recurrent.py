@@ -116,7 +116,13 @@ class RNN(_Recurrent):
 def _gru_steps(
     Wh: mx.array, bhn: mx.array, hidden: mx.array, inputs: mx.array
 ) -> tuple[mx.array, ...]:
-    """States and their products with ``Wh``, of every step; see ``_lstm_steps``."""
+    """States and their products with ``Wh``, of every step.
+
+    Steps are the first axis of ``inputs`` and of the results, so that each lies together in memory.
+    Its own derivative is here for two reasons: summed over the steps, the gradient of ``Wh`` is one
+    matrix product instead of one for each of them, and what does not depend on later steps is
+    computed for all at once.
+    """
     hiddens, products = [], []
     transposed, size = Wh.T, hidden.shape[-1]
     hidden = hidden[None]
@@ -223,70 +229,6 @@ class GRU(_Recurrent):
         return mx.moveaxis(hiddens, 0, -2)
 
 
-@mx.custom_function
-def _lstm_steps(
-    Wh: mx.array, hidden: mx.array, cell: mx.array, inputs: mx.array
-) -> tuple[mx.array, ...]:
-    """Hidden states, cell states and gates (before their functions) of every step.
-
-    Steps are the first axis of ``inputs`` and of the results, so that each lies together in memory.
-    Its own derivative is here for two reasons: summed over the steps, the gradient of ``Wh`` is one
-    matrix product instead of one for each of them, and what does not depend on later steps is
-    computed for all at once.
-    """
-    hiddens, cells, gates = [], [], []
-    transposed = Wh.T
-    hidden, cell = hidden[None], cell[None]
-    for step in mx.split(inputs, len(inputs)):
-        gates.append(mx.addmm(step, hidden, transposed))
-        i, f, g, o = mx.split(gates[-1], 4, axis=-1)
-        cell = mx.sigmoid(f) * cell + mx.sigmoid(i) * mx.tanh(g)
-        hidden = mx.sigmoid(o) * mx.tanh(cell)
-        hiddens.append(hidden)
-        cells.append(cell)
-    return mx.concatenate(hiddens), mx.concatenate(cells), mx.concatenate(gates)
-
-
-@_lstm_steps.vjp
-def _lstm_steps_vjp(
-    primals: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
-) -> tuple[mx.array, ...]:
-    Wh, hidden, cell, _ = primals
-    hiddens, cells, gates = outputs
-    length = len(gates)
-    i, f, g, o = mx.split(gates, 4, axis=-1)
-    i, f, g, o = mx.sigmoid(i), mx.sigmoid(f), mx.tanh(g), mx.sigmoid(o)
-    activated = mx.tanh(cells)
-    before = mx.concatenate([cell[None], cells[:-1]])
-    # Gates i, f and g get their gradient from the cell's, o from the state's: its row is not used.
-    by_cell = mx.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g), o], axis=-2)
-    is_o = (mx.arange(4) == 3)[:, None]
-    parts = (
-        o * (1 - activated * activated),
-        mx.expand_dims(activated * o * (1 - o), -2),
-        by_cell,
-        f,
-        cotangents[1],
-        mx.unflatten(cotangents[2], -1, (4, -1)),
-    )
-    d_states = mx.split(cotangents[0], length)
-    steps = list(zip(*(mx.split(part, length) for part in parts), strict=True))
-    d_gates: list[mx.array] = []
-    d_hidden, d_cell = d_states.pop(), mx.zeros_like(cell)
-    for to_cell, to_o, to_gates, keep, d_cells, d_own in reversed(steps):
-        d_cell = d_cell + d_cells + d_hidden * to_cell
-        by_state = mx.expand_dims(d_hidden, -2) * to_o
-        step = mx.where(is_o, by_state, mx.expand_dims(d_cell, -2) * to_gates) + d_own
-        d_gates.append(mx.flatten(step, -2, -1))
-        d_cell = d_cell * keep
-        d_hidden = mx.addmm(d_states.pop(), d_gates[-1], Wh) if d_states else d_gates[-1] @ Wh
-    d_gates.reverse()
-    d_inputs = mx.concatenate(d_gates)
-    rows = d_inputs.reshape(-1, Wh.shape[0])
-    states = mx.concatenate([hidden[None], hiddens[:-1]]).reshape(-1, Wh.shape[1])
-    return rows.T @ states, d_hidden[0], d_cell[0], d_inputs
-
-
 class LSTM(_Recurrent):
     r"""Long short-term memory.
 
@@ -337,5 +279,5 @@ class LSTM(_Recurrent):
             mx.zeros((), inputs.dtype) if state is None else state for state in (hidden, cell)
         ]
         states = [mx.broadcast_to(s, (*x.shape[1:-1], self.hidden_size)) for s in states]
-        hiddens, cells, _ = _lstm_steps(self.Wh, *states, inputs)
+        hiddens, cells, _ = mx.fast.lstm_steps(self.Wh, *states, inputs)
         return mx.moveaxis(hiddens, 0, -2), mx.moveaxis(cells, 0, -2)
