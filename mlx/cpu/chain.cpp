@@ -86,7 +86,9 @@ class Chain::Writer {
     for (size_t i = 0; i < program_.steps.size(); ++i)
       if (!write(i)) return false;
     const Chains& table = *chain_.table_;
-    add(chain_.streams_ ? table.stream : table.last[*kind_of(chain_.out_)], kOut);
+    const Chains::Kind out = *kind_of(chain_.out_);
+    chain_.streams_ &= table.stream[out] != nullptr;
+    add(chain_.streams_ ? table.stream[out] : table.last[out], kOut);
     return true;
   }
 
@@ -183,7 +185,7 @@ class Chain::Writer {
 };
 
 Chain::Chain(const Inputs& inputs, Dtype out, bool streams)
-    : table_(&chains()), inputs_(inputs), out_(out), streams_(streams && out == float32) {}
+    : table_(&chains()), inputs_(inputs), out_(out), streams_(streams) {}
 
 std::optional<Chain> Chain::of(const Program& program, const Inputs& inputs, Dtype out, bool streams) {
   std::optional<Chain> chain{Chain(inputs, out, streams)};

@@ -28,7 +28,7 @@ constexpr int64_t kTileBytes = 4096;
 // Tiles do not lie whole pages apart: loads and stores that agree in the last 12 bits wait for each other.
 constexpr size_t kSlotGap = 448;
 constexpr int64_t kLine = 64;
-constexpr double kItemNanoseconds = 20000;  // of work, before another thread is worth waking
+constexpr double kItemNanoseconds = 10000;  // of work, before another thread is worth waking
 constexpr int64_t kChainElements = 16384;   // from here on a chain is worth writing
 
 struct Operand {
@@ -68,7 +68,9 @@ struct Call {
   Tiles::CastFn cast;  // in place of fn
   int16_t out;
   std::array<int16_t, 3> in;
-  int numbers = 0;  // which operands fn reads one number of, as Tiles::kNumber
+  int arity = 1;
+  int numbers = 0;                          // which operands fn reads one number of, as Tiles::kNumber
+  const Tiles::Fn* with_numbers = nullptr;  // functions in place of fn, by `numbers`
 };
 
 // Row of Tiles::pair; -1 for steps that make no pairs.
@@ -104,6 +106,7 @@ class Runner {
       const bool cheap = is_cheap(step);
       nanoseconds_ += cheap ? 0.05 : 0.3;
       all_cheap_ &= cheap;
+      narrow_ |= step.from == bfloat16 || step.from == float16;
     }
     tile_ = kTileBytes / itemsize;
     for (const array* in : inputs) operands_.push_back(operand(*in));
@@ -157,7 +160,9 @@ class Runner {
   }
 
   // Do the arrays push each other out of the last cache? Then results had better not enter it: a line that is
-  // stored to is read first, and pushes out one of an input.
+  // stored to is read first, and pushes out one of an input. Where they nearly fit it pays to have them
+  // there: on Zen 4 (32 MB) sqrt of 16 MB takes 1.6 times as long past the cache, of 24 MB 0.8 to 1.2 times,
+  // sums of two 12 MB arrays 1.2, of two 16 MB arrays 0.6 to 0.9, exp of 24 MB 0.5.
   bool exceeds_cache() const {
     static const size_t cache = system::last_level_cache();
     size_t bytes = out_.nbytes();
@@ -165,18 +170,20 @@ class Runner {
       if (o.data == out_.data<char>()) return false;  // it is read anyway
       if (o.contiguous) bytes += static_cast<size_t>(size_) * static_cast<size_t>(o.itemsize);
     }
-    return cache != 0 && bytes >= cache / 4 * 3 && out_.nbytes() >= bytes / 4;
+    return cache != 0 && bytes >= cache / 3 * 4 && out_.nbytes() >= bytes / 4;
   }
 
   // Pieces of a tile each pay for the beginning and the end of the chain, and a function that is called for
   // one block at a time reads its constants anew: as long as three calls of a tile take to load and store.
+  // One step gains where it does more than wait for memory: conversions from and to 16 bits are better in
+  // registers, and so are functions that read their constants once for a block.
   bool gains_by_chain() const {
-    if (!streams_ && size_ < kChainElements) return false;
+    if (size_ < kChainElements) return false;
     size_t called = 0;
     for (const Program::Step& step : program_.steps)
       called += step.op != kCastOp && !is_cheap(step) && !chains().op[step.op][0];
-    if (streams_ && linear_ && called == 0) return true;
-    return size_ >= kChainElements && calls_.size() >= (linear_ ? 2 : 3) + 3 * called;
+    if (called == 0 && (narrow_ || (linear_ && (streams_ || !all_cheap_)))) return true;
+    return calls_.size() >= (linear_ ? 2 : 3) + 3 * called;
   }
   void plan_chain(const std::vector<const array*>& inputs) {
     Chain::Inputs given;
@@ -204,20 +211,22 @@ class Runner {
       const int first = i + 1 < steps.size() ? pair_index(step) : -1;
       const int second = first >= 0 ? pair_index(steps[i + 1]) : -1;
       if (second < 0 || !goes_to_next_only(steps, i)) {
-        Call call{tiles_.op[step.op][from], nullptr, step.out, step.in};
-        if (step.from == float32)
-          use_numbers(call, tiles_.with_number[step.op], elementwise::op_info[step.op].arity);
+        Call call{tiles_.op[step.op][from], nullptr, step.out, step.in, elementwise::op_info[step.op].arity};
+        if (step.from == float32) use_numbers(call, tiles_.with_number[step.op]);
         calls_.push_back(call);
         continue;
       }
       const Program::Step& next = steps[++i];
       const bool exchanged = next.in[1] == step.out;
       const int form = second == 1 && exchanged ? 3 : second;
-      Call call{
-          tiles_.pair[first][form], nullptr, next.out, {step.in[0], step.in[1], next.in[exchanged ? 0 : 1]}};
+      Call call{tiles_.pair[first][form],
+                nullptr,
+                next.out,
+                {step.in[0], step.in[1], next.in[exchanged ? 0 : 1]},
+                3};
       const Tiles::Fn(&with_number)[8] = tiles_.pair_with_number[first][form];
       if (!with_number[1] && is_number(call.in[0])) std::swap(call.in[0], call.in[1]);
-      use_numbers(call, with_number, 3);
+      use_numbers(call, with_number);
       calls_.push_back(call);
     }
     for (const Call& call : calls_)
@@ -230,13 +239,13 @@ class Runner {
     return operand < program_.inputs && operands_[static_cast<size_t>(operand)].constant;
   }
   // Reads the operands of `call` that are one number once, where `functions` has one for that.
-  void use_numbers(Call& call, std::span<const Tiles::Fn> functions, int arity) const {
+  void use_numbers(Call& call, const Tiles::Fn (&functions)[8]) const {
+    call.with_numbers = functions;
     int numbers = 0;
-    for (int k = 0; k < arity; ++k)
+    for (int k = 0; k < call.arity; ++k)
       if (is_number(call.in[static_cast<size_t>(k)])) numbers |= Tiles::kNumber[k];
-    const auto index = static_cast<size_t>(numbers);
-    if (index >= functions.size() || !functions[index]) return;
-    call.fn = functions[index];
+    if (!functions[numbers]) return;
+    call.fn = functions[numbers];
     call.numbers = numbers;
   }
 
@@ -278,9 +287,12 @@ class Runner {
     return memory + (static_cast<size_t>(program_.registers) + input) * slot_bytes();
   }
 
+  // Items of one size, of whole tiles, and an even number of them: two threads have as much to do.
   int64_t elements_per_item() const {
-    const auto n = static_cast<int64_t>(kItemNanoseconds / nanoseconds_);
-    return std::max<int64_t>(tile_, n / tile_ * tile_);
+    const auto most = std::max(tile_, static_cast<int64_t>(kItemNanoseconds / nanoseconds_));
+    int64_t items = (size_ + most - 1) / most;
+    items += items > 1 ? items % 2 : 0;
+    return (size_ / items + tile_) / tile_ * tile_;
   }
 
   void run_linear() {
@@ -368,13 +380,55 @@ class Runner {
       const int64_t c = std::min<int64_t>(columns, 64);
       return {std::clamp<int64_t>(tile_ / c, 1, rows), c};
     }
-    // One step on rows that lie in memory as they are needs no tile.
-    const bool direct = calls_.size() == 1 && !streams_ &&
-                        std::all_of(operands_.begin(), operands_.end(),
-                                    [&](const Operand& o) { return !o.constant && o.strides[d - 1] == 1; });
-    if (direct && columns >= tile_ / 4) return {1, std::min(columns, 16 * tile_)};
+    if (direct_) {
+      const int64_t c = std::min(columns, 16 * tile_);
+      return {std::clamp<int64_t>(16 * tile_ / c, 1, rows), c};
+    }
     if (columns >= tile_ / 4) return {1, std::min(columns, tile_)};
     return {std::clamp<int64_t>(tile_ / columns, 1, rows), columns};
+  }
+
+  // Rows that lie in memory as they are need no tiles: for a chain, or for one call, which may also take
+  // one number for each row.
+  void plan_direct() {
+    const size_t d = shape_.size();
+    if ((!chain_ && calls_.size() != 1) || shape_[d - 1] < tile_ / 4) return;
+    Call& call = calls_[0];
+    int numbers = call.numbers;
+    for (const Operand& o : operands_) {
+      if (o.constant && (chain_ || !o.repeated)) continue;
+      if (o.constant || (o.strides[d - 1] != 1 && (chain_ || o.strides[d - 1] != 0))) return;
+      for (int k = 0; k < call.arity; ++k)
+        if (o.strides[d - 1] == 0 && &o == &operands_[static_cast<size_t>(call.in[static_cast<size_t>(k)])])
+          numbers |= Tiles::kNumber[k];
+    }
+    if (numbers != call.numbers && !chain_) {
+      if (!call.with_numbers || !call.with_numbers[numbers]) return;
+      call.fn = call.with_numbers[numbers];
+    }
+    direct_ = true;
+  }
+  // A block of rows that lie in memory. `at`: where the first of them begins.
+  void compute_rows(Places& at, char* to, Block b, char* tile, Chain::Runner* chain) const {
+    const size_t d = shape_.size();
+    const int out_size = out_.dtype().size();
+    const auto move = [&](int64_t rows, int64_t columns) {
+      for (size_t k = 0; k < operands_.size(); ++k) {
+        const Operand& o = operands_[k];
+        if (!o.constant) at[k] += (rows * o.strides[d - 2] + columns * o.strides[d - 1]) * o.itemsize;
+      }
+    };
+    for (int64_t r = 0; r < b.rows; ++r, to += shape_[d - 1] * out_size) {
+      const int64_t piece = streams_ ? tile_ : b.columns;
+      for (int64_t c = 0; c < b.columns; c += piece) {
+        const int64_t n = std::min(piece, b.columns - c);
+        char* const result = streams_ ? tile : to + c * out_size;
+        chain ? chain->run(at, result, n) : compute(at, result, n);
+        if (streams_) tiles_.stream(to + c * out_size, tile, n * out_size);
+        move(0, n);
+      }
+      move(1, -b.columns);
+    }
   }
 
   static const char* repeat(const char* row, char* to, int64_t bytes, int64_t rows) {
@@ -411,6 +465,7 @@ class Runner {
 
   void run_blocks() {
     collapse();
+    plan_direct();
     const size_t d = shape_.size();
     const int64_t rows = shape_[d - 2], columns = shape_[d - 1];
     const Block block = choose_block();
@@ -442,6 +497,10 @@ class Runner {
           const Operand& o = operands_[k];
           if (o.constant) continue;
           const char* from = outer_base[k] + (r0 * o.strides[d - 2] + c0 * o.strides[d - 1]) * o.itemsize;
+          if (direct_) {
+            at[k] = from;
+            continue;
+          }
           if (o.strides[d - 2] == 0 && o.strides[d - 1] == 1 && b.rows > 1) {
             auto& [before, size] = repeated[k];
             at[k] = gather_slot(memory, k);
@@ -451,6 +510,10 @@ class Runner {
           at[k] = gather(o, from, gather_slot(memory, k), b);
         }
         char* to = out_.data<char>() + ((outer * rows + r0) * columns + c0) * out_size;
+        if (direct_) {
+          compute_rows(at, to, b, out_tile, runner ? &*runner : nullptr);
+          continue;
+        }
         const bool together = b.rows == 1 || b.columns == columns;  // in memory
         char* const result = together && !streams_ ? to : out_tile;
         const int64_t n = b.rows * b.columns;
@@ -485,7 +548,9 @@ class Runner {
   const int64_t size_;
   double nanoseconds_ = 0.1;  // per element, roughly
   bool all_cheap_ = true;
+  bool narrow_ = false;  // elements of 16 bits
   bool streams_ = false;
+  bool direct_ = false;  // rows are computed where they lie
   bool linear_ = false;  // every operand is a number or lies as the output does
   int64_t tile_ = 0;     // elements
   std::vector<Operand> operands_;

@@ -125,7 +125,9 @@ inline StepFn next_of(const ChainStep* s) { return reinterpret_cast<StepFn>(s[1]
 template <class F>
 void each(const ChainStep* s, int64_t i, V a, V b, V c, V d, V e, V f, V g, V h) {
   const F op(s, i);
-  return next_of(s)(s + 1, i, op(a, 0), op(b, 1), op(c, 2), op(d, 3), op(e, 4), op(f, 5), op(g, 6), op(h, 7));
+  a = op(a, 0), b = op(b, 1), c = op(c, 2), d = op(d, 3);
+  e = op(e, 4), f = op(f, 5), g = op(g, 6), h = op(h, 7);
+  return next_of(s)(s + 1, i, a, b, c, d, e, f, g, h);
 }
 // f(all registers in memory), where they are read again.
 template <class F>
@@ -140,6 +142,10 @@ void finish(const ChainStep* s, int64_t i, V a, V b, V c, V d, V e, V f, V g, V 
   op(a, 0), op(b, 1), op(c, 2), op(d, 3), op(e, 4), op(f, 5), op(g, 6), op(h, 7);
 }
 
+// What comes before reads memory before what comes after: the processor's own prefetching follows addresses
+// that rise. In the order that a compiler likes, adding two arrays took 1.5 times as long on Zen 4.
+inline void in_order() { __asm__ volatile("" ::: "memory"); }
+
 // Memory is asked for this many bytes ahead: what computes long on a block would not get around to it.
 constexpr int kAhead = 2048;
 
@@ -150,7 +156,9 @@ struct Load {
   V operator()(V, int k) const {
     const T* p = from + k * kWidth;
     if (array && k * sizeof(V) % 64 == 0) __builtin_prefetch(reinterpret_cast<const char*>(p) + kAhead);
-    return load_lanes(p);
+    const V v = load_lanes(p);
+    in_order();
+    return v;
   }
 };
 template <class T, bool array>
@@ -164,11 +172,18 @@ struct Store {
     return v;
   }
 };
+template <class T>
 struct Stream {
-  float* to;
-  Stream(const ChainStep* s, int64_t i) : to(const_cast<float*>(operand<float>(s, 0, i))) {}
+  T* to;
+  Stream(const ChainStep* s, int64_t i) : to(const_cast<T*>(operand<T>(s, 0, i))) {}
   V operator()(V v, int k) const {
-    stream_store(to + k * kWidth, v);
+    if constexpr (__is_same(T, float)) {
+      stream_store(to + k * kWidth, v);
+    } else {
+      T narrow[kWidth];
+      store_lanes(narrow, v);
+      stream_half(to + k * kWidth, narrow);
+    }
     return v;
   }
 };
@@ -202,13 +217,15 @@ struct Operation {
     } else {
       const V x = load_lanes(first + k * kWidth);
       if constexpr (R::arity == 2) {
-        return place == 0 ? lane_value(R{}, v, x) : lane_value(R{}, x, v);
+        v = place == 0 ? lane_value(R{}, v, x) : lane_value(R{}, x, v);
       } else {
         const V y = load_lanes(second + k * kWidth);
-        return place == 0   ? lane_value(R{}, v, x, y)
-               : place == 1 ? lane_value(R{}, x, v, y)
-                            : lane_value(R{}, x, y, v);
+        v = place == 0   ? lane_value(R{}, v, x, y)
+            : place == 1 ? lane_value(R{}, x, v, y)
+                         : lane_value(R{}, x, y, v);
       }
+      in_order();
+      return v;
     }
   }
 };
@@ -279,7 +296,9 @@ static Chains make_chains() {
   enter_kind<f16>(to, Chains::half);
   enter_kind<bf16>(to, Chains::brain);
   enter_kind<b8>(to, Chains::boolean);
-  to.stream = erased(finish<Stream>);
+  to.stream[Chains::lanes] = erased(finish<Stream<float>>);
+  to.stream[Chains::half] = erased(finish<Stream<f16>>);
+  to.stream[Chains::brain] = erased(finish<Stream<bf16>>);
   to.keep = erased(each<Store<float, false>>);
   to.recall = erased(each<Load<float, false>>);
   enter_rows(to, row::Table{});

@@ -27,9 +27,9 @@ struct Chains {
   // How elements lie in memory. `lanes` is how chains keep blocks between steps.
   enum Kind { lanes, half, brain, boolean, kKinds };
   // A block comes from memory into registers, or goes out. The first function of a chain is a load, the last
-  // one `last[kind]`, which stores and ends it. `stream` is a last one for lanes that go to memory past the
+  // one `last[kind]`, which stores and ends it, or `stream[kind]`, if there is one: it stores past the
   // caches, aligned to 64 bytes. `keep` stores lanes in a block and goes on; `recall` loads them.
-  ChainStep::Fn load[kKinds], last[kKinds], stream, keep, recall;
+  ChainStep::Fn load[kKinds], last[kKinds], stream[kKinds], keep, recall;
 
   // The value in registers is operand `place`; the others, in their order, are lanes at at[0] and at[1]. Null
   // where the row has no function of its own.
