@@ -76,6 +76,8 @@ class Chain::Writer {
  public:
   Writer(Chain& chain, const Program& program) : chain_(chain), program_(program) {
     chain_.blocks_ = static_cast<int16_t>(program.registers);
+    for (const Program::Step& step : program.steps)
+      if (step.op != kCastOp && op_info[step.op].max_ulp > 0.5) pace_ = Chains::long_;
   }
 
   bool write() {
@@ -88,7 +90,7 @@ class Chain::Writer {
     const Chains& table = *chain_.table_;
     const Chains::Kind out = *kind_of(chain_.out_);
     chain_.streams_ &= table.stream[out] != nullptr;
-    add(chain_.streams_ ? table.stream[out] : table.last[out], kOut);
+    add(chain_.streams_ ? table.stream[out] : table.last[pace_][out], kOut);
     return true;
   }
 
@@ -107,7 +109,7 @@ class Chain::Writer {
       chain_.input_block_[k] = chain_.blocks_++;
       if (input.constant) continue;
       held_ = static_cast<int16_t>(k);
-      add(chain_.table_->load[*kind_of(input.dtype)], static_cast<int16_t>(kInput + held_));
+      add(chain_.table_->load[pace_][*kind_of(input.dtype)], static_cast<int16_t>(kInput + held_));
       add(chain_.table_->keep, chain_.input_block_[k]);
     }
     if (held_ == kNone || reads(program_.steps[0], held_) != 1 || is_read_from(1, held_)) return;
@@ -145,7 +147,7 @@ class Chain::Writer {
     if (in_registers == n) {
       in_registers = 0;
       const int16_t at = place(step.in[0]);
-      add(at >= kInput ? chain_.table_->load[Chains::lanes] : chain_.table_->recall, at);
+      add(at >= kInput ? chain_.table_->load[pace_][Chains::lanes] : chain_.table_->recall, at);
     }
     int16_t others[2] = {kNone, kNone};
     for (int k = 0, m = 0; k < n; ++k)
@@ -181,6 +183,7 @@ class Chain::Writer {
 
   Chain& chain_;
   const Program& program_;
+  Chains::Pace pace_ = Chains::brisk;
   int16_t held_ = kNone;
 };
 

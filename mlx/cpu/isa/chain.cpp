@@ -81,12 +81,17 @@ inline V smaller(V a, V b) { return _mm_min_ps(a, b); }
 inline V larger(V a, V b) { return choose(mask(a > b), a, b); }
 inline V smaller(V a, V b) { return choose(mask(a < b), a, b); }
 #endif
-inline V lane_value(row::Maximum, V a, V b) { return choose(mask(a != a), a, larger(a, b)); }
-inline V lane_value(row::Minimum, V a, V b) { return choose(mask(a != a), a, smaller(a, b)); }
-inline V lane_value(row::Clip, V x, V lo, V hi) {
-  const V within = smaller(larger(x, lo), hi);
-  return choose(mask(x != x), x, choose(mask(lo != lo), lo, within));
+// x where it is no number, otherwise y.
+inline V nan_or(V x, V y) {
+#if MLX_ISA_LEVEL >= 4
+  return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+#else
+  return choose(mask(x != x), x, y);
+#endif
 }
+inline V lane_value(row::Maximum, V a, V b) { return nan_or(a, larger(a, b)); }
+inline V lane_value(row::Minimum, V a, V b) { return nan_or(a, smaller(a, b)); }
+inline V lane_value(row::Clip, V x, V lo, V hi) { return nan_or(x, nan_or(lo, smaller(larger(x, lo), hi))); }
 
 // clang-format on
 
@@ -113,7 +118,9 @@ inline void store_lanes(b8* p, V v) {
 
 template <class T>
 const T* operand(const ChainStep* s, int k, int64_t i) {
-  return reinterpret_cast<const T*>(s->at[k]) + (i & s->moves[k]);
+  const T* p = reinterpret_cast<const T*>(s->at[k]) + (i & s->moves[k]);
+  __asm__("" : "+r"(p));  // two addresses are no vector: gcc took them through memory to make one of them
+  return p;
 }
 
 // --- steps ---
@@ -146,28 +153,28 @@ void finish(const ChainStep* s, int64_t i, V a, V b, V c, V d, V e, V f, V g, V 
 // that rise. In the order that a compiler likes, adding two arrays took 1.5 times as long on Zen 4.
 inline void in_order() { __asm__ volatile("" ::: "memory"); }
 
-// Memory is asked for this many bytes ahead: what computes long on a block would not get around to it.
+// How many bytes ahead memory is asked for.
 constexpr int kAhead = 2048;
 
-template <class T, bool array>
+template <class T, bool ahead>
 struct Load {
   const T* from;
   Load(const ChainStep* s, int64_t i) : from(operand<T>(s, 0, i)) {}
   V operator()(V, int k) const {
     const T* p = from + k * kWidth;
-    if (array && k * sizeof(V) % 64 == 0) __builtin_prefetch(reinterpret_cast<const char*>(p) + kAhead);
+    if (ahead && k * sizeof(V) % 64 == 0) __builtin_prefetch(reinterpret_cast<const char*>(p) + kAhead);
     const V v = load_lanes(p);
     in_order();
     return v;
   }
 };
-template <class T, bool array>
+template <class T, bool ahead>
 struct Store {
   T* to;
   Store(const ChainStep* s, int64_t i) : to(const_cast<T*>(operand<T>(s, 0, i))) {}
   V operator()(V v, int k) const {
     T* p = to + k * kWidth;
-    if (array && k * sizeof(V) % 64 == 0) __builtin_prefetch(reinterpret_cast<char*>(p) + kAhead, 1);
+    if (ahead && k * sizeof(V) % 64 == 0) __builtin_prefetch(reinterpret_cast<char*>(p) + kAhead, 1);
     store_lanes(p, v);
     return v;
   }
@@ -279,8 +286,10 @@ void enter_rows(Chains& to, row::RowList<Rows...>) {
 
 template <class T>
 void enter_kind(Chains& to, Chains::Kind kind) {
-  to.load[kind] = erased(each<Load<T, true>>);
-  to.last[kind] = erased(finish<Store<T, true>>);
+  to.load[Chains::brisk][kind] = erased(each<Load<T, false>>);
+  to.last[Chains::brisk][kind] = erased(finish<Store<T, false>>);
+  to.load[Chains::long_][kind] = erased(each<Load<T, true>>);
+  to.last[Chains::long_][kind] = erased(finish<Store<T, true>>);
 }
 
 static void run_chain(const ChainStep* chain, int64_t n) {

@@ -29,7 +29,10 @@ struct Chains {
   // A block comes from memory into registers, or goes out. The first function of a chain is a load, the last
   // one `last[kind]`, which stores and ends it, or `stream[kind]`, if there is one: it stores past the
   // caches, aligned to 64 bytes. `keep` stores lanes in a block and goes on; `recall` loads them.
-  ChainStep::Fn load[kKinds], last[kKinds], stream[kKinds], keep, recall;
+  // By `Pace`: arrays of chains that compute long on a block have to be asked for before they are needed; of
+  // the others the processor fetches them better by itself.
+  enum Pace { brisk, long_, kPaces };
+  ChainStep::Fn load[kPaces][kKinds], last[kPaces][kKinds], stream[kKinds], keep, recall;
 
   // The value in registers is operand `place`; the others, in their order, are lanes at at[0] and at[1]. Null
   // where the row has no function of its own.
