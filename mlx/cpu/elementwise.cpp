@@ -30,6 +30,7 @@ constexpr size_t kSlotGap = 448;
 constexpr int64_t kLine = 64;
 constexpr double kItemNanoseconds = 10000;  // of work, before another thread is worth waking
 constexpr int64_t kChainElements = 16384;   // from here on a chain is worth writing
+constexpr int kWideBlock = 128;             // of registers of sixteen floats
 
 struct Operand {
   const char* data;
@@ -176,13 +177,14 @@ class Runner {
   // Pieces of a tile each pay for the beginning and the end of the chain, and a function that is called for
   // one block at a time reads its constants anew: as long as three calls of a tile take to load and store.
   // One step gains where it does more than wait for memory: conversions from and to 16 bits are better in
-  // registers, and so are functions that read their constants once for a block.
+  // registers of sixteen floats, and so are functions that read their constants once for a block.
   bool gains_by_chain() const {
     if (size_ < kChainElements) return false;
     size_t called = 0;
     for (const Program::Step& step : program_.steps)
       called += step.op != kCastOp && !is_cheap(step) && !chains().op[step.op][0];
-    if (called == 0 && (narrow_ || (linear_ && (streams_ || !all_cheap_)))) return true;
+    const bool converts = narrow_ && chains().block >= kWideBlock;
+    if (called == 0 && (converts || (linear_ && (streams_ || !all_cheap_)))) return true;
     return calls_.size() >= (linear_ ? 2 : 3) + 3 * called;
   }
   void plan_chain(const std::vector<const array*>& inputs) {
