@@ -16,6 +16,7 @@
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/isa/tiles.h"
+#include "mlx/cpu/operand.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/forecast.h"
 #include "mlx/graph/program.h"
@@ -31,15 +32,6 @@ constexpr int64_t kLine = 64;
 constexpr double kItemNanoseconds = 10000;  // of work, before another thread is worth waking
 constexpr int64_t kChainElements = 16384;   // from here on a chain is worth writing
 constexpr int kWideBlock = 128;             // of registers of sixteen floats
-
-struct Operand {
-  const char* data;
-  int itemsize;
-  bool constant;          // one element for the whole program
-  bool contiguous;        // row-major, as large as the output
-  Strides strides;        // against the output's collapsed shape, where it is neither
-  bool repeated = false;  // a constant that some call wants a tile of
-};
 
 // A block of the output: `rows` x `columns` of its last two (collapsed) axes.
 struct Block {
@@ -110,7 +102,7 @@ class Runner {
       narrow_ |= step.from == bfloat16 || step.from == float16;
     }
     tile_ = kTileBytes / itemsize;
-    for (const array* in : inputs) operands_.push_back(operand(*in));
+    for (const array* in : inputs) operands_.push_back(operand_of(*in, out));
     linear_ = std::all_of(operands_.begin(), operands_.end(),
                           [](const Operand& o) { return o.constant || o.contiguous; });
     streams_ = exceeds_cache();
@@ -124,19 +116,6 @@ class Runner {
   }
 
  private:
-  Operand operand(const array& in) const {
-    Operand o{in.data<char>(), static_cast<int>(in.itemsize()), in.size() == 1, false, {}};
-    if (o.constant) return o;
-    o.contiguous = in.flags().row_contiguous && in.size() == out_.size();
-    // Strides of the input as broadcast to the output's shape.
-    o.strides = Strides(out_.ndim(), 0);
-    const size_t lead = out_.ndim() - in.ndim();
-    for (size_t i = 0; i < in.ndim(); ++i)
-      if (in.shape()[i] != 1) o.strides[lead + i] = in.strides()[i];
-    o.constant = std::all_of(o.strides.begin(), o.strides.end(), [](int64_t stride) { return stride == 0; });
-    return o;
-  }
-
   // Where each operand of the program lies while a tile is computed: inputs, then registers.
   using Places = std::vector<const char*>;
 
@@ -339,39 +318,6 @@ class Runner {
     });
   }
 
-  // Merges neighbouring axes that every operand steps through as if they were one.
-  void collapse() {
-    for (ShapeElem d : out_.shape()) {
-      if (d == 1) continue;
-      shape_.push_back(d);
-    }
-    for (Operand& o : operands_) {
-      if (o.constant) continue;
-      Strides kept;
-      for (size_t i = 0; i < out_.ndim(); ++i)
-        if (out_.shape()[i] != 1)
-          kept.push_back(o.contiguous ? row_major_strides(out_.shape())[i] : o.strides[i]);
-      o.strides = kept;
-    }
-    for (size_t i = shape_.size(); i-- > 1;) {
-      const bool merge = std::all_of(operands_.begin(), operands_.end(), [&](const Operand& o) {
-        return o.constant || o.strides[i - 1] == o.strides[i] * shape_[i];
-      });
-      if (!merge) continue;
-      shape_[i - 1] *= shape_[i];
-      shape_.erase(shape_.begin() + static_cast<std::ptrdiff_t>(i));
-      for (Operand& o : operands_) {
-        if (o.constant) continue;
-        o.strides.erase(o.strides.begin() + static_cast<std::ptrdiff_t>(i - 1));
-      }
-    }
-    if (shape_.size() == 1) {
-      shape_.insert(shape_.begin(), 1);
-      for (Operand& o : operands_)
-        if (!o.constant) o.strides.insert(o.strides.begin(), 0);
-    }
-  }
-
   Block choose_block() const {
     const size_t d = shape_.size();
     const int64_t rows = shape_[d - 2], columns = shape_[d - 1];
@@ -466,7 +412,7 @@ class Runner {
   }
 
   void run_blocks() {
-    collapse();
+    shape_ = collapse(out_.shape(), operands_);
     plan_direct();
     const size_t d = shape_.size();
     const int64_t rows = shape_[d - 2], columns = shape_[d - 1];
