@@ -76,6 +76,8 @@ class Chain::Writer {
  public:
   Writer(Chain& chain, const Program& program) : chain_(chain), program_(program) {
     chain_.blocks_ = static_cast<int16_t>(program.registers);
+    for (const Program::Step& step : program.steps)
+      if (step.op != kCastOp && op_info[step.op].max_ulp > 0.5) pace_ = Chains::long_;
   }
 
   bool write() {
@@ -96,9 +98,9 @@ class Chain::Writer {
   }
 
   void store(size_t output, const Chains::Stores& stores) {
-    const Dtype dtype = chain_.out_[output];
-    const bool streams = chain_.streams_ && dtype == float32;
-    add(streams ? stores.stream : stores.store[*kind_of(dtype)], static_cast<int16_t>(kOut + output));
+    const Chains::Kind kind = *kind_of(chain_.out_[output]);
+    const bool streams = chain_.streams_ && stores.stream[kind];
+    add(streams ? stores.stream[kind] : stores.store[pace_][kind], static_cast<int16_t>(kOut + output));
   }
 
   // Numbers have blocks that are filled before. Arrays that are not float32 become lanes here; the last of
@@ -111,7 +113,7 @@ class Chain::Writer {
       chain_.input_block_[k] = chain_.blocks_++;
       if (input.constant) continue;
       held_ = static_cast<int16_t>(k);
-      add(chain_.table_->load[*kind_of(input.dtype)], static_cast<int16_t>(kInput + held_));
+      add(chain_.table_->load[pace_][*kind_of(input.dtype)], static_cast<int16_t>(kInput + held_));
       add(chain_.table_->keep, chain_.input_block_[k]);
     }
     if (held_ == kNone || reads(program_.steps[0], held_) != 1 || is_read_from(1, held_)) return;
@@ -149,7 +151,7 @@ class Chain::Writer {
     if (in_registers == n) {
       in_registers = 0;
       const int16_t at = place(step.in[0]);
-      add(at >= kInput ? chain_.table_->load[Chains::lanes] : chain_.table_->recall, at);
+      add(at >= kInput ? chain_.table_->load[pace_][Chains::lanes] : chain_.table_->recall, at);
     }
     int16_t others[2] = {kNone, kNone};
     for (int k = 0, m = 0; k < n; ++k)
@@ -187,6 +189,7 @@ class Chain::Writer {
 
   Chain& chain_;
   const Program& program_;
+  Chains::Pace pace_ = Chains::brisk;
   int16_t held_ = kNone;
   size_t kept_ = 0;  // outputs that are written
 };

@@ -22,8 +22,8 @@ class Chain {
   using Places = std::vector<const char*>;  // an address for each input first; others are not looked at
   using Results = SmallVector<char*, 4>;    // one for each output: the kept values, then the last
 
-  // Nothing where a step has no form in chains (integers, float64, complex64). `streams`: results of float32
-  // go past the caches, to addresses that are multiples of 64.
+  // Nothing where a step has no form in chains (integers, float64, complex64). `streams`: results, but
+  // for bool, go past the caches, to addresses that are multiples of 64.
   static std::optional<Chain> of(const Program& program, const Inputs& inputs, bool streams);
 
   // A chain with its operands, in memory of the thread that makes it: one at a time on each.

@@ -16,6 +16,7 @@
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/isa/tiles.h"
+#include "mlx/cpu/operand.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/forecast.h"
 #include "mlx/graph/program.h"
@@ -28,18 +29,10 @@ constexpr int64_t kTileBytes = 4096;
 // Tiles do not lie whole pages apart: loads and stores that agree in the last 12 bits wait for each other.
 constexpr size_t kSlotGap = 448;
 constexpr int64_t kLine = 64;
-constexpr double kItemNanoseconds = 20000;  // of work, before another thread is worth waking
+constexpr double kItemNanoseconds = 10000;  // of work, before another thread is worth waking
 constexpr int64_t kChainElements = 16384;   // from here on a chain is worth writing
 constexpr size_t kMostKept = 4;             // values that are outputs: each has a tile of its own
-
-struct Operand {
-  const char* data;
-  int itemsize;
-  bool constant;          // one element for the whole program
-  bool contiguous;        // row-major, as large as the output
-  Strides strides;        // against the output's collapsed shape, where it is neither
-  bool repeated = false;  // a constant that some call wants a tile of
-};
+constexpr int kWideBlock = 128;             // of registers of sixteen floats
 
 // A block of the output: `rows` x `columns` of its last two (collapsed) axes.
 struct Block {
@@ -69,7 +62,9 @@ struct Call {
   Tiles::CastFn cast;  // in place of fn
   int16_t out;
   std::array<int16_t, 3> in;
-  int numbers = 0;  // which operands fn reads one number of, as Tiles::kNumber
+  int arity = 1;
+  int numbers = 0;                          // which operands fn reads one number of, as Tiles::kNumber
+  const Tiles::Fn* with_numbers = nullptr;  // functions in place of fn, by `numbers`
 };
 
 // An output. What is computed in `operand` of the program belongs there; in none for the last step's.
@@ -116,9 +111,10 @@ class Runner {
       const bool cheap = is_cheap(step);
       nanoseconds_ += cheap ? 0.05 : 0.3;
       all_cheap_ &= cheap;
+      narrow_ |= step.from == bfloat16 || step.from == float16;
     }
     tile_ = kTileBytes / itemsize;
-    for (const array* in : inputs) operands_.push_back(operand(*in));
+    for (const array* in : inputs) operands_.push_back(operand_of(*in, out_));
     linear_ = std::all_of(operands_.begin(), operands_.end(),
                           [](const Operand& o) { return o.constant || o.contiguous; });
     streams_ = exceeds_cache();
@@ -132,19 +128,6 @@ class Runner {
   }
 
  private:
-  Operand operand(const array& in) const {
-    Operand o{in.data<char>(), static_cast<int>(in.itemsize()), in.size() == 1, false, {}};
-    if (o.constant) return o;
-    o.contiguous = in.flags().row_contiguous && in.size() == out_.size();
-    // Strides of the input as broadcast to the output's shape.
-    o.strides = Strides(out_.ndim(), 0);
-    const size_t lead = out_.ndim() - in.ndim();
-    for (size_t i = 0; i < in.ndim(); ++i)
-      if (in.shape()[i] != 1) o.strides[lead + i] = in.strides()[i];
-    o.constant = std::all_of(o.strides.begin(), o.strides.end(), [](int64_t stride) { return stride == 0; });
-    return o;
-  }
-
   // Where each operand of the program lies while a tile is computed: inputs, then registers.
   using Places = std::vector<const char*>;
 
@@ -169,7 +152,9 @@ class Runner {
   }
 
   // Do the arrays push each other out of the last cache? Then results had better not enter it: a line that is
-  // stored to is read first, and pushes out one of an input.
+  // stored to is read first, and pushes out one of an input. Where they nearly fit it pays to have them
+  // there: on Zen 4 (32 MB) sqrt of 16 MB takes 1.6 times as long past the cache, of 24 MB 0.8 to 1.2 times,
+  // sums of two 12 MB arrays 1.2, of two 16 MB arrays 0.6 to 0.9, exp of 24 MB 0.5.
   bool exceeds_cache() const {
     static const size_t cache = system::last_level_cache();
     size_t written = 0, read = 0;
@@ -181,18 +166,21 @@ class Runner {
     for (const Operand& o : operands_)
       if (o.contiguous) read += static_cast<size_t>(size_) * static_cast<size_t>(o.itemsize);
     const size_t bytes = read + written;
-    return cache != 0 && bytes >= cache / 4 * 3 && written >= bytes / 4;
+    return cache != 0 && bytes >= cache / 3 * 4 && written >= bytes / 4;
   }
 
   // Pieces of a tile each pay for the beginning and the end of the chain, and a function that is called for
   // one block at a time reads its constants anew: as long as three calls of a tile take to load and store.
+  // One step gains where it does more than wait for memory: conversions from and to 16 bits are better in
+  // registers of sixteen floats, and so are functions that read their constants once for a block.
   bool gains_by_chain() const {
-    if (!streams_ && size_ < kChainElements) return false;
+    if (size_ < kChainElements) return false;
     size_t called = 0;
     for (const Program::Step& step : program_.steps)
       called += step.op != kCastOp && !is_cheap(step) && !chains().op[step.op][0];
-    if (streams_ && linear_ && called == 0) return true;
-    return size_ >= kChainElements && calls_.size() >= (linear_ ? 2 : 3) + 3 * called;
+    const bool converts = narrow_ && chains().block >= kWideBlock;
+    if (called == 0 && (converts || (linear_ && (streams_ || !all_cheap_)))) return true;
+    return calls_.size() >= (linear_ ? 2 : 3) + 3 * called;
   }
   void plan_chain(const std::vector<const array*>& inputs) {
     Chain::Inputs given;
@@ -226,20 +214,22 @@ class Runner {
       const int first = i + 1 < steps.size() ? pair_index(step) : -1;
       const int second = first >= 0 ? pair_index(steps[i + 1]) : -1;
       if (second < 0 || is_kept(i) || !goes_to_next_only(steps, i)) {
-        Call call{tiles_.op[step.op][from], nullptr, step.out, step.in};
-        if (step.from == float32)
-          use_numbers(call, tiles_.with_number[step.op], elementwise::op_info[step.op].arity);
+        Call call{tiles_.op[step.op][from], nullptr, step.out, step.in, elementwise::op_info[step.op].arity};
+        if (step.from == float32) use_numbers(call, tiles_.with_number[step.op]);
         calls_.push_back(call);
         continue;
       }
       const Program::Step& next = steps[++i];
       const bool exchanged = next.in[1] == step.out;
       const int form = second == 1 && exchanged ? 3 : second;
-      Call call{
-          tiles_.pair[first][form], nullptr, next.out, {step.in[0], step.in[1], next.in[exchanged ? 0 : 1]}};
+      Call call{tiles_.pair[first][form],
+                nullptr,
+                next.out,
+                {step.in[0], step.in[1], next.in[exchanged ? 0 : 1]},
+                3};
       const Tiles::Fn(&with_number)[8] = tiles_.pair_with_number[first][form];
       if (!with_number[1] && is_number(call.in[0])) std::swap(call.in[0], call.in[1]);
-      use_numbers(call, with_number, 3);
+      use_numbers(call, with_number);
       calls_.push_back(call);
     }
     for (const Call& call : calls_)
@@ -252,13 +242,13 @@ class Runner {
     return operand < program_.inputs && operands_[static_cast<size_t>(operand)].constant;
   }
   // Reads the operands of `call` that are one number once, where `functions` has one for that.
-  void use_numbers(Call& call, std::span<const Tiles::Fn> functions, int arity) const {
+  void use_numbers(Call& call, const Tiles::Fn (&functions)[8]) const {
+    call.with_numbers = functions;
     int numbers = 0;
-    for (int k = 0; k < arity; ++k)
+    for (int k = 0; k < call.arity; ++k)
       if (is_number(call.in[static_cast<size_t>(k)])) numbers |= Tiles::kNumber[k];
-    const auto index = static_cast<size_t>(numbers);
-    if (index >= functions.size() || !functions[index]) return;
-    call.fn = functions[index];
+    if (!functions[numbers]) return;
+    call.fn = functions[numbers];
     call.numbers = numbers;
   }
 
@@ -308,9 +298,12 @@ class Runner {
     return tiles;
   }
 
+  // Items of one size, of whole tiles, and an even number of them: two threads have as much to do.
   int64_t elements_per_item() const {
-    const auto n = static_cast<int64_t>(kItemNanoseconds / nanoseconds_);
-    return std::max<int64_t>(tile_, n / tile_ * tile_);
+    const auto most = std::max(tile_, static_cast<int64_t>(kItemNanoseconds / nanoseconds_));
+    int64_t items = (size_ + most - 1) / most;
+    items += items > 1 ? items % 2 : 0;
+    return (size_ / items + tile_) / tile_ * tile_;
   }
 
   // Where the elements of each output lie from `begin` on.
@@ -368,39 +361,6 @@ class Runner {
     });
   }
 
-  // Merges neighbouring axes that every operand steps through as if they were one.
-  void collapse() {
-    for (ShapeElem d : out_.shape()) {
-      if (d == 1) continue;
-      shape_.push_back(d);
-    }
-    for (Operand& o : operands_) {
-      if (o.constant) continue;
-      Strides kept;
-      for (size_t i = 0; i < out_.ndim(); ++i)
-        if (out_.shape()[i] != 1)
-          kept.push_back(o.contiguous ? row_major_strides(out_.shape())[i] : o.strides[i]);
-      o.strides = kept;
-    }
-    for (size_t i = shape_.size(); i-- > 1;) {
-      const bool merge = std::all_of(operands_.begin(), operands_.end(), [&](const Operand& o) {
-        return o.constant || o.strides[i - 1] == o.strides[i] * shape_[i];
-      });
-      if (!merge) continue;
-      shape_[i - 1] *= shape_[i];
-      shape_.erase(shape_.begin() + static_cast<std::ptrdiff_t>(i));
-      for (Operand& o : operands_) {
-        if (o.constant) continue;
-        o.strides.erase(o.strides.begin() + static_cast<std::ptrdiff_t>(i - 1));
-      }
-    }
-    if (shape_.size() == 1) {
-      shape_.insert(shape_.begin(), 1);
-      for (Operand& o : operands_)
-        if (!o.constant) o.strides.insert(o.strides.begin(), 0);
-    }
-  }
-
   Block choose_block() const {
     const size_t d = shape_.size();
     const int64_t rows = shape_[d - 2], columns = shape_[d - 1];
@@ -411,13 +371,61 @@ class Runner {
       const int64_t c = std::min<int64_t>(columns, 64);
       return {std::clamp<int64_t>(tile_ / c, 1, rows), c};
     }
-    // One step on rows that lie in memory as they are needs no tile.
-    const bool direct = calls_.size() == 1 && !streams_ &&
-                        std::all_of(operands_.begin(), operands_.end(),
-                                    [&](const Operand& o) { return !o.constant && o.strides[d - 1] == 1; });
-    if (direct && columns >= tile_ / 4) return {1, std::min(columns, 16 * tile_)};
+    if (direct_) {
+      const int64_t c = std::min(columns, 16 * tile_);
+      return {std::clamp<int64_t>(16 * tile_ / c, 1, rows), c};
+    }
     if (columns >= tile_ / 4) return {1, std::min(columns, tile_)};
     return {std::clamp<int64_t>(tile_ / columns, 1, rows), columns};
+  }
+
+  // Rows that lie in memory as they are need no tiles: for a chain, or for one call, which may also take
+  // one number for each row.
+  void plan_direct() {
+    const size_t d = shape_.size();
+    if ((!chain_ && calls_.size() != 1) || shape_[d - 1] < tile_ / 4) return;
+    Call& call = calls_[0];
+    int numbers = call.numbers;
+    for (const Operand& o : operands_) {
+      if (o.constant && (chain_ || !o.repeated)) continue;
+      if (o.constant || (o.strides[d - 1] != 1 && (chain_ || o.strides[d - 1] != 0))) return;
+      for (int k = 0; k < call.arity; ++k)
+        if (o.strides[d - 1] == 0 && &o == &operands_[static_cast<size_t>(call.in[static_cast<size_t>(k)])])
+          numbers |= Tiles::kNumber[k];
+    }
+    if (numbers != call.numbers && !chain_) {
+      if (!call.with_numbers || !call.with_numbers[numbers]) return;
+      call.fn = call.with_numbers[numbers];
+    }
+    direct_ = true;
+  }
+  // A block of rows that lie in memory. `at`: where the first of them begins.
+  void compute_rows(Places& at, Results to, Block b, const Results& in_tiles, Chain::Runner* chain) const {
+    const size_t d = shape_.size();
+    const auto move = [&](int64_t rows, int64_t columns) {
+      for (size_t k = 0; k < operands_.size(); ++k) {
+        const Operand& o = operands_[k];
+        if (!o.constant) at[k] += (rows * o.strides[d - 2] + columns * o.strides[d - 1]) * o.itemsize;
+      }
+      for (size_t k = 0; k < results_.size(); ++k)
+        to[k] += (rows * shape_[d - 1] + columns) * results_[k].itemsize;
+    };
+    for (int64_t r = 0; r < b.rows; ++r) {
+      const int64_t piece = streams_ ? tile_ : b.columns;
+      for (int64_t c = 0; c < b.columns; c += piece) {
+        const int64_t n = std::min(piece, b.columns - c);
+        compute_piece(at, streams_ ? in_tiles : to, n, chain);
+        for (size_t k = 0; streams_ && k < results_.size(); ++k)
+          tiles_.stream(to[k], in_tiles[k], n * results_[k].itemsize);
+        move(0, n);
+      }
+      move(1, -b.columns);
+    }
+  }
+  void compute_piece(Places& at, const Results& to, int64_t n, Chain::Runner* chain) const {
+    if (chain) return chain->run(at, to, n);
+    place_kept(at, to);
+    compute(at, to[to.size() - 1], n);
   }
 
   static const char* repeat(const char* row, char* to, int64_t bytes, int64_t rows) {
@@ -453,7 +461,8 @@ class Runner {
   }
 
   void run_blocks() {
-    collapse();
+    shape_ = collapse(out_.shape(), operands_);
+    plan_direct();
     const size_t d = shape_.size();
     const int64_t rows = shape_[d - 2], columns = shape_[d - 1];
     const Block block = choose_block();
@@ -484,6 +493,10 @@ class Runner {
           const Operand& o = operands_[k];
           if (o.constant) continue;
           const char* from = outer_base[k] + (r0 * o.strides[d - 2] + c0 * o.strides[d - 1]) * o.itemsize;
+          if (direct_) {
+            at[k] = from;
+            continue;
+          }
           if (o.strides[d - 2] == 0 && o.strides[d - 1] == 1 && b.rows > 1) {
             auto& [before, size] = repeated[k];
             at[k] = gather_slot(memory, k);
@@ -493,15 +506,14 @@ class Runner {
           at[k] = gather(o, from, gather_slot(memory, k), b);
         }
         const Results in_memory = results((outer * rows + r0) * columns + c0);
+        if (direct_) {
+          compute_rows(at, in_memory, b, in_tiles, runner ? &*runner : nullptr);
+          continue;
+        }
         const bool together = b.rows == 1 || b.columns == columns;  // in memory
         const Results& to = together && !streams_ ? in_memory : in_tiles;
         const int64_t n = b.rows * b.columns;
-        if (runner) {
-          runner->run(at, to, n);
-        } else {
-          place_kept(at, to);
-          compute(at, to[to.size() - 1], n);
-        }
+        compute_piece(at, to, n, runner ? &*runner : nullptr);
         if (together && !streams_) continue;
         for (size_t k = 0; k < results_.size(); ++k)
           together ? tiles_.stream(in_memory[k], in_tiles[k], n * results_[k].itemsize)
@@ -537,7 +549,9 @@ class Runner {
   SmallVector<Result, 4> results_;
   double nanoseconds_ = 0.1;  // per element, roughly
   bool all_cheap_ = true;
+  bool narrow_ = false;  // elements of 16 bits
   bool streams_ = false;
+  bool direct_ = false;  // rows are computed where they lie
   bool linear_ = false;  // every operand is a number or lies as the output does
   int64_t tile_ = 0;     // elements
   std::vector<Operand> operands_;

@@ -39,11 +39,25 @@ void pause() {
 }
 
 // One call of parallel_for. Lives on the caller's stack; `users` counts the workers that still look at it.
+// The items lie in shares, one for each thread that begins there and goes on to the next share where its own
+// is done; without an order there is one share for all.
 struct Job {
-  Job(ItemFunction f, int64_t items) : f(f), items(items) {}
+  static constexpr int64_t kShares = 32;
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+
+  Job(ItemFunction f, int64_t items, int64_t wanted)
+      : f(f), shares(std::clamp<int64_t>(std::min(items, wanted), 1, kShares)) {
+    for (int64_t k = 0; k < shares; ++k) {
+      share[k].next.store(items * k / shares, std::memory_order_relaxed);
+      share[k].end = items * (k + 1) / shares;
+    }
+  }
   const ItemFunction f;
-  const int64_t items;
-  std::atomic<int64_t> next{0};
+  const int64_t shares;
+  Share share[kShares];
   std::atomic<int> users{0};
   std::atomic<bool> failed{false};
   std::exception_ptr error;
@@ -54,15 +68,21 @@ struct Job {
     if (!error) error = std::current_exception();
     failed = true;
   }
-  bool run_one() {
-    const int64_t item = next.fetch_add(1, std::memory_order_relaxed);
-    if (item >= items || failed.load(std::memory_order_relaxed)) return false;
-    try {
-      f(item);
-    } catch (...) {
-      fail();
+  // Thread `mine` takes an item: of its share, after as many others as it `passed`. False: none is left.
+  bool run_one(int64_t mine, int64_t& passed) {
+    for (; passed < shares; ++passed) {
+      if (failed.load(std::memory_order_relaxed)) return false;
+      Share& from = share[(mine + passed) % shares];
+      const int64_t item = from.next.fetch_add(1, std::memory_order_relaxed);
+      if (item >= from.end) continue;
+      try {
+        f(item);
+      } catch (...) {
+        fail();
+      }
+      return true;
     }
-    return true;
+    return false;
   }
 };
 
@@ -72,7 +92,7 @@ thread_local bool inside_item = false;
 class Pool {
  public:
   explicit Pool(int threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   }
   ~Pool() {
     {
@@ -103,7 +123,7 @@ class Pool {
   }
   static void finish(Job& job) {
     inside_item = true;
-    while (job.run_one()) {
+    for (int64_t passed = 0; job.run_one(0, passed);) {
       try {
         check_interrupt();
       } catch (...) {
@@ -114,7 +134,7 @@ class Pool {
   }
 
  private:
-  void work() {
+  void work(int number) {
     inside_item = true;
     uint64_t seen = 0;
     while (true) {
@@ -137,7 +157,7 @@ class Pool {
         if (job) job->users.fetch_add(1, std::memory_order_relaxed);
       }
       if (!job) continue;
-      while (job->run_one()) {
+      for (int64_t passed = 0; job->run_one(number, passed);) {
       }
       job->users.fetch_sub(1, std::memory_order_release);
     }
@@ -182,7 +202,7 @@ int num_threads() {
   return threads;
 }
 
-void parallel_for(int64_t items, ItemFunction f) {
+void parallel_for(int64_t items, ItemFunction f, Order order) {
   if (items <= 0) return;
   if (items == 1 || inside_item || num_threads() == 1) {
     for (int64_t i = 0; i < items; ++i) {
@@ -191,7 +211,7 @@ void parallel_for(int64_t items, ItemFunction f) {
     }
     return;
   }
-  Job job(f, items);
+  Job job(f, items, order == Order::shares ? num_threads() : 1);
   if (!pool().run(job)) Pool::finish(job);
   if (job.error) std::rethrow_exception(job.error);
 }

@@ -31,11 +31,14 @@ class ItemFunction {
 int num_threads();
 
 // Calls f(0) ... f(items - 1), each once, on the pool and the calling thread; returns when all are done.
-// Items are handed out one at a time: make them big enough (20 us or more of work). Runs inline where there
+// Items are handed out one at a time, by their number or, as Order::shares, to each thread from its own share
+// of them as long as that lasts: the same part of an array then stays in the same core's cache over the
+// operations on it. Make them big enough (20 us or more of work). Runs inline where there
 // is one item or one thread, and when called from inside an item. The first exception thrown by an item is
 // rethrown here; items not yet begun are then skipped. The interrupt check (mlx/graph/interrupt.h) is asked
 // between items.
-void parallel_for(int64_t items, ItemFunction f);
+enum class Order { one_queue, shares };
+void parallel_for(int64_t items, ItemFunction f, Order order = Order::one_queue);
 
 // Calls f(begin, end) over [0, n) cut into pieces of `grain`: the usual loop over elements or rows.
 template <class F>
@@ -44,7 +47,8 @@ void parallel_ranges(int64_t n, int64_t grain, F&& f) {
   if (grain < 1) grain = 1;
   const int64_t pieces = (n + grain - 1) / grain;
   if (pieces == 1) return f(int64_t{0}, n);
-  parallel_for(pieces, [&](int64_t i) { f(i * grain, i + 1 == pieces ? n : (i + 1) * grain); });
+  parallel_for(
+      pieces, [&](int64_t i) { f(i * grain, i + 1 == pieces ? n : (i + 1) * grain); }, Order::shares);
 }
 
 using mlx::core::check_interrupt;

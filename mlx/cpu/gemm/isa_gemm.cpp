@@ -156,7 +156,7 @@ constexpr Family family_f64() {
   Family f{};
   f.mr = kMr;
   f.nr = kNrD;
-  f.kc = 256;
+  f.kc = 352;
   f.mc = 144;
   f.nc = 256;
   f.k_unit = 1;

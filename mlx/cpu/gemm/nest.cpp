@@ -161,23 +161,27 @@ class Run {
     const int64_t items_a = ceil_div(used_a, group_a), items_b = ceil_div(used_b, group_b);
     const int64_t items = blocks_ * (items_a + items_b);
     if (items == 0) return;
+    // In the order of rows and columns, so that a thread packs what it multiplies: panels that the other
+    // cores have read must be taken from them to be written anew.
+    const int64_t groups = items_a + items_b;
     const auto one = [&](int64_t item) {
-      const int64_t block = item / (items_a + items_b), in_block = item % (items_a + items_b);
-      if (in_block < items_a) {
-        const int64_t end = std::min(used_a, (in_block + 1) * group_a);
-        for (int64_t p = in_block * group_a; p < end; ++p) pack_panel(true, i0_, m_, block, p);
+      const int64_t block = item % blocks_, group = item / blocks_;
+      const int64_t before_a = group * items_a / groups;
+      if ((group + 1) * items_a / groups > before_a) {
+        const int64_t end = std::min(used_a, (before_a + 1) * group_a);
+        for (int64_t p = before_a * group_a; p < end; ++p) pack_panel(true, i0_, m_, block, p);
       } else if (g_.in_place) {
         const int64_t r0 = n_ / f_.nr * f_.nr;
         g_.b->pack(j0_ + r0, static_cast<int>(n_ - r0), k_begin(block), k_length(block), b_.panel(block, 0));
       } else {
-        const int64_t first = (in_block - items_a) * group_b, end = std::min(used_b, first + group_b);
+        const int64_t first = (group - before_a) * group_b, end = std::min(used_b, first + group_b);
         for (int64_t p = first; p < end; ++p) pack_panel(false, j0_, n_, block, p);
       }
     };
     if (serial_) {
       for (int64_t i = 0; i < items; ++i) one(i);
     } else {
-      parallel_for(items, one);
+      parallel_for(items, one, Order::shares);
     }
   }
 
@@ -187,7 +191,7 @@ class Run {
     if (serial_) {
       for (int64_t t = 0; t < tiles_m * tiles_n; ++t) one(t);
     } else {
-      parallel_for(tiles_m * tiles_n, one);
+      parallel_for(tiles_m * tiles_n, one, Order::shares);
     }
   }
 

@@ -26,13 +26,17 @@ struct Chains {
 
   // How elements lie in memory. `lanes` is how chains keep blocks between steps.
   enum Kind { lanes, half, brain, boolean, kKinds };
-  // A block goes out to an output. `stream`: lanes, to memory past the caches, aligned to 64 bytes.
+  // By `Pace`: arrays of chains that compute long on a block have to be asked for before they are needed; of
+  // the others the processor fetches them better by itself.
+  enum Pace { brisk, long_, kPaces };
+  // A block goes out to an output. `stream`, where there is one: to memory past the caches, aligned to 64
+  // bytes.
   struct Stores {
-    ChainStep::Fn store[kKinds], stream;
+    ChainStep::Fn store[kPaces][kKinds], stream[kKinds];
   };
   // The first function of a chain is a load of a block from memory into registers, the last one a store that
   // ends it. `also` stores and goes on. `keep` stores lanes in a block and goes on; `recall` loads them.
-  ChainStep::Fn load[kKinds];
+  ChainStep::Fn load[kPaces][kKinds];
   Stores also, last;
   ChainStep::Fn keep, recall;
 

@@ -1,5 +1,6 @@
-// From `value(Row, ...)` to tile functions. A loop always runs over whole vectors: what is left over at the
-// end goes through a padded copy, so each function is compiled once, without scalar remainders.
+// From `value(Row, ...)` to tile functions. A loop always runs over whole vectors: where some
+// elements are left over the last vector overlaps the one before it, or goes through a padded copy, so each
+// function is compiled once, without scalar remainders.
 #pragma once
 
 #include <cstddef>
@@ -113,11 +114,17 @@ void run(O* out, int64_t n, const In*... in) {
   } else {
     constexpr int64_t L = lanes<O, In...>();
     const int64_t whole = n & -L;
-    if (whole != 0) whole_vectors<R, L>(out, whole, in...);
-    if (whole == n) return;
+    if (whole == n) return whole_vectors<R, L>(out, whole, in...);
     alignas(64) O rest[L];
-    whole_vectors<R, L>(rest, L, Padded<In, L>(in + whole, n - whole).item...);
-    __builtin_memcpy(static_cast<void*>(out + whole), rest, static_cast<size_t>(n - whole) * sizeof(O));
+    if (whole != 0) {
+      // The last L elements, which may be read only before `out` is written.
+      whole_vectors<R, L>(rest, L, in + (n - L)...);
+      whole_vectors<R, L>(out, whole, in...);
+      __builtin_memcpy(static_cast<void*>(out + (n - L)), rest, sizeof(rest));
+      return;
+    }
+    whole_vectors<R, L>(rest, L, Padded<In, L>(in, n).item...);
+    __builtin_memcpy(static_cast<void*>(out), rest, static_cast<size_t>(n) * sizeof(O));
   }
 }
 

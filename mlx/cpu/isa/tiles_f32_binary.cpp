@@ -39,16 +39,22 @@ void tile_with_numbers(void* out, const void* a, const void* b, const void* c, i
                         static_cast<const float*>(c)};
   float* y = static_cast<float*>(out);
   const int64_t whole = n & -16;
-  if (whole != 0) vectors_with_numbers<R, numbers>(y, whole, in[0], in[1], in[2]);
-  if (whole == n) return;
+  if (whole == n) return vectors_with_numbers<R, numbers>(y, whole, in[0], in[1], in[2]);
+  if (whole != 0) {  // as run() does it
+    alignas(64) float rest[16];
+    const auto end = [&](int k) { return (numbers >> k & 1) != 0 ? in[k] : in[k] + (n - 16); };
+    vectors_with_numbers<R, numbers>(rest, 16, end(0), end(1), R::arity == 3 ? end(2) : nullptr);
+    vectors_with_numbers<R, numbers>(y, whole, in[0], in[1], in[2]);
+    __builtin_memcpy(y + (n - 16), rest, sizeof(rest));
+    return;
+  }
   alignas(64) float copy[3][16] = {}, rest[16];
   for (int k = 0; k < R::arity; ++k) {
     const bool number = (numbers >> k & 1) != 0;  // kNumber[k], which would be a symbol outside of MLX_ISA
-    const auto items = number ? size_t{1} : static_cast<size_t>(n - whole);
-    __builtin_memcpy(copy[k], in[k] + (number ? 0 : whole), items * sizeof(float));
+    __builtin_memcpy(copy[k], in[k], number ? sizeof(float) : static_cast<size_t>(n) * sizeof(float));
   }
   vectors_with_numbers<R, numbers>(rest, 16, copy[0], copy[1], copy[2]);
-  __builtin_memcpy(y + whole, rest, static_cast<size_t>(n - whole) * sizeof(float));
+  __builtin_memcpy(y, rest, static_cast<size_t>(n) * sizeof(float));
 }
 template <class R, int... numbers>
 void enter_numbers(Tiles::Fn* to) {
