@@ -208,30 +208,30 @@ void complex_singular_values(const complex64_t* in, int64_t m, int64_t n, comple
   const auto phase = [](Z x) { return roughly(x) == 0 ? Z{1, 0} : (1 / size(x)) * x; };
   for (int64_t c = 0; c < k; ++c) {
     for (int64_t i = c; i < rows; ++i) v[i] = a[i * k + c];
-    const ComplexReflection l = find_reflection(&v[c], rows - c);
-    if (l.factor != 0) {
+    const Reflection<Z> l = find_reflection(&v[c], rows - c);
+    if (l.tau != 0) {
       std::fill(w.begin(), w.end(), Z{});
       for (int64_t i = c; i < rows; ++i)
         for (int64_t j = c + 1; j < k; ++j) w[j] = w[j] + conj(v[i]) * a[i * k + j];
       for (int64_t i = c; i < rows; ++i) {
-        const Z f = l.factor * v[i];
+        const Z f = l.tau * v[i];
         for (int64_t j = c + 1; j < k; ++j) a[i * k + j] = a[i * k + j] - f * w[j];
       }
-      if (u) reflect_columns(&left[c * rows], rows, &v[c], rows - c, l.factor);
+      if (u) reflect_columns(&left[c * rows], rows, &v[c], rows - c, l.tau);
     }
     d[c] = size(l.beta);
     turn_left[c] = phase(l.beta * turn_right[c]);
     if (c + 1 == k) break;
     for (int64_t j = c + 1; j < k; ++j) w[j] = conj(a[c * k + j]);
-    const ComplexReflection r = find_reflection(&w[c + 1], k - c - 1);
-    if (r.factor != 0) {
+    const Reflection<Z> r = find_reflection(&w[c + 1], k - c - 1);
+    if (r.tau != 0) {
       for (int64_t i = c + 1; i < rows; ++i) {
         Z sum;
         for (int64_t j = c + 1; j < k; ++j) sum = sum + a[i * k + j] * w[j];
-        sum = r.factor * sum;
+        sum = r.tau * sum;
         for (int64_t j = c + 1; j < k; ++j) a[i * k + j] = a[i * k + j] - sum * conj(w[j]);
       }
-      if (u) reflect_columns(&right[(c + 1) * k], k, &w[c + 1], k - c - 1, r.factor);
+      if (u) reflect_columns(&right[(c + 1) * k], k, &w[c + 1], k - c - 1, r.tau);
     }
     e[c] = size(r.beta);
     turn_right[c + 1] = turn_left[c] * phase(r.beta);
