@@ -213,6 +213,7 @@ a = np.random.default_rng(0).standard_normal((330, 330)).astype("float32")
 x = mx.array(a)
 outs = [*mx.linalg.qr(x), *mx.linalg.lu(x), mx.linalg.solve(x, x[:, :300]), *mx.linalg.eigh(x + x.T),
         mx.linalg.eigvalsh(x + x.T), *mx.linalg.eig(x[:70, :70]), *mx.linalg.eig(x), mx.linalg.eigvals(x),
+        *mx.linalg.eig(x + 1j * x.T), mx.linalg.eigvals(x[:200, :200] * (1 + 2j) + 1j * x[100:300, :200]),
         *mx.linalg.svd(x[:150, :100]),
         mx.linalg.svd(x, compute_uv=False), mx.linalg.inv(x[:, :324].reshape(-1, 3, 3)),
         *mx.linalg.lu(x[:, :325].reshape(-1, 5, 5))]

@@ -7,6 +7,7 @@
 
 #include "mlx/cpu/linalg/blocked.h"
 #include "mlx/cpu/linalg/hessenberg.h"
+#include "mlx/cpu/linalg/panel.h"
 #include "mlx/cpu/linalg/schur_complex.h"
 #include "mlx/cpu/linalg/wy.h"
 
@@ -31,15 +32,26 @@ class Substitution {
 
   // Rows k of `out` become the products of the vectors of S with the rows of z.
   void run(const PaddedMatrix<Z>& z, const PaddedMatrix<Z>& out) const {
-    const PaddedMatrix<Z> y(n_, n_);
-    parallel_ranges(n_, std::max<int64_t>(1, (1 << 16) / (n_ * n_)), [&](int64_t begin, int64_t end) {
-      const PaddedMatrix<double> parts(2, n_);
-      for (int64_t k = begin; k < end; ++k) one(k, parts.row(0), parts.row(1), y.row(k));
+    // Those with the most work first.
+    const int64_t panels = (n_ + kPanel - 1) / kPanel;
+    parallel_for(panels, [&](int64_t i) {
+      const int64_t begin = (panels - 1 - i) * kPanel, end = std::min(n_, begin + kPanel);
+      const PaddedMatrix<Z> y(end - begin, end);
+      const PaddedMatrix<double> parts(2, end);
+      for (int64_t k = begin; k < end; ++k) one(k, parts.row(0), parts.row(1), y.row(k - begin));
+      if (n_ <= kFewReflections) {
+        for (int64_t k = 0; k < n_; ++k)
+          combine_rows(z.row(0), z.stride, k + 1, z.stride, y.row(k), out.row(k));
+        return;
+      }
+      multiply_into<Z>(out.row(begin), out.stride, end - begin, n_, end, {y.row(0), y.stride},
+                       {z.row(0), z.stride}, 1, 0);
     });
-    multiply_into<Z>(out.row(0), out.stride, n_, n_, n_, {y.row(0), y.stride}, {z.row(0), z.stride}, 1, 0);
   }
 
  private:
+  static constexpr int64_t kPanel = 64;
+
   Z value(int64_t i) const { return {re_.row(i)[i], im_.row(i)[i]}; }
   void one(int64_t k, double* x, double* y, Z* out) const {
     const auto dot = factor<double>().dot;

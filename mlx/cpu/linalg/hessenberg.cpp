@@ -8,6 +8,7 @@
 
 #include "mlx/cpu/linalg/blocked.h"
 #include "mlx/cpu/linalg/panel.h"
+#include "mlx/cpu/linalg/wy.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -89,11 +90,41 @@ class Reduction : PanelReduction<S> {
   std::vector<S> t_, f_;
 };
 
+// One after the other, where panels gain nothing.
+template <class S>
+void reduce_few(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v) {
+  S sums[kFewReflections];
+  for (int64_t k = 0; k + 2 < n; ++k) {
+    S* x = v.row(k);
+    for (int64_t i = k + 1; i < n; ++i) x[i] = a.row(i)[k];
+    const Reflection<S> r = find_reflection(x + k + 1, n - k - 1);
+    tau[k] = r.tau;
+    a.row(k + 1)[k] = r.beta;
+    for (int64_t i = k + 2; i < n; ++i) a.row(i)[k] = S{0};
+    std::fill(sums, sums + n, S{0});
+    for (int64_t i = k + 1; i < n; ++i)
+      for (int64_t j = k + 1; j < n; ++j) sums[j] += conj(x[i]) * a.row(i)[j];
+    for (int64_t i = k + 1; i < n; ++i) {
+      const S f = r.tau * x[i];
+      for (int64_t j = k + 1; j < n; ++j) a.row(i)[j] -= f * sums[j];
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      S sum{0};
+      for (int64_t j = k + 1; j < n; ++j) sum += a.row(i)[j] * x[j];
+      sum = r.tau * sum;
+      for (int64_t j = k + 1; j < n; ++j) a.row(i)[j] -= sum * conj(x[j]);
+    }
+  }
+}
+
 }  // namespace
 
 template <class S>
 void to_hessenberg(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v) {
-  if (n > 2) Reduction<S>(a, n, tau, v).run();
+  if (n <= kFewReflections)
+    reduce_few(a, n, tau, v);
+  else
+    Reduction<S>(a, n, tau, v).run();
 }
 template void to_hessenberg<float>(const PaddedMatrix<float>&, int64_t, float*, const PaddedMatrix<float>&);
 template void to_hessenberg<double>(const PaddedMatrix<double>&, int64_t, double*,

@@ -17,7 +17,7 @@
 namespace mlx::core::cpu {
 namespace {
 
-constexpr int64_t kSmall = 60;   // rows of blocks that bulges one by one are faster for
+constexpr int64_t kSmall = 130;  // rows of blocks that bulges one by one are faster for
 constexpr int64_t kPiece = 128;  // rows or columns of an item
 constexpr int64_t kPart = 32;    // columns that rotations go through at a time
 
@@ -30,12 +30,18 @@ struct Rotation {
   Z s;
   Rotation conjugate() const { return {c, conj(s)}; }
 };
-// That makes y 0, and x `onto`.
+// That makes y 0, and x `onto`. Beside a matrix of about 1, numbers whose squares have lost digits are 0.
 Rotation rotation_of(Z x, Z y, Z& onto) {
-  const double length = std::sqrt(squared(x) + squared(y));
+  constexpr double kVanishing = 1e-280;
+  const double square = squared(x), all = square + squared(y), product = square * all;
+  if (product > kVanishing) {
+    const double inverse = 1 / std::sqrt(product);
+    onto = (all * inverse) * x;
+    return {square * inverse, inverse * (x * conj(y))};
+  }
   onto = x;
-  if (length == 0) return {};
-  const double first = std::sqrt(squared(x));
+  if (all < kVanishing) return {};
+  const double length = std::sqrt(all), first = square < kVanishing ? 0 : std::sqrt(square);
   const Z direction = first > 0 ? (1 / first) * x : Z{1, 0};
   onto = length * direction;
   return {first / length, (1 / length) * (direction * conj(y))};
@@ -73,7 +79,7 @@ class Iteration {
       else if (++steps > 60 * std::max<int64_t>(10, n_))
         throw NotConverged();
       else if (n_ <= kSmall)
-        sweep(first, last, {shift(last, ++idle)});
+        small_step(first, last, shift(last, ++idle));
       else
         found = large_step(first, last, idle++);
       if (found > 0) idle = 0;
@@ -109,8 +115,13 @@ class Iteration {
     return roughly(sum) == 0 ? d : d - b * c / sum;
   }
 
+  void small_step(int64_t first, int64_t last, Z by) {
+    runs_.resize(1);
+    chase(first, last, top(first), right(last) - 1, first - 1, last - 1, by, runs_[0], z_);
+  }
+
   static int64_t many(int64_t size) {
-    return size < 150 ? 12 : size < 400 ? 24 : size < 1200 ? 32 : size < 3000 ? 64 : 128;
+    return size < 200 ? 16 : size < 400 ? 24 : size < 1200 ? 48 : size < 3000 ? 64 : 128;
   }
 
   // Returns how many eigenvalues were found.
@@ -122,7 +133,7 @@ class Iteration {
     std::vector<Z> shifts;
     const int64_t found = deflate(first, last, window, shifts);
     // Where much was found, the next window will find more.
-    if (found > 0 && 100 * found > 14 * window) return found;
+    if (found > 0 && 100 * found > 30 * window) return found;
     const int64_t end = last - found, rest = end - first + 1;
     if (rest <= 1) return found;
     if (idle % 6 == 5) {
@@ -293,46 +304,65 @@ class Iteration {
   // k = first - 1 one that makes it.
   void sweep(int64_t first, int64_t last, const std::vector<Z>& shifts) {
     const auto bulges = static_cast<int64_t>(shifts.size());
-    const int64_t stride = bulges == 1 ? last - first + 1 : std::max<int64_t>(16, 2 * bulges);
-    std::vector<Run> runs(bulges);
+    const int64_t stride = std::max<int64_t>(16, 2 * bulges);
+    runs_.resize(bulges);
     for (int64_t from = first - 1 - 2 * (bulges - 1); from + 1 < last; from += stride) {
       const int64_t to = std::min(from + stride, last - 1);
       const int64_t begin = std::max(first, from + 1), end = std::min(last, to - 1 + 2 * (bulges - 1) + 2);
       for (int64_t b = 0; b < bulges; ++b) {
         const int64_t ahead = 2 * (bulges - 1 - b);
         chase(first, last, begin, end, std::max(first - 1, from + ahead), std::min(last - 1, to + ahead),
-              shifts[b], runs[b]);
+              shifts[b], runs_[b], nullptr);
       }
       each_piece(begin, end + 1, first, last, stride * bulges / 4,
-                 [&](Beside where, int64_t a, int64_t e) { turn_piece(runs, where, a, e); });
+                 [&](Beside where, int64_t a, int64_t e) { turn_piece(where, a, e); });
     }
   }
-  void turn_piece(const std::vector<Run>& runs, Beside where, int64_t begin, int64_t end) const {
+  void turn_piece(Beside where, int64_t begin, int64_t end) const {
     if (where == Beside::rows) {
-      for (const Run& r : runs)
-        if (r.count() > 0)
-          factor<double>().rotate_columns(&at(begin, r.row).re, 2 * h_.stride, end - begin, &r.turns[0].c,
-                                          r.count());
+      turn_transposed(begin, end);
       return;
     }
     const PaddedMatrix<Z>& m = where == Beside::z ? *z_ : h_;
     for (int64_t c = begin; c < end; c += kPart) {
       const int64_t width = std::min(kPart, end - c);
-      for (const Run& r : runs)
+      for (const Run& r : runs_)
         for (int64_t i = 0; i < r.count(); ++i)
           rotate_rows(m.row(r.row + i) + c, m.row(r.row + i + 1) + c, width,
                       where == Beside::z ? r.turns[i] : r.turns[i].conjugate());
     }
   }
 
-  // A bulge from position k to `to` inside of rows and columns [begin, end]. Multiplications from the left
-  // and the right commute: of the latter, what the next rotation is found from is done at once, and the rest
-  // row by row at the end.
+  // Rows [begin, end) of h, with columns as vectors.
+  void turn_transposed(int64_t begin, int64_t end) const {
+    int64_t left = n_, right = 0;
+    for (const Run& r : runs_) {
+      if (r.count() == 0) continue;
+      left = std::min(left, r.row);
+      right = std::max(right, r.row + r.count() + 1);
+    }
+    if (left >= right) return;
+    const PaddedMatrix<Z> tile(right - left, kPart);
+    for (int64_t first = begin; first < end; first += kPart) {
+      const int64_t rows = std::min(kPart, end - first);
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = left; j < right; ++j) tile.row(j - left)[i] = at(first + i, j);
+      for (const Run& r : runs_)
+        for (int64_t k = 0; k < r.count(); ++k)
+          rotate_rows(tile.row(r.row + k - left), tile.row(r.row + k + 1 - left), rows, r.turns[k]);
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = left; j < right; ++j) at(first + i, j) = tile.row(j - left)[i];
+    }
+  }
+
+  // A bulge from position k to `to` inside of rows and columns [begin, end], and all rows of z.
+  // Multiplications from the left and the right commute: of the latter, what the next rotation is found from
+  // is done at once, and the rest row by row at the end.
   void chase(int64_t first, int64_t last, int64_t begin, int64_t end, int64_t k, int64_t to, Z shift,
-             Run& run) const {
+             Run& run, const PaddedMatrix<Z>* z) const {
     run.row = k + 1;
-    run.turns.clear();
-    for (; k < to; ++k) {
+    run.turns.resize(std::max<int64_t>(0, to - k));
+    for (Rotation& turn : run.turns) {
       Z *p = h_.row(k + 1), *q = h_.row(k + 2), onto;
       const bool starts = k < first;
       const Rotation t =
@@ -344,7 +374,9 @@ class Iteration {
       rotate_rows(p + k + 1, q + k + 1, end - k, t);
       const Rotation back = t.conjugate();
       for (int64_t i = k + 1; i <= std::min(last, k + 3); ++i) rotate(at(i, k + 1), at(i, k + 2), back);
-      run.turns.push_back(back);
+      if (z) rotate_rows(z->row(k + 1), z->row(k + 2), n_, back);
+      turn = back;
+      ++k;
     }
     turn_columns(begin, run);
   }
@@ -371,6 +403,7 @@ class Iteration {
   const PaddedMatrix<Z>* z_;
   const int64_t n_;
   double norm_ = 0;
+  std::vector<Run> runs_;  // of the bulges, the foremost first
 };
 
 }  // namespace

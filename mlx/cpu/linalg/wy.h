@@ -13,7 +13,8 @@
 
 namespace mlx::core::cpu {
 
-constexpr int64_t kReflections = 32;  // of a block
+constexpr int64_t kReflections = 32;     // of a block
+constexpr int64_t kFewReflections = 20;  // that blocks gain nothing for, of vectors as short
 
 // T of k vectors with `length` elements; t's rows are k apart.
 template <class T>
@@ -50,6 +51,19 @@ void reflect_rows(T* z, int64_t ldz, int64_t rows, int64_t length, const T* v, i
 template <class T>
 void apply_product(T* z, int64_t ldz, int64_t rows, int64_t length, const T* v, int64_t ldv,
                    const Real<T>* tau, int64_t k, int64_t offset, bool unit) {
+  if (length <= kFewReflections) {
+    for (int64_t r = 0; r < rows; ++r) {
+      T* x = z + r * ldz;
+      for (int64_t i = std::min(k, unit ? r - offset + 1 : k) - 1; i >= 0; --i) {
+        const T* one = v + i * ldv;
+        T sum{0};
+        for (int64_t j = i + offset; j < length; ++j) sum += conj(one[j]) * x[j];
+        sum = tau[i] * sum;
+        for (int64_t j = i + offset; j < length; ++j) x[j] -= sum * one[j];
+      }
+    }
+    return;
+  }
   std::vector<T> t(kReflections * kReflections);
   for (int64_t first = (k - 1) / kReflections * kReflections; first >= 0 && k > 0; first -= kReflections) {
     const int64_t count = std::min(kReflections, k - first), at = first + offset;
