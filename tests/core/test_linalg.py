@@ -15,6 +15,7 @@ from linalg_cases import EPS, REAL, SIDES, check_orthogonal, exact, off, on_the_
 
 
 QR_SHAPES = [(n, n) for n in SIDES] + [(65, 64), (64, 65), (24, 400), (400, 24), (1000, 33), (33, 300), (130, 97)]
+QR_SHAPES += [(5, 4), (4, 5), (256, 128), (257, 128), (129, 129), (128, 200)]
 
 
 @pytest.mark.parametrize("dtype", REAL)
@@ -38,9 +39,10 @@ def test_qr_batch(dtype: str) -> None:
     assert off(q @ r, a, dtype) < 60
 
 
+@pytest.mark.parametrize("shape", [(70, 50), (300, 140)])
 @pytest.mark.parametrize("scale", [1e-30, 1e30, 1e-38])
-def test_qr_scales(scale: float) -> None:
-    a = (sample((70, 50)) * scale).astype(np.float32)
+def test_qr_scales(scale: float, shape: tuple[int, int]) -> None:
+    a = (sample(shape) * scale).astype(np.float32)
     q, r = map(exact, mx.linalg.qr(to_mx(a)))
     check_orthogonal(q, "float32")
     assert off(q @ r / scale, a.astype(float) / scale, "float32") < 2000  # 1e-38: elements have fewer digits
@@ -100,7 +102,7 @@ def test_solve_batches() -> None:
 
 
 @pytest.mark.parametrize("dtype", REAL)
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9])
 def test_batches_of_small_matrices(dtype: str, n: int) -> None:
     """As many as fill vectors, one less, one more; rows are exchanged in some, and not in others."""
     for count in (1, 7, 8, 9, 15, 16, 17, 100, 700):

@@ -7,7 +7,7 @@
 
 namespace mlx::core::cpu {
 
-constexpr int64_t kSmallMatrix = 6;    // rows, at most
+constexpr int64_t kSmallMatrix = 8;    // rows, at most
 constexpr int64_t kSmallColumns = 16;  // right sides, at most
 constexpr int64_t kSmallGroup = 16;    // matrices; pieces of batches are multiples of it
 

@@ -91,7 +91,7 @@ class Divided {
       }
       if (++steps > 100) throw std::runtime_error("[linalg.eigh] the iteration did not converge");
       double g = (d[l + 1] - d[l]) / (2 * e[l]), s = 1, c = 1, p = 0;
-      g = d[m] - d[l] + e[l] / (g + std::copysign(std::hypot(g, 1.0), g));
+      g = d[m] - d[l] + e[l] / (g + std::copysign(std::sqrt(g * g + 1), g));
       int64_t i = m - 1, count = 0;
       for (; i >= l; --i) {
         const double f = s * e[i], b = c * e[i], squares = f * f + g * g, r = std::sqrt(squares);

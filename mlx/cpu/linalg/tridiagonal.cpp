@@ -158,7 +158,7 @@ std::vector<double> tridiagonal_values(Tridiagonal t, double eps) {
       }
       if (++steps > 100) throw std::runtime_error("[linalg.eigvalsh] the iteration did not converge");
       const double root = std::sqrt(e[l]), ratio = (d[l + 1] - d[l]) / (2 * root);
-      const double sigma = d[l] - root / (ratio + std::copysign(std::hypot(ratio, 1.0), ratio));
+      const double sigma = d[l] - root / (ratio + std::copysign(std::sqrt(ratio * ratio + 1), ratio));
       double c = 1, s = 0, gamma = d[m] - sigma, p = gamma * gamma;
       // Each step waits for one division only, g^2 / (r p) being gamma^2 / c.
       for (int64_t i = m - 1; i >= l; --i) {
