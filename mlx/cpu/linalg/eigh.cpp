@@ -16,22 +16,32 @@
 namespace mlx::core::cpu {
 namespace {
 
-constexpr int64_t kFewReflections = 48;  // below, blocks of them gain nothing
+constexpr int64_t kRowByRow = 128;  // rows of matrices whose reflections blocks gain nothing for
 
-// Rows of z, vectors of the tridiagonal matrix, become vectors of the matrix.
+// Rows z[order[j]], vectors of the tridiagonal matrix, become vectors of the matrix: columns of `vectors`.
 template <class T, class Work>
 void turn_back(const PaddedMatrix<T>& z, int64_t n, const std::vector<Work>& tau,
-               const PaddedMatrix<Work>& vectors) {
+               const PaddedMatrix<Work>& reflections, const std::vector<int64_t>& order, T* vectors) {
   const PaddedMatrix<T> v(n, n);
   std::vector<T> factors(tau.begin(), tau.end());
-  for (int64_t i = 0; i < n; ++i) std::copy(vectors.row(i), vectors.row(i) + n, v.row(i));
-  if (n >= kFewReflections)
-    return apply_product(z.row(0), z.stride, n, n, v.row(0), v.stride, factors.data(), n - 1, 1, false);
-  for (int64_t i = n - 2; i >= 0; --i)
-    if (tau[i] != 0) {
-      const int64_t at = PaddedMatrix<T>::even(i + 1);
-      reflect(v.row(i) + at, z.stride - at, factors[i], z.row(0) + at, z.stride, n);
-    }
+  for (int64_t i = 0; i < n; ++i) std::copy(reflections.row(i), reflections.row(i) + n, v.row(i));
+  const auto store = [&](T* to, int64_t stride) {
+    constexpr int64_t kTile = 16;
+    for (int64_t first = 0; first < n; first += kTile)
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = first; j < std::min(n, first + kTile); ++j) to[i * stride + j] = z.row(order[j])[i];
+  };
+  if (n <= kRowByRow) {
+    normalize(z, n);
+    const PaddedMatrix<T> columns(n, n);
+    store(columns.row(0), columns.stride);
+    reflect_by_rows(columns, v, factors.data(), n - 1, 1, false);
+    for (int64_t i = 0; i < n; ++i) std::copy(columns.row(i), columns.row(i) + n, vectors + i * n);
+    return;
+  }
+  apply_product(z.row(0), z.stride, n, n, v.row(0), v.stride, factors.data(), n - 1, 1, false);
+  normalize(z, n);
+  store(vectors, n);
 }
 
 template <class T, class Work>
@@ -48,12 +58,7 @@ void decompose_in(const T* in, int64_t n, int exponent, T* values, T* vectors) {
   const PaddedMatrix<T> z(n, n);
   std::vector<int64_t> order;
   put(tridiagonal_vectors(std::move(t), z, order));
-  turn_back(z, n, tau, v);
-  normalize(z, n);
-  constexpr int64_t kTile = 16;
-  for (int64_t first = 0; first < n; first += kTile)
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t j = first; j < std::min(n, first + kTile); ++j) vectors[i * n + j] = z.row(order[j])[i];
+  turn_back(z, n, tau, v, order, vectors);
 }
 
 template <class T>

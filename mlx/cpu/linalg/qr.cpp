@@ -73,18 +73,18 @@ Reflection<T> exact_reflection(T* x, int64_t n) {
 template <class T>
 class RowByRow {
  public:
-  RowByRow(const T* in, int64_t m, int64_t n, T* r)
-      : m_(m), k_(std::min(m, n)), v_(k_, m), tau_(1, k_), line_(3, std::max(m, n)) {
-    const PaddedMatrix<T> a(m, n);
+  RowByRow(const T* in, int64_t m, int64_t n, T* r) : m_(m), k_(std::min(m, n)), v_(k_, m), tau_(1, k_) {
+    const PaddedMatrix<T> a(m, n), lines(3, std::max(m, n));
     for (int64_t i = 0; i < m; ++i) std::copy(in + i * n, in + (i + 1) * n, a.row(i));
-    T *z = line_.row(0), *w = line_.row(1), *next = line_.row(2), *tau = tau_.row(0);
+    T *z = lines.row(0), *w = lines.row(1), *next = lines.row(2), *tau = tau_.row(0);
     for (int64_t j = 0; j < k_; ++j) {
       T *v = v_.row(j), *mine = r + j * n;
       for (int64_t i = j; i < m; ++i) v[i] = a.row(i)[j] - z[i] * w[j];
       const Reflection<T> found = exact_reflection(v + j, m - j);
       tau[j] = found.tau;
       v[j] = 1;
-      pass(a, j, z, w, v, next);
+      const int64_t at = PaddedMatrix<T>::even(j);
+      factor<T>().combine(a.row(j) + at, a.stride, m - j, a.stride - at, z + j, w + at, v + j, next + at);
       std::fill(mine, mine + j, T{0});
       mine[j] = found.beta;
       for (int64_t c = j + 1; c < n; ++c) mine[c] = a.row(j)[c] - found.tau * next[c];
@@ -95,29 +95,15 @@ class RowByRow {
 
   // The first k columns of the product of the reflections.
   void q(T* out) const {
-    const PaddedMatrix<T> q(m_, k_), sums(2, k_);
-    T *z = line_.row(0), *w = sums.row(0), *next = sums.row(1);
-    std::fill(z, z + m_, T{0});
+    const PaddedMatrix<T> q(m_, k_);
     for (int64_t j = 0; j < k_; ++j) q.row(j)[j] = 1;
-    for (int64_t j = k_ - 1; j >= 0; --j) {
-      const T* v = v_.row(j);
-      pass(q, j, z, w, v, next);
-      for (int64_t i = j; i < m_; ++i) z[i] = tau_.row(0)[j] * v[i];
-      std::swap(w, next);
-    }
-    for (int64_t i = 0; i < m_; ++i)
-      for (int64_t c = 0; c < k_; ++c) out[i * k_ + c] = q.row(i)[c] - z[i] * w[c];
+    reflect_by_rows(q, v_, tau_.row(0), k_, 0, true);
+    for (int64_t i = 0; i < m_; ++i) std::copy(q.row(i), q.row(i) + k_, out + i * k_);
   }
 
  private:
-  // Rows and columns from j on: a <- a - z w^T, next = v^T a.
-  void pass(const PaddedMatrix<T>& a, int64_t j, const T* z, const T* w, const T* v, T* next) const {
-    const int64_t at = PaddedMatrix<T>::even(j);
-    factor<T>().combine(a.row(j) + at, a.stride, m_ - j, a.stride - at, z + j, w + at, v + j, next + at);
-  }
-
   const int64_t m_, k_;
-  const PaddedMatrix<T> v_, tau_, line_;
+  const PaddedMatrix<T> v_, tau_;
 };
 
 template <class T>
