@@ -20,8 +20,8 @@ namespace mlx::core::cpu {
 namespace {
 
 constexpr double kEps = std::numeric_limits<double>::epsilon();
-constexpr double kVanishing = 1e-140;  // beside 1, the size of matrices: squares of less may be 0
-constexpr int64_t kLeaf = 32;
+constexpr double kVanishing = 1e-140;       // beside 1, the size of matrices: squares of less may be 0
+constexpr int64_t kLeaf = 32, kAlone = 24;  // rows of a leaf, at most; of one without another
 
 // QL steps with implicit shifts (Bowdler, Martin, Reinsch, Wilkinson, "The QR and QL algorithms for symmetric
 // matrices", 1968), in parts: several rotations of several matrices may be under way at a time.
@@ -143,6 +143,7 @@ class Divided {
   void run() {
     int levels = 0;
     while ((n_ >> levels) > kLeaf) ++levels;
+    if (n_ > kAlone) levels = std::max(levels, 1);
     const int64_t leaves = int64_t{1} << levels;
     const auto border = [&](int64_t i, int64_t parts) { return i * n_ / parts; };
     for (int64_t i = 1; i < leaves; ++i) {
