@@ -11,6 +11,7 @@
 
 #include "mlx/cpu/linalg/blocked.h"
 #include "mlx/cpu/linalg/panel.h"
+#include "mlx/cpu/linalg/wy.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -117,11 +118,43 @@ class Reduction : PanelReduction<T> {
   Tridiagonal t_;
 };
 
+// One after the other, where panels gain nothing.
+template <class T>
+Tridiagonal reduce_few(const PaddedMatrix<T>& a, int64_t n, T* tau, const PaddedMatrix<T>& v) {
+  Tridiagonal t{std::vector<double>(n), std::vector<double>(n)};
+  T w[kFewRows];
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < i; ++j) a.row(j)[i] = a.row(i)[j];
+  for (int64_t k = 0; k < n; ++k) {
+    t.d[k] = a.row(k)[k];
+    const int64_t from = k + 1;
+    if (from == n) break;
+    T* x = v.row(k);
+    std::copy(a.row(k) + from, a.row(k) + n, x + from);
+    const Reflection<T> r = find_reflection(x + from, n - from);
+    t.e[k] = r.beta;
+    tau[k] = r.tau;
+    if (r.tau == 0) continue;
+    T half = 0;
+    for (int64_t i = from; i < n; ++i) {
+      T sum = 0;
+      for (int64_t j = from; j < n; ++j) sum += a.row(i)[j] * x[j];
+      w[i] = r.tau * sum;
+      half += w[i] * x[i];
+    }
+    half *= r.tau / 2;
+    for (int64_t i = from; i < n; ++i) w[i] -= half * x[i];
+    for (int64_t i = from; i < n; ++i)
+      for (int64_t j = from; j < n; ++j) a.row(i)[j] -= x[i] * w[j] + w[i] * x[j];
+  }
+  return t;
+}
+
 }  // namespace
 
 template <class T>
 Tridiagonal tridiagonalize(const PaddedMatrix<T>& a, int64_t n, T* tau, const PaddedMatrix<T>& v) {
-  return Reduction<T>(a, n, tau, v).run();
+  return n <= kFewRows ? reduce_few(a, n, tau, v) : Reduction<T>(a, n, tau, v).run();
 }
 template Tridiagonal tridiagonalize<float>(const PaddedMatrix<float>&, int64_t, float*,
                                            const PaddedMatrix<float>&);
