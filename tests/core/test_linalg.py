@@ -102,7 +102,7 @@ def test_solve_batches() -> None:
 
 
 @pytest.mark.parametrize("dtype", REAL)
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17])
 def test_batches_of_small_matrices(dtype: str, n: int) -> None:
     """As many as fill vectors, one less, one more; rows are exchanged in some, and not in others."""
     for count in (1, 7, 8, 9, 15, 16, 17, 100, 700):
@@ -116,7 +116,8 @@ def test_batches_of_small_matrices(dtype: str, n: int) -> None:
         ):
             error = np.abs(exact(got) - expected).max((1, 2))
             assert (error <= limit * np.abs(expected).max((1, 2))).all(), count
-        assert np.array_equal(exact(mx.linalg.solve(x, y))[-1], exact(mx.linalg.solve(x[-1], y[-1])))
+        if n <= 8:  # more rows of few matrices are not solved in lanes
+            assert np.array_equal(exact(mx.linalg.solve(x, y))[-1], exact(mx.linalg.solve(x[-1], y[-1])))
         rows, lower, upper = map(np.array, mx.linalg.lu(x))
         assert np.abs(lower).max() <= 1
         assert off(np.take_along_axis(lower @ upper, rows[..., None].astype(int), 1), a, dtype) < 20
@@ -131,7 +132,7 @@ def test_batches_of_small_matrices(dtype: str, n: int) -> None:
             assert not (np.tril(factor, -1) if triangle else np.triu(factor, 1)).any()
 
 
-@pytest.mark.parametrize("n", [2, 5])
+@pytest.mark.parametrize("n", [2, 5, 12])
 def test_a_bad_matrix_in_a_batch(n: int) -> None:
     a = np.tile(np.eye(n, dtype=np.float32), (50, 1, 1))
     a[37, n - 1] = 0
