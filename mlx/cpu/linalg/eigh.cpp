@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "mlx/cpu/copy.h"
-#include "mlx/cpu/linalg/hessenberg.h"
 #include "mlx/cpu/linalg/linalg.h"
 #include "mlx/cpu/linalg/tridiagonal.h"
 #include "mlx/cpu/linalg/wy.h"
@@ -74,7 +73,6 @@ void decompose(const T* in, int64_t n, T* values, T* vectors) {
   in_working_type<T>(n, [&]<class Work>() { decompose_in<T, Work>(in, n, exponent, values, vectors); });
 }
 
-// A Hermitian matrix, whose Hessenberg form is tridiagonal; factors of modulus 1 make it real.
 void decompose(const complex64_t* in, int64_t n, float* values, complex64_t* vectors) {
   const float largest = largest_modulus(reinterpret_cast<const float*>(in), 2 * n * n);
   if (!std::isfinite(largest)) {
@@ -91,25 +89,16 @@ void decompose(const complex64_t* in, int64_t n, float* values, complex64_t* vec
     scale(parts + 2 * i * n, 2 * n, &a.row(i)->re);
     a.row(i)[i].im = 0;
   }
-  std::vector<double> d(n), e(n), tau(n);
-  to_hessenberg(a, n, tau.data(), v);
-  std::vector<Z> turn(n, Z{1, 0});
-  for (int64_t k = 0; k < n; ++k) {
-    d[k] = a.row(k)[k].re;
-    if (k + 1 == n) break;
-    const Z below = a.row(k + 1)[k];
-    e[k] = size(below);
-    turn[k + 1] = e[k] > 0 ? turn[k] * ((1 / e[k]) * below) : turn[k];
-  }
+  std::vector<double> tau(n);
+  std::vector<Z> turn;
+  Tridiagonal t = tridiagonalize(a, n, tau.data(), v, &turn);
   if (vectors) {
     for (int64_t i = 0; i < n; ++i) q.row(i)[i].re = 1;
-    apply_product(q.row(0), q.stride, n, n, v.row(0), v.stride, tau.data(), std::max<int64_t>(0, n - 2), 1,
-                  true);
+    apply_product(q.row(0), q.stride, n, n, v.row(0), v.stride, tau.data(), n - 1, 1, true);
   }
   const auto put = [&](const std::vector<double>& found) {
     for (int64_t j = 0; j < n; ++j) values[j] = static_cast<float>(std::ldexp(found[j], exponent));
   };
-  Tridiagonal t{std::move(d), std::move(e)};
   if (!vectors) return put(tridiagonal_values(std::move(t), kFine<float>));
   // Row j of q is column j of the product of reflections; pairs are complex numbers.
   const PaddedMatrix<float> z(n, n), turned(n, 2 * n), product(n, 2 * n);
