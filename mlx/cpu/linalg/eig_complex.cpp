@@ -39,7 +39,7 @@ class Substitution {
       const PaddedMatrix<Z> y(end - begin, end);
       const PaddedMatrix<double> parts(2, end);
       for (int64_t k = begin; k < end; ++k) one(k, parts.row(0), parts.row(1), y.row(k - begin));
-      if (n_ <= kFewRows) {
+      if (n_ <= kFewRows<Z>) {
         for (int64_t k = 0; k < n_; ++k)
           combine_rows(z.row(0), z.stride, k + 1, z.stride, y.row(k), out.row(k));
         return;

@@ -93,7 +93,7 @@ class Reduction : PanelReduction<S> {
 // One after the other, where panels gain nothing.
 template <class S>
 void reduce_few(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v) {
-  S sums[kFewRows];
+  S sums[kFewRows<S>];
   for (int64_t k = 0; k + 2 < n; ++k) {
     S* x = v.row(k);
     for (int64_t i = k + 1; i < n; ++i) x[i] = a.row(i)[k];
@@ -121,7 +121,7 @@ void reduce_few(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedM
 
 template <class S>
 void to_hessenberg(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v) {
-  if (n <= kFewRows)
+  if (n <= kFewRows<S>)
     reduce_few(a, n, tau, v);
   else
     Reduction<S>(a, n, tau, v).run();

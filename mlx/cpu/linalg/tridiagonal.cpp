@@ -158,7 +158,7 @@ Tridiagonal reduce_few(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const 
                        std::vector<S>* factors) {
   Tridiagonal t{std::vector<double>(n), std::vector<double>(n)};
   std::vector<S> beside(n);
-  S w[kFewRows];
+  S w[kFewRows<S>];
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < i; ++j) a.row(j)[i] = conj(a.row(i)[j]);
   for (int64_t k = 0; k < n; ++k) {
@@ -192,7 +192,7 @@ Tridiagonal reduce_few(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const 
 template <class S>
 Tridiagonal tridiagonalize(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v,
                            std::vector<S>* factors) {
-  return n <= kFewRows ? reduce_few(a, n, tau, v, factors) : Reduction<S>(a, n, tau, v).run(factors);
+  return n <= kFewRows<S> ? reduce_few(a, n, tau, v, factors) : Reduction<S>(a, n, tau, v).run(factors);
 }
 template Tridiagonal tridiagonalize<float>(const PaddedMatrix<float>&, int64_t, float*,
                                            const PaddedMatrix<float>&, std::vector<float>*);

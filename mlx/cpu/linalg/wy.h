@@ -14,7 +14,8 @@
 namespace mlx::core::cpu {
 
 constexpr int64_t kReflections = 32;  // of a block
-constexpr int64_t kFewRows = 20;      // that blocks gain nothing for
+template <class S>
+constexpr int64_t kFewRows = kComplex<S> ? 36 : 24;  // that blocks gain nothing for
 
 // T of k vectors with `length` elements; t's rows are k apart.
 template <class T>
@@ -51,7 +52,7 @@ void reflect_rows(T* z, int64_t ldz, int64_t rows, int64_t length, const T* v, i
 template <class T>
 void apply_product(T* z, int64_t ldz, int64_t rows, int64_t length, const T* v, int64_t ldv,
                    const Real<T>* tau, int64_t k, int64_t offset, bool unit) {
-  if (length <= kFewRows) {
+  if (length <= kFewRows<T>) {
     for (int64_t r = 0; r < rows; ++r) {
       T* x = z + r * ldz;
       for (int64_t i = std::min(k, unit ? r - offset + 1 : k) - 1; i >= 0; --i) {
