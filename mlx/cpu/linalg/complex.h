@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
-#include <vector>
 
 namespace mlx::core::cpu {
 
@@ -58,17 +57,5 @@ template <class S>
 using Real = typename RealOf<S>::Type;
 template <class S>
 constexpr bool kComplex = !std::is_same_v<S, Real<S>>;
-
-// Row j of q, of n elements, is column j of a product; that is multiplied by the reflection of `count`
-// columns.
-inline void reflect_columns(Z* q, int64_t n, const Z* v, int64_t count, double factor) {
-  std::vector<Z> sum(n);
-  for (int64_t j = 0; j < count; ++j)
-    for (int64_t i = 0; i < n; ++i) sum[i] = sum[i] + v[j] * q[j * n + i];
-  for (int64_t j = 0; j < count; ++j) {
-    const Z f = factor * conj(v[j]);
-    for (int64_t i = 0; i < n; ++i) q[j * n + i] = q[j * n + i] - f * sum[i];
-  }
-}
 
 }  // namespace mlx::core::cpu
