@@ -58,7 +58,7 @@ def test_eigh_many_rows() -> None:
     assert np.abs(exact(mx.linalg.eigvalsh(to_mx(a))) - w).max() < 200 * EPS["float64"] * norm
 
 
-@pytest.mark.parametrize("n", [1, 2, 31, 33, 70, 130])
+@pytest.mark.parametrize("n", [1, 2, 31, 36, 37, 70, 130])
 def test_eigh_hermitian(n: int) -> None:
     a = sample((n, n), "complex64")
     a = ((a + adjoint(a)) / 2).astype(np.complex64)
@@ -186,6 +186,16 @@ def test_svd(dtype: str, shape: tuple[int, int]) -> None:
         check_orthogonal(vt.T, dtype, 60 + shape[1])
         alone = exact(mx.linalg.svd(to_mx(x), compute_uv=False))
         assert np.abs(alone - expected).max() < limit, name
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (3, 5), (36, 36), (37, 37), (70, 50), (50, 70), (130, 130)])
+def test_svd_complex(shape: tuple[int, int]) -> None:
+    a = sample(shape, "complex64")
+    u, s, vt = map(exact, mx.linalg.svd(to_mx(a)))
+    check_orthogonal(u, "complex64")
+    check_orthogonal(adjoint(vt), "complex64")
+    assert off((u[:, : s.size] * s) @ vt[: s.size], a, "complex64") < 60
+    assert off(s, np.linalg.svd(exact(to_mx(a)), compute_uv=False), "complex64") < 10
 
 
 @pytest.mark.parametrize("dtype", REAL)
