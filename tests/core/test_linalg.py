@@ -15,6 +15,7 @@ from linalg_cases import EPS, REAL, SIDES, check_orthogonal, exact, off, on_the_
 
 
 QR_SHAPES = [(n, n) for n in SIDES] + [(65, 64), (64, 65), (24, 400), (400, 24), (1000, 33), (33, 300), (130, 97)]
+QR_SHAPES += [(5, 4), (4, 5), (256, 128), (257, 128), (129, 129), (128, 200)]
 
 
 @pytest.mark.parametrize("dtype", REAL)
@@ -38,9 +39,10 @@ def test_qr_batch(dtype: str) -> None:
     assert off(q @ r, a, dtype) < 60
 
 
+@pytest.mark.parametrize("shape", [(70, 50), (300, 140)])
 @pytest.mark.parametrize("scale", [1e-30, 1e30, 1e-38])
-def test_qr_scales(scale: float) -> None:
-    a = (sample((70, 50)) * scale).astype(np.float32)
+def test_qr_scales(scale: float, shape: tuple[int, int]) -> None:
+    a = (sample(shape) * scale).astype(np.float32)
     q, r = map(exact, mx.linalg.qr(to_mx(a)))
     check_orthogonal(q, "float32")
     assert off(q @ r / scale, a.astype(float) / scale, "float32") < 2000  # 1e-38: elements have fewer digits
@@ -100,7 +102,7 @@ def test_solve_batches() -> None:
 
 
 @pytest.mark.parametrize("dtype", REAL)
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17])
 def test_batches_of_small_matrices(dtype: str, n: int) -> None:
     """As many as fill vectors, one less, one more; rows are exchanged in some, and not in others."""
     for count in (1, 7, 8, 9, 15, 16, 17, 100, 700):
@@ -114,7 +116,8 @@ def test_batches_of_small_matrices(dtype: str, n: int) -> None:
         ):
             error = np.abs(exact(got) - expected).max((1, 2))
             assert (error <= limit * np.abs(expected).max((1, 2))).all(), count
-        assert np.array_equal(exact(mx.linalg.solve(x, y))[-1], exact(mx.linalg.solve(x[-1], y[-1])))
+        if n <= 8:  # more rows of few matrices are not solved in lanes
+            assert np.array_equal(exact(mx.linalg.solve(x, y))[-1], exact(mx.linalg.solve(x[-1], y[-1])))
         rows, lower, upper = map(np.array, mx.linalg.lu(x))
         assert np.abs(lower).max() <= 1
         assert off(np.take_along_axis(lower @ upper, rows[..., None].astype(int), 1), a, dtype) < 20
@@ -129,7 +132,7 @@ def test_batches_of_small_matrices(dtype: str, n: int) -> None:
             assert not (np.tril(factor, -1) if triangle else np.triu(factor, 1)).any()
 
 
-@pytest.mark.parametrize("n", [2, 5])
+@pytest.mark.parametrize("n", [2, 5, 12])
 def test_a_bad_matrix_in_a_batch(n: int) -> None:
     a = np.tile(np.eye(n, dtype=np.float32), (50, 1, 1))
     a[37, n - 1] = 0
@@ -213,6 +216,7 @@ a = np.random.default_rng(0).standard_normal((330, 330)).astype("float32")
 x = mx.array(a)
 outs = [*mx.linalg.qr(x), *mx.linalg.lu(x), mx.linalg.solve(x, x[:, :300]), *mx.linalg.eigh(x + x.T),
         mx.linalg.eigvalsh(x + x.T), *mx.linalg.eig(x[:70, :70]), *mx.linalg.eig(x), mx.linalg.eigvals(x),
+        *mx.linalg.eig(x + 1j * x.T), mx.linalg.eigvals(x[:200, :200] * (1 + 2j) + 1j * x[100:300, :200]),
         *mx.linalg.svd(x[:150, :100]),
         mx.linalg.svd(x, compute_uv=False), mx.linalg.inv(x[:, :324].reshape(-1, 3, 3)),
         *mx.linalg.lu(x[:, :325].reshape(-1, 5, 5))]

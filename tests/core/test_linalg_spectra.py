@@ -58,7 +58,7 @@ def test_eigh_many_rows() -> None:
     assert np.abs(exact(mx.linalg.eigvalsh(to_mx(a))) - w).max() < 200 * EPS["float64"] * norm
 
 
-@pytest.mark.parametrize("n", [1, 2, 31, 33, 70, 130])
+@pytest.mark.parametrize("n", [1, 2, 31, 36, 37, 70, 130])
 def test_eigh_hermitian(n: int) -> None:
     a = sample((n, n), "complex64")
     a = ((a + adjoint(a)) / 2).astype(np.complex64)
@@ -126,21 +126,25 @@ def adversarial(n: int) -> Iterator[tuple[str, np.ndarray]]:
     yield "any", a
 
 
-@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("dtype", [*REAL, "complex64"])
 @pytest.mark.parametrize("n", [2, 3, 20, 65, 90, 240])
 def test_eig_converges(dtype: str, n: int) -> None:
     """Small blocks, windows and steps of many shifts; in float and in double. Results are complex64."""
+    turn = np.exp(1j * np.random.default_rng(n).uniform(0, 6.3, n))
     for name, a in adversarial(n):
+        if dtype == "complex64":
+            a = (0.8 + 0.6j) * turn[:, None] * a * turn.conj()
         a = a.astype(dtype)
         w, v = map(exact, mx.linalg.eig(to_mx(a)))
         alone = exact(mx.linalg.eigvals(to_mx(a)))
-        a = a.astype(float)
+        a = exact(to_mx(a))
         norm = np.linalg.norm(a, 2) or 1.0
         limit = (n if dtype == "float32" and n > 64 else 4) * 2 * EPS["float32"] * norm
         assert np.abs(a @ v - v * w).max() < limit, name
         assert np.abs(np.linalg.norm(v, axis=0) - 1).max() < 1e-5, name
         for x in (w, alone):
-            assert (np.sort_complex(x) == np.sort_complex(x.conj())).all(), name
+            if dtype != "complex64":
+                assert (np.sort_complex(x) == np.sort_complex(x.conj())).all(), name
             assert abs(x.sum() - np.trace(a)) < n * limit, name
         # Each is an eigenvalue of a matrix nearby: a few of them.
         for one in alone[:: max(1, n // 2)]:
@@ -182,6 +186,16 @@ def test_svd(dtype: str, shape: tuple[int, int]) -> None:
         check_orthogonal(vt.T, dtype, 60 + shape[1])
         alone = exact(mx.linalg.svd(to_mx(x), compute_uv=False))
         assert np.abs(alone - expected).max() < limit, name
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (3, 5), (36, 36), (37, 37), (70, 50), (50, 70), (130, 130)])
+def test_svd_complex(shape: tuple[int, int]) -> None:
+    a = sample(shape, "complex64")
+    u, s, vt = map(exact, mx.linalg.svd(to_mx(a)))
+    check_orthogonal(u, "complex64")
+    check_orthogonal(adjoint(vt), "complex64")
+    assert off((u[:, : s.size] * s) @ vt[: s.size], a, "complex64") < 60
+    assert off(s, np.linalg.svd(exact(to_mx(a)), compute_uv=False), "complex64") < 10
 
 
 @pytest.mark.parametrize("dtype", REAL)

@@ -108,31 +108,42 @@ struct Factor {
     return n;
   }
 
-  static void axpy(T* y, const T* x, T f, int64_t n) {
-    const V v = splat<V>(f);
-    int64_t i = 0;
-    for (; i + kN <= n; i += kN) storeu(y + i, fma(v, loadu<V>(x + i), loadu<V>(y + i)));
-    for (; i < n; ++i) y[i] += f * x[i];
-  }
-  static T magnitude(T x) { return x < 0 ? -x : x; }
   // The first of the elements of largest modulus.
   static int64_t largest(const T* x, int64_t n) {
-    T lanes[kN];
     V most{};
+    auto at = most > most;
     int64_t i = 0;
     for (; i + kN <= n; i += kN) {
       const V v = loadu<V>(x + i), m = v < 0 ? -v : v;
-      most = m > most ? m : most;
+      const auto more = m > most, here = at - at + static_cast<decltype(at[0] + 0)>(i);
+      most = more ? m : most;
+      at = more ? here : at;
     }
-    storeu(lanes, most);
     T top = 0;
-    for (int k = 0; k < kN; ++k) top = lanes[k] > top ? lanes[k] : top;
-    for (; i < n; ++i) top = magnitude(x[i]) > top ? magnitude(x[i]) : top;
-    for (int64_t k = 0; k < n; ++k)
-      if (magnitude(x[k]) == top) return k;
-    return 0;
+    int64_t found = 0;
+    for (int k = 0; k < kN; ++k)
+      if (most[k] > top || (most[k] == top && at[k] + k < found)) top = most[k], found = at[k] + k;
+    for (; i < n; ++i) {
+      const T m = x[i] < 0 ? -x[i] : x[i];
+      if (m > top) top = m, found = i;
+    }
+    return found;
+  }
+  // Columns a[0], a[stride] ... less f times x, n being whole vectors.
+  template <int kColumns>
+  static void subtract(T* a, int64_t stride, const T* f, const T* x, int64_t n) {
+    V factors[kColumns];
+    for (int c = 0; c < kColumns; ++c) factors[c] = splat<V>(-f[c]);
+    for (int64_t i = 0; i < n; i += kN) {
+      const V v = loadu<V>(x + i);
+      for (int c = 0; c < kColumns; ++c) {
+        T* p = a + c * stride + i;
+        storeu(p, fma(factors[c], v, loadu<V>(p)));
+      }
+    }
   }
   static void lu(T* a, int64_t m, int64_t n, int64_t stride, int64_t* pivots) {
+    T *multipliers = a + n * stride, factors[kLuColumns];
     for (int64_t j = 0; j < n; ++j) {
       T* column = a + j * stride;
       const int64_t p = j + largest(column + j, m - j);
@@ -145,9 +156,17 @@ struct Factor {
         }
       const T pivot = column[j];
       if (pivot == 0) continue;
+      // From a whole vector on; rows above take no part.
+      const int64_t from = (j + 1) / kN * kN;
       for (int64_t i = j + 1; i < m; ++i) column[i] /= pivot;
-      for (int64_t c = j + 1; c < n; ++c)
-        axpy(a + c * stride + j + 1, column + j + 1, -a[c * stride + j], m - j - 1);
+      for (int64_t i = from; i <= j; ++i) multipliers[i] = 0;
+      for (int64_t i = j + 1; i < stride; ++i) multipliers[i] = column[i];
+      for (int64_t c = j + 1; c < n; ++c) factors[c] = a[c * stride + j];
+      int64_t c = j + 1;
+      for (; c + 4 <= n; c += 4)
+        subtract<4>(a + c * stride + from, stride, factors + c, multipliers + from, stride - from);
+      for (; c < n; ++c)
+        subtract<1>(a + c * stride + from, stride, factors + c, multipliers + from, stride - from);
     }
   }
 

@@ -8,6 +8,7 @@
 namespace mlx::core::cpu {
 
 constexpr int64_t kSubstitution = 64;
+constexpr int64_t kLuColumns = 16;
 template <class T>
 constexpr int64_t kDiagonalBlock = 64 / sizeof(T);
 
@@ -19,7 +20,9 @@ struct FactorKernels {
                      int64_t stride, int64_t columns);
   // U with U^T U = A in the upper triangle of A. Returns the first row whose pivot is not positive, or n.
   int64_t (*cholesky)(T* a, int64_t n, int64_t stride);
-  // P A = L U of m x n, m >= n, column-major. pivots[j]: the row that row j was exchanged with.
+  // P A = L U of m x n, m >= n, n <= kLuColumns, column-major. pivots[j]: the row that row j was exchanged
+  // with. Columns are `stride` elements apart, a multiple of 64 bytes; rows from m on are 0, column n is
+  // scratch.
   void (*lu)(T* a, int64_t m, int64_t n, int64_t stride, int64_t* pivots);
   // to[j, i] = from[i, j]; rows are from_stride and to_stride apart.
   void (*transpose)(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to,

@@ -7,9 +7,16 @@
 
 namespace mlx::core::cpu {
 
-constexpr int64_t kSmallMatrix = 6;    // rows, at most
+constexpr int64_t kSmallMatrix = 8;  // rows, at most
+constexpr int64_t kLaneMatrix = 16;  // the same of many matrices
+constexpr int64_t kManyMatrices = 8;
 constexpr int64_t kSmallColumns = 16;  // right sides, at most
 constexpr int64_t kSmallGroup = 16;    // matrices; pieces of batches are multiples of it
+
+// A lane may as well be idle where there is little to do.
+constexpr bool in_lanes(int64_t n, int64_t matrices) {
+  return n <= kSmallMatrix || (n <= kLaneMatrix && matrices >= kManyMatrices);
+}
 
 // `count` matrices of n x n, one after the other. The functions return how many rows have pivots as they ask
 // for: count * n, or less.

@@ -46,6 +46,20 @@ class BidiagonalSteps {
  private:
   static constexpr double kEps = std::numeric_limits<double>::epsilon();
 
+  // c y + s z, the length of (y, z).
+  static double turn(double y, double z, double& c, double& s) {
+    const double squares = y * y + z * z, r = std::sqrt(squares);
+    if (squares > 1e-290) {
+      const double inverse = r * (1 / squares);  // the division does not wait for the root
+      c = y * inverse;
+      s = z * inverse;
+    } else {
+      c = r > 0 ? y / r : 1;
+      s = r > 0 ? z / r : 0;
+    }
+    return r;
+  }
+
   // The shift is an eigenvalue of the last two columns' product; 0 for a singular block, which splits off its
   // 0.
   template <class Sink>
@@ -60,15 +74,14 @@ class BidiagonalSteps {
       y = (d_[first] - shift / d_[first]);
     }
     for (int64_t k = first; k < last; ++k) {
-      double r = std::sqrt(y * y + z * z), c = r > 0 ? y / r : 1, s = r > 0 ? z / r : 0;
+      double c, s, r = turn(y, z, c, s);
       if (k > first) e_[k - 1] = r;
       y = c * d_[k] + s * e_[k];
       e_[k] = c * e_[k] - s * d_[k];
       z = s * d_[k + 1];
       d_[k + 1] = c * d_[k + 1];
       right.add(k, c, -s);
-      r = std::sqrt(y * y + z * z), c = r > 0 ? y / r : 1, s = r > 0 ? z / r : 0;
-      d_[k] = r;
+      d_[k] = turn(y, z, c, s);
       y = c * e_[k] + s * d_[k + 1];
       d_[k + 1] = c * d_[k + 1] - s * e_[k];
       if (k + 1 < last) {

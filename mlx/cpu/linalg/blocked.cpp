@@ -12,7 +12,7 @@ namespace mlx::core::cpu {
 namespace {
 
 constexpr int64_t kBlock = kSubstitution;
-constexpr int64_t kPanel = 16;
+constexpr int64_t kPanel = kLuColumns;
 constexpr int64_t kFew = 6;
 constexpr int64_t kColumns = 128;  // of an item
 
@@ -86,9 +86,12 @@ bool cholesky(T* a, int64_t lda, int64_t n) {
 
 template <class T>
 void exchange_rows(T* a, int64_t lda, int64_t columns, const int64_t* pivots, int64_t begin, int64_t end) {
-  if (columns <= 0) return;
-  for (int64_t j = begin; j < end; ++j)
-    if (pivots[j] != j) std::swap_ranges(a + j * lda, a + j * lda + columns, a + pivots[j] * lda);
+  const int64_t grain = std::max(kColumns, (int64_t{1} << 15) / std::max<int64_t>(1, end - begin));
+  parallel_ranges(columns, grain, [&](int64_t first, int64_t last) {
+    for (int64_t j = begin; j < end; ++j)
+      if (pivots[j] != j)
+        std::swap_ranges(a + j * lda + first, a + j * lda + last, a + pivots[j] * lda + first);
+  });
 }
 
 // Row by row, where there are too few elements for vectors.
@@ -123,11 +126,14 @@ void lu(T* a, int64_t lda, int64_t m, int64_t n, int64_t* pivots) {
   const int64_t k = std::min(m, n);
   if (std::max(m, n) <= kFew) return eliminate(a, lda, m, n, pivots);
   if (k <= kPanel) {
-    Workspace space(m * k * static_cast<int64_t>(sizeof(T)));
+    constexpr int64_t kEven = 64 / sizeof(T);
+    const int64_t stride = (m + kEven - 1) / kEven * kEven;
+    Workspace space((k + 1) * stride * static_cast<int64_t>(sizeof(T)));
     T* columns = space.as<T>();
-    factor<T>().transpose(a, lda, m, k, columns, m);
-    factor<T>().lu(columns, m, k, m, pivots);
-    factor<T>().transpose(columns, m, k, m, a, lda);
+    factor<T>().transpose(a, lda, m, k, columns, stride);
+    for (int64_t j = 0; j < k; ++j) std::fill(columns + j * stride + m, columns + (j + 1) * stride, T{0});
+    factor<T>().lu(columns, m, k, stride, pivots);
+    factor<T>().transpose(columns, stride, k, m, a, lda);
     exchange_rows(a + k, lda, n - k, pivots, 0, k);
     solve_triangle(a, lda, k, false, true, a + k, lda, n - k);
     if (m > k && n > k)

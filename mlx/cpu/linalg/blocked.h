@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "mlx/cpu/linalg/complex.h"
+
 namespace mlx::core::cpu {
 
 // X <- A^-1 X, X of n x columns; only A's triangle is looked at, of a unit one nothing on the diagonal.
@@ -24,14 +26,19 @@ void lu(T* a, int64_t lda, int64_t m, int64_t n, int64_t* pivots);
 template <class T>
 void exchange_rows(T* a, int64_t lda, int64_t columns, const int64_t* pivots, int64_t begin, int64_t end);
 
-// C <- alpha A B + beta C; A and B may be transposed: elements are `row` and `column` apart.
+// C <- alpha A B + beta C; A and B may be transposed: elements are `row` and `column` apart; complex ones
+// conjugated.
 template <class T>
 struct Operand {
   const T* data;
   int64_t row, column = 1;
+  bool conjugated = false;
 };
 template <class T>
 void multiply_into(T* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<T> a, Operand<T> b,
                    double alpha, double beta);
+template <>
+void multiply_into<Z>(Z* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<Z> a, Operand<Z> b,
+                      double alpha, double beta);
 
 }  // namespace mlx::core::cpu

@@ -20,8 +20,113 @@ namespace mlx::core::cpu {
 namespace {
 
 constexpr double kEps = std::numeric_limits<double>::epsilon();
-constexpr double kVanishing = 1e-140;  // beside 1, the size of matrices: squares of less may be 0
-constexpr int64_t kLeaf = 32;
+constexpr double kVanishing = 1e-140;       // beside 1, the size of matrices: squares of less may be 0
+constexpr int64_t kLeaf = 32, kAlone = 24;  // rows of a leaf, at most; of one without another
+
+// QL steps with implicit shifts (Bowdler, Martin, Reinsch, Wilkinson, "The QR and QL algorithms for symmetric
+// matrices", 1968), in parts: several rotations of several matrices may be under way at a time.
+class Leaf {
+ public:
+  Leaf(double* d, const double* e, int64_t n, double fine)
+      : d_(d), e_(e, e + n), n_(n), fine_(fine), q_(n, n) {
+    for (int64_t i = 0; i < n; ++i) q_.row(i)[i] = 1;
+  }
+  const PaddedMatrix<double>& vectors() const { return q_; }
+
+  // Begins a step; false where all is done.
+  bool begin() {
+    for (; l_ < n_; ++l_, steps_ = 0) {
+      m_ = l_;
+      while (m_ + 1 < n_ && std::abs(e_[m_]) > fine_ * (std::abs(d_[m_]) + std::abs(d_[m_ + 1])) + kVanishing)
+        ++m_;
+      if (m_ == l_) continue;
+      if (++steps_ > 100) throw std::runtime_error("[linalg.eigh] the iteration did not converge");
+      const double g = (d_[l_ + 1] - d_[l_]) / (2 * e_[l_]);
+      at_ = {.g = d_[m_] - d_[l_] + e_[l_] / (g + std::copysign(std::sqrt(g * g + 1), g)), .i = m_ - 1};
+      return true;
+    }
+    return false;
+  }
+  int64_t left() const { return at_.i - l_ + 1; }
+
+  struct State {
+    double g = 0, s = 1, c = 1, p = 0;
+    int64_t i = 0;
+  };
+  State state() const { return at_; }
+  void state(const State& s) { at_ = s; }
+  // The next rotation of a step; false where the matrix falls into two parts.
+  bool rotate(State& x) {
+    const int64_t i = x.i;
+    const double f = x.s * e_[i], b = x.c * e_[i], squares = f * f + x.g * x.g, r = std::sqrt(squares);
+    e_[i + 1] = r;
+    if (squares < 1e-290) {
+      d_[i + 1] -= x.p;
+      return false;
+    }
+    const double inverse = r * (1 / squares);  // the division does not wait for the root
+    x.s = f * inverse;
+    x.c = x.g * inverse;
+    x.g = d_[i + 1] - x.p;
+    const double t = (d_[i] - x.g) * x.s + 2 * x.c * b;
+    x.p = x.s * t;
+    d_[i + 1] = x.g + x.p;
+    x.g = x.c * t - b;
+    const int64_t k = m_ - 1 - i;
+    c_of_[k] = x.c;
+    s_of_[k] = x.s;
+    row_[k] = static_cast<int32_t>(i);
+    --x.i;
+    return true;
+  }
+  void end() {
+    if (at_.i < l_) {
+      d_[l_] -= at_.p;
+      e_[l_] = at_.g;
+    }
+    e_[m_] = 0;
+    factor<double>().rotate(q_.row(0), q_.stride, q_.stride, c_of_, s_of_, row_, m_ - 1 - at_.i);
+  }
+
+ private:
+  double* d_;
+  std::vector<double> e_;
+  int64_t n_, l_ = 0, m_ = 0, steps_ = 0;
+  double fine_;
+  State at_;
+  double c_of_[kLeaf], s_of_[kLeaf];
+  int32_t row_[kLeaf];
+  const PaddedMatrix<double> q_;
+};
+
+void solve(Leaf& one, Leaf& other) {
+  bool first = one.begin(), second = other.begin();
+  while (first || second) {
+    Leaf::State x = one.state(), y = other.state();
+    const int64_t count = first && second ? std::min(one.left(), other.left())
+                          : first         ? one.left()
+                                          : other.left();
+    bool whole_x = true, whole_y = true;
+    if (first && second)
+      for (int64_t k = 0; k < count && whole_x && whole_y; ++k) {
+        whole_x = one.rotate(x);
+        whole_y = other.rotate(y);
+      }
+    else if (first)
+      for (int64_t k = 0; k < count && whole_x; ++k) whole_x = one.rotate(x);
+    else
+      for (int64_t k = 0; k < count && whole_y; ++k) whole_y = other.rotate(y);
+    one.state(x);
+    other.state(y);
+    const auto proceed = [](Leaf& leaf, bool& more, bool whole) {
+      if (!more || (whole && leaf.left() > 0)) return;
+      leaf.end();
+      more = leaf.begin();
+    };
+    proceed(one, first, whole_x);
+    proceed(other, second, whole_y);
+  }
+}
 
 template <class T>
 class Divided {
@@ -38,6 +143,7 @@ class Divided {
   void run() {
     int levels = 0;
     while ((n_ >> levels) > kLeaf) ++levels;
+    if (n_ > kAlone) levels = std::max(levels, 1);
     const int64_t leaves = int64_t{1} << levels;
     const auto border = [&](int64_t i, int64_t parts) { return i * n_ / parts; };
     for (int64_t i = 1; i < leaves; ++i) {
@@ -46,7 +152,16 @@ class Divided {
       d_[at - 1] -= joint;
       d_[at] -= joint;
     }
-    parallel_for(leaves, [&](int64_t i) { leaf(border(i, leaves), border(i + 1, leaves)); });
+    // Two at a time, as the steps of one wait for each other.
+    parallel_for((leaves + 1) / 2, [&](int64_t pair) {
+      const int64_t low = border(2 * pair, leaves), middle = border(2 * pair + 1, leaves),
+                    high = 2 * pair + 2 <= leaves ? border(2 * pair + 2, leaves) : middle;
+      Leaf one(&d_[low], &e_[low], middle - low, kFine<T>),
+          other(d_.data() + middle, e_.data() + middle, high - middle, kFine<T>);
+      solve(one, other);
+      leaf(low, middle, one.vectors());
+      if (high > middle) leaf(middle, high, other.vectors());
+    });
     for (int64_t parts = leaves / 2; parts >= 1; parts /= 2) {
       const auto one = [&](int64_t i) {
         merge(border(2 * i, 2 * parts), border(2 * i + 1, 2 * parts), border(2 * i + 2, 2 * parts));
@@ -71,54 +186,8 @@ class Divided {
                      [&](int64_t i, int64_t j) { return d_[i] < d_[j]; });
   }
 
-  // QL steps with implicit shifts (Bowdler, Martin, Reinsch, Wilkinson, "The QR and QL algorithms for
-  // symmetric matrices", 1968).
-  void leaf(int64_t low, int64_t high) {
+  void leaf(int64_t low, int64_t high, const PaddedMatrix<double>& q) {
     const int64_t n = high - low;
-    const PaddedMatrix<double> q(n, n);
-    for (int64_t i = 0; i < n; ++i) q.row(i)[i] = 1;
-    double* d = &d_[low];
-    std::vector<double> e(e_.begin() + low, e_.begin() + high);
-    double c_of[kLeaf], s_of[kLeaf];
-    int32_t at[kLeaf];
-    for (int64_t l = 0, steps = 0; l < n;) {
-      int64_t m = l;
-      while (m + 1 < n && std::abs(e[m]) > kFine<T> * (std::abs(d[m]) + std::abs(d[m + 1])) + kVanishing) ++m;
-      if (m == l) {
-        ++l;
-        steps = 0;
-        continue;
-      }
-      if (++steps > 100) throw std::runtime_error("[linalg.eigh] the iteration did not converge");
-      double g = (d[l + 1] - d[l]) / (2 * e[l]), s = 1, c = 1, p = 0;
-      g = d[m] - d[l] + e[l] / (g + std::copysign(std::hypot(g, 1.0), g));
-      int64_t i = m - 1, count = 0;
-      for (; i >= l; --i) {
-        const double f = s * e[i], b = c * e[i], squares = f * f + g * g, r = std::sqrt(squares);
-        e[i + 1] = r;
-        if (squares < 1e-290) {  // the matrix falls into two parts here
-          d[i + 1] -= p;
-          break;
-        }
-        const double inverse = r * (1 / squares);  // the division does not wait for the root
-        s = f * inverse;
-        c = g * inverse;
-        g = d[i + 1] - p;
-        const double t = (d[i] - g) * s + 2 * c * b;
-        p = s * t;
-        d[i + 1] = g + p;
-        g = c * t - b;
-        c_of[count] = c;
-        s_of[count] = s;
-        at[count++] = static_cast<int32_t>(i);
-      }
-      if (i < l) {
-        d[l] -= p;
-        e[l] = g;
-      }
-      e[m] = 0;
-      factor<double>().rotate(q.row(0), q.stride, q.stride, c_of, s_of, at, count);
-    }
     for (int64_t i = 0; i < n; ++i) {
       first_[low + i] = q.row(i)[0];
       last_[low + i] = q.row(i)[n - 1];

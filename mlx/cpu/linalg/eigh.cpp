@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "mlx/cpu/copy.h"
-#include "mlx/cpu/linalg/complex.h"
 #include "mlx/cpu/linalg/linalg.h"
 #include "mlx/cpu/linalg/tridiagonal.h"
 #include "mlx/cpu/linalg/wy.h"
@@ -16,22 +15,32 @@
 namespace mlx::core::cpu {
 namespace {
 
-constexpr int64_t kFewReflections = 48;  // below, blocks of them gain nothing
+constexpr int64_t kRowByRow = 128;  // rows of matrices whose reflections blocks gain nothing for
 
-// Rows of z, vectors of the tridiagonal matrix, become vectors of the matrix.
+// Rows z[order[j]], vectors of the tridiagonal matrix, become vectors of the matrix: columns of `vectors`.
 template <class T, class Work>
 void turn_back(const PaddedMatrix<T>& z, int64_t n, const std::vector<Work>& tau,
-               const PaddedMatrix<Work>& vectors) {
+               const PaddedMatrix<Work>& reflections, const std::vector<int64_t>& order, T* vectors) {
   const PaddedMatrix<T> v(n, n);
   std::vector<T> factors(tau.begin(), tau.end());
-  for (int64_t i = 0; i < n; ++i) std::copy(vectors.row(i), vectors.row(i) + n, v.row(i));
-  if (n >= kFewReflections)
-    return apply_product(z.row(0), z.stride, n, n, v.row(0), v.stride, factors.data(), n - 1, 1, false);
-  for (int64_t i = n - 2; i >= 0; --i)
-    if (tau[i] != 0) {
-      const int64_t at = PaddedMatrix<T>::even(i + 1);
-      reflect(v.row(i) + at, z.stride - at, factors[i], z.row(0) + at, z.stride, n);
-    }
+  for (int64_t i = 0; i < n; ++i) std::copy(reflections.row(i), reflections.row(i) + n, v.row(i));
+  const auto store = [&](T* to, int64_t stride) {
+    constexpr int64_t kTile = 16;
+    for (int64_t first = 0; first < n; first += kTile)
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = first; j < std::min(n, first + kTile); ++j) to[i * stride + j] = z.row(order[j])[i];
+  };
+  if (n <= kRowByRow) {
+    normalize(z, n);
+    const PaddedMatrix<T> columns(n, n);
+    store(columns.row(0), columns.stride);
+    reflect_by_rows(columns, v, factors.data(), n - 1, 1, false);
+    for (int64_t i = 0; i < n; ++i) std::copy(columns.row(i), columns.row(i) + n, vectors + i * n);
+    return;
+  }
+  apply_product(z.row(0), z.stride, n, n, v.row(0), v.stride, factors.data(), n - 1, 1, false);
+  normalize(z, n);
+  store(vectors, n);
 }
 
 template <class T, class Work>
@@ -48,12 +57,7 @@ void decompose_in(const T* in, int64_t n, int exponent, T* values, T* vectors) {
   const PaddedMatrix<T> z(n, n);
   std::vector<int64_t> order;
   put(tridiagonal_vectors(std::move(t), z, order));
-  turn_back(z, n, tau, v);
-  normalize(z, n);
-  constexpr int64_t kTile = 16;
-  for (int64_t first = 0; first < n; first += kTile)
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t j = first; j < std::min(n, first + kTile); ++j) vectors[i * n + j] = z.row(order[j])[i];
+  turn_back(z, n, tau, v, order, vectors);
 }
 
 template <class T>
@@ -69,15 +73,9 @@ void decompose(const T* in, int64_t n, T* values, T* vectors) {
   in_working_type<T>(n, [&]<class Work>() { decompose_in<T, Work>(in, n, exponent, values, vectors); });
 }
 
-// A Hermitian matrix: complex reflections make it tridiagonal, and factors of modulus 1 real.
 void decompose(const complex64_t* in, int64_t n, float* values, complex64_t* vectors) {
-  double largest = 0;
-  bool finite = true;
-  for (int64_t i = 0; i < n * n; ++i) {
-    largest = std::max({largest, std::abs(double{in[i].real()}), std::abs(double{in[i].imag()})});
-    finite = finite && std::isfinite(in[i].real()) && std::isfinite(in[i].imag());
-  }
-  if (!finite) {
+  const float largest = largest_modulus(reinterpret_cast<const float*>(in), 2 * n * n);
+  if (!std::isfinite(largest)) {
     constexpr float nan = std::numeric_limits<float>::quiet_NaN();
     std::fill(values, values + n, nan);
     if (vectors) std::fill(vectors, vectors + n * n, complex64_t(nan, nan));
@@ -85,57 +83,28 @@ void decompose(const complex64_t* in, int64_t n, float* values, complex64_t* vec
   }
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
   const PowerOfTwo scale(-exponent);
-  std::vector<Z> a(n * n), q(vectors ? n * n : 0);
-  for (int64_t i = 0; i < n * n; ++i) a[i] = {scale(in[i].real()), scale(in[i].imag())};
-  for (int64_t i = 0; i < n; ++i) a[i * n + i].im = 0;
-  for (size_t i = 0; i < q.size(); i += n + 1) q[i].re = 1;
-  std::vector<double> d(n), e(n);
-  std::vector<Z> v(n), p(n), w(n), turn(n, Z{1, 0});
-  for (int64_t k = 0; k < n; ++k) {
-    d[k] = a[k * n + k].re;
-    if (k + 1 == n) break;
-    double rest = 0;
-    for (int64_t i = k + 1; i < n; ++i) {
-      v[i] = a[i * n + k];
-      if (i > k + 1) rest += squared(v[i]);
-    }
-    if (rest < 1e-280) rest = 0;
-    const double first = size(v[k + 1]), length = std::sqrt(squared(v[k + 1]) + rest);
-    const Z direction = first > 0 ? (1 / first) * v[k + 1] : Z{1, 0};
-    e[k] = rest == 0 ? first : length;
-    turn[k + 1] = turn[k] * (rest == 0 ? direction : -1.0 * direction);
-    if (rest == 0) continue;
-    v[k + 1] = v[k + 1] + length * direction;
-    const double factor = 1 / (length * (length + first));  // 2 / |v|^2
-    double half = 0;
-    for (int64_t i = k + 1; i < n; ++i) {
-      Z sum;
-      for (int64_t j = k + 1; j < n; ++j) sum = sum + a[i * n + j] * v[j];
-      p[i] = factor * sum;
-      half += 0.5 * factor * (conj(v[i]) * p[i]).re;
-    }
-    for (int64_t i = k + 1; i < n; ++i) w[i] = p[i] - half * v[i];
-    for (int64_t i = k + 1; i < n; ++i)
-      for (int64_t j = k + 1; j < n; ++j) a[i * n + j] = a[i * n + j] - v[i] * conj(w[j]) - w[i] * conj(v[j]);
-    if (!vectors) continue;
-    std::fill(p.begin(), p.end(), Z{});
-    for (int64_t j = k + 1; j < n; ++j)  // row j of q is column j of the product of reflections
-      for (int64_t i = 0; i < n; ++i) p[i] = p[i] + v[j] * q[j * n + i];
-    for (int64_t j = k + 1; j < n; ++j) {
-      const Z f = factor * conj(v[j]);
-      for (int64_t i = 0; i < n; ++i) q[j * n + i] = q[j * n + i] - f * p[i];
-    }
+  const PaddedMatrix<Z> a(n, n), v(n, n), q(vectors ? n : 0, n);
+  const auto* parts = reinterpret_cast<const float*>(in);
+  for (int64_t i = 0; i < n; ++i) {
+    scale(parts + 2 * i * n, 2 * n, &a.row(i)->re);
+    a.row(i)[i].im = 0;
+  }
+  std::vector<double> tau(n);
+  std::vector<Z> turn;
+  Tridiagonal t = tridiagonalize(a, n, tau.data(), v, &turn);
+  if (vectors) {
+    for (int64_t i = 0; i < n; ++i) q.row(i)[i].re = 1;
+    apply_product(q.row(0), q.stride, n, n, v.row(0), v.stride, tau.data(), n - 1, 1, true);
   }
   const auto put = [&](const std::vector<double>& found) {
     for (int64_t j = 0; j < n; ++j) values[j] = static_cast<float>(std::ldexp(found[j], exponent));
   };
-  Tridiagonal t{std::move(d), std::move(e)};
   if (!vectors) return put(tridiagonal_values(std::move(t), kFine<float>));
   // Row j of q is column j of the product of reflections; pairs are complex numbers.
   const PaddedMatrix<float> z(n, n), turned(n, 2 * n), product(n, 2 * n);
   for (int64_t j = 0; j < n; ++j)
     for (int64_t i = 0; i < n; ++i) {
-      const Z x = turn[j] * q[j * n + i];
+      const Z x = turn[j] * q.row(j)[i];
       turned.row(j)[2 * i] = static_cast<float>(x.re);
       turned.row(j)[2 * i + 1] = static_cast<float>(x.im);
     }

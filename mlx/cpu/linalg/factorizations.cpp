@@ -50,11 +50,15 @@ void copy_flipped_upper(const T* from, T* to, int64_t n) {
   });
 }
 
+bool small_matrices(const array& a) {
+  const int64_t n = a.shape(-1);
+  return in_lanes(n, static_cast<int64_t>(a.size()) / (n * n));
+}
 // f.operator()<T>(begin, count) for pieces of a batch of small square matrices.
 template <class F>
 void each_small_piece(const array& a, F&& f) {
   const int64_t n = a.shape(-1), batch = static_cast<int64_t>(a.size()) / (n * n);
-  const int64_t grain = (1 << 15) / (n * n * n + 8) / kSmallGroup * kSmallGroup;
+  const int64_t grain = std::max(kSmallGroup, (1 << 15) / (n * n * n + 8) / kSmallGroup * kSmallGroup);
   parallel_ranges(batch, grain, [&](int64_t begin, int64_t end) {
     a.dtype() == float64 ? f.template operator()<double>(begin, end - begin)
                          : f.template operator()<float>(begin, end - begin);
@@ -71,7 +75,7 @@ void run_cholesky(const linalg::Cholesky& p, const Arrays& inputs, Arrays& outpu
   if (out.size() == 0) return;
   const array a = row_contiguous(inputs[0]);
   const int64_t n = a.shape(-1);
-  if (n <= kSmallMatrix)
+  if (small_matrices(a))
     return each_small_piece(a, [&]<class T>(int64_t begin, int64_t count) {
       const int64_t at = begin * n * n;
       if (small<T>().cholesky(a.data<T>() + at, out.data<T>() + at, count, n, p.upper) < count * n)
@@ -114,10 +118,10 @@ void run_lu(const linalg::LU&, const Arrays& inputs, Arrays& outputs) {
     for (int64_t j = 0; j < k; ++j) std::swap(order[j], order[pivots[item * k + j]]);
     for (int64_t i = 0; i < m; ++i) rows[item * m + order[i]] = static_cast<uint32_t>(i);
   };
-  if (m == n && n <= kSmallMatrix)
+  if (m == n && small_matrices(inputs[0]))
     return each_small_piece(outputs[0], [&]<class T>(int64_t begin, int64_t count) {
       small<T>().lu(outputs[0].data<T>() + begin * n * n, count, n, pivots + begin * n);
-      uint32_t order[kSmallMatrix];
+      uint32_t order[kLaneMatrix];
       for (int64_t item = begin; item < begin + count; ++item) place_rows(item, order);
     });
   each_matrix(outputs[0], 1, [&]<class T>(int64_t item) {
@@ -192,7 +196,7 @@ void run_solve(const linalg::Solve&, const Arrays& inputs, Arrays& outputs) {
       solve_complex("linalg.solve", a.data<complex64_t>() + i * n * n, n,
                     out.data<complex64_t>() + i * n * columns, columns);
     });
-  if (n <= kSmallMatrix && columns <= kSmallColumns)
+  if (small_matrices(a) && columns <= kSmallColumns)
     return each_small_piece(a, [&]<class T>(int64_t begin, int64_t count) {
       T* x = out.data<T>() + begin * n * columns;
       solve_small("linalg.solve", a.data<T>() + begin * n * n, x, x, count, n, columns);
@@ -212,7 +216,7 @@ void run_inverse(const linalg::Inverse&, const Arrays& inputs, Arrays& outputs) 
   if (out.size() == 0) return;
   const array a = row_contiguous(inputs[0]);
   const int64_t n = out.shape(-1);
-  if (n <= kSmallMatrix)
+  if (small_matrices(a))
     return each_small_piece(a, [&]<class T>(int64_t begin, int64_t count) {
       const int64_t at = begin * n * n;
       solve_small<T>("linalg.inv", a.data<T>() + at, nullptr, out.data<T>() + at, count, n, n);

@@ -21,6 +21,8 @@ namespace {
 constexpr int64_t kFew = 8;     // columns that are reflected one by one
 constexpr int64_t kSmall = 24;  // matrices with fewer columns know no blocks
 constexpr int64_t kTile = 16;
+constexpr int64_t kRowByRow = 128, kShort = 256;  // columns and rows of what is worked on row by row,
+constexpr int64_t kTiny = 4;                      // but for so few columns
 
 // to[j, i] = from[i, j]
 template <class T>
@@ -30,6 +32,79 @@ void transpose(const T* from, int64_t rows, int64_t columns, T* to) {
         factor<T>().transpose(from + begin * columns, columns, end - begin, columns, to + begin, rows);
       });
 }
+
+template <class T>
+bool below(const T* x, int64_t n) {
+  for (int64_t i = 1; i < n; ++i)
+    if (x[i] != 0) return true;
+  return false;
+}
+template <class T>
+double length(const T* x, int64_t n) {
+  const double squares = factor<T>().squares(x, n);
+  constexpr double least = sizeof(T) == 4 ? 0 : 1e-280, most = 1e280;
+  if (squares > least && squares < most) return std::sqrt(squares);
+  if (squares != squares) return squares;
+  double largest = 0, sum = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(static_cast<double>(x[i])));
+  for (int64_t i = 0; i < n; ++i) {
+    const double ratio = static_cast<double>(x[i]) / largest;
+    if (x[i] != 0) sum += ratio * ratio;
+  }
+  return std::sqrt(sum) * largest;
+}
+// As find_reflection, of numbers of any size; x[0] is left to the caller.
+template <class T>
+Reflection<T> exact_reflection(T* x, int64_t n) {
+  if (!below(x, n)) return {0, x[0]};
+  const double alpha = x[0], beta = -std::copysign(length(x, n), alpha), gap = alpha - beta;
+  const T scale = static_cast<T>(1 / gap);
+  if (std::isnormal(scale)) {
+    for (int64_t i = 1; i < n; ++i) x[i] *= scale;
+  } else {
+    for (int64_t i = 1; i < n; ++i) x[i] = static_cast<T>(static_cast<double>(x[i]) / gap);
+  }
+  // (beta - alpha) / beta, but for rounding in the vector.
+  return {static_cast<T>(2 / (1 + factor<T>().squares(x + 1, n - 1))), static_cast<T>(beta)};
+}
+
+// Of few columns row by row, without sums across vectors. What a reflection does to the rest is done by the
+// pass over the rows that begins the next one.
+template <class T>
+class RowByRow {
+ public:
+  RowByRow(const T* in, int64_t m, int64_t n, T* r) : m_(m), k_(std::min(m, n)), v_(k_, m), tau_(1, k_) {
+    const PaddedMatrix<T> a(m, n), lines(3, std::max(m, n));
+    for (int64_t i = 0; i < m; ++i) std::copy(in + i * n, in + (i + 1) * n, a.row(i));
+    T *z = lines.row(0), *w = lines.row(1), *next = lines.row(2), *tau = tau_.row(0);
+    for (int64_t j = 0; j < k_; ++j) {
+      T *v = v_.row(j), *mine = r + j * n;
+      for (int64_t i = j; i < m; ++i) v[i] = a.row(i)[j] - z[i] * w[j];
+      const Reflection<T> found = exact_reflection(v + j, m - j);
+      tau[j] = found.tau;
+      v[j] = 1;
+      const int64_t at = PaddedMatrix<T>::even(j);
+      factor<T>().combine(a.row(j) + at, a.stride, m - j, a.stride - at, z + j, w + at, v + j, next + at);
+      std::fill(mine, mine + j, T{0});
+      mine[j] = found.beta;
+      for (int64_t c = j + 1; c < n; ++c) mine[c] = a.row(j)[c] - found.tau * next[c];
+      for (int64_t i = j; i < m; ++i) z[i] = found.tau * v[i];
+      std::swap(w, next);
+    }
+  }
+
+  // The first k columns of the product of the reflections.
+  void q(T* out) const {
+    const PaddedMatrix<T> q(m_, k_);
+    for (int64_t j = 0; j < k_; ++j) q.row(j)[j] = 1;
+    reflect_by_rows(q, v_, tau_.row(0), k_, 0, true);
+    for (int64_t i = 0; i < m_; ++i) std::copy(q.row(i), q.row(i) + k_, out + i * k_);
+  }
+
+ private:
+  const int64_t m_, k_;
+  const PaddedMatrix<T> v_, tau_;
+};
 
 template <class T>
 class Factorization {
@@ -122,47 +197,15 @@ class Factorization {
     for (int64_t i = end; i < k_; ++i) r_[i * n_ + j] = 0;
   }
 
-  // The reflection that maps what column j has from row j on to a multiple of the first unit vector. Its
-  // vector, zero before row j and 1 there, takes the column's place when R has what belongs to it.
+  // Reflection j, and what column j has of R; the vector, zero before row j, takes the column's place.
   void find(int64_t j) {
     T* x = column(j) + j;
-    const int64_t n = m_ - j;
-    const double alpha = x[0], all = length(x, n);
-    if (!below(x, n)) {
-      tau_[j] = 0;
-    } else {
-      const double beta = -std::copysign(all, alpha), gap = alpha - beta;
-      x[0] = static_cast<T>(beta);
-      const T scale = static_cast<T>(1 / gap);
-      if (std::isnormal(scale)) {
-        for (int64_t i = 1; i < n; ++i) x[i] *= scale;
-      } else {
-        for (int64_t i = 1; i < n; ++i) x[i] = static_cast<T>(static_cast<double>(x[i]) / gap);
-      }
-      // (beta - alpha) / beta, but for rounding in the vector.
-      tau_[j] = static_cast<T>(2 / (1 + factor<T>().squares(x + 1, n - 1)));
-    }
+    const Reflection<T> r = exact_reflection(x, m_ - j);
+    tau_[j] = r.tau;
+    x[0] = r.beta;
     keep(j);
     std::fill(column(j), x, T{0});
     x[0] = 1;
-  }
-  static bool below(const T* x, int64_t n) {
-    for (int64_t i = 1; i < n; ++i)
-      if (x[i] != 0) return true;
-    return false;
-  }
-  static double length(const T* x, int64_t n) {
-    const double squares = factor<T>().squares(x, n);
-    constexpr double least = sizeof(T) == 4 ? 0 : 1e-280, most = 1e280;
-    if (squares > least && squares < most) return std::sqrt(squares);
-    if (squares != squares) return squares;
-    double largest = 0, sum = 0;
-    for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(static_cast<double>(x[i])));
-    for (int64_t i = 0; i < n; ++i) {
-      const double ratio = static_cast<double>(x[i]) / largest;
-      if (x[i] != 0) sum += ratio * ratio;
-    }
-    return std::sqrt(sum) * largest;
   }
 
   // Reflection j of columns with m elements.
@@ -191,8 +234,10 @@ const bool registered = kernels(Device::cpu).add<linalg::QR>(qr);
 }  // namespace
 template <class T>
 void qr_factors(const T* a, int64_t m, int64_t n, T* q, T* r) {
-  const Factorization<T> f(a, m, n, r);
-  f.q(q);
+  if (n > kTiny && std::min(m, n) <= kRowByRow && std::max(m, n) <= kShort)
+    RowByRow<T>(a, m, n, r).q(q);
+  else
+    Factorization<T>(a, m, n, r).q(q);
 }
 template void qr_factors<float>(const float*, int64_t, int64_t, float*, float*);
 template void qr_factors<double>(const double*, int64_t, int64_t, double*, double*);

@@ -12,6 +12,7 @@
 #include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/isa/factor.h"
 #include "mlx/cpu/isa/householder.h"
+#include "mlx/cpu/linalg/complex.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
@@ -114,11 +115,12 @@ void apply_while(F&& produce, std::initializer_list<Rotations<T>*> all) {
   }
 }
 
-// 1 - tau v v^T that maps x, of n elements, on beta times the first unit vector. v, with v[0] = 1, takes x's
+// 1 - tau v v^H that maps x, of n elements, on beta times the first unit vector. v, with v[0] = 1, takes x's
 // place. Of matrices of about 1: elements whose squares have lost digits are as good as 0.
-template <class T>
+template <class S>
 struct Reflection {
-  T tau = 0, beta = 0;
+  Real<S> tau{};
+  S beta{};
 };
 template <class T>
 Reflection<T> find_reflection(T* x, int64_t n) {
@@ -129,6 +131,21 @@ Reflection<T> find_reflection(T* x, int64_t n) {
   const double scale = 1 / (alpha - beta);
   for (int64_t i = 1; i < n; ++i) x[i] = static_cast<T>(x[i] * scale);
   return {static_cast<T>((beta - alpha) / beta), static_cast<T>(beta)};
+}
+template <class T>
+Reflection<Complex<T>> find_reflection(Complex<T>* x, int64_t n) {
+  const double rest = n > 1 ? factor<T>().squares(&x[1].re, 2 * (n - 1)) : 0;
+  const Z alpha{x[0].re, x[0].im};
+  x[0] = {1, 0};
+  if (rest < 1e-280) return {0, {static_cast<T>(alpha.re), static_cast<T>(alpha.im)}};
+  const double first = size(alpha), length = std::sqrt(first * first + rest);
+  const Z direction = first > 0 ? (1 / first) * alpha : Z{1, 0}, beta = -length * direction;
+  const Z scale = Z{1, 0} / ((first + length) * direction);
+  for (int64_t i = 1; i < n; ++i) {
+    const Z y = Z{x[i].re, x[i].im} * scale;
+    x[i] = {static_cast<T>(y.re), static_cast<T>(y.im)};
+  }
+  return {static_cast<T>((first + length) / length), {static_cast<T>(beta.re), static_cast<T>(beta.im)}};
 }
 
 // Rows of z become columns 0 ... count - 1 of the product of reflections 0 ... k - 1; the vector of

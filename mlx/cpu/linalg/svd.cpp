@@ -186,69 +186,68 @@ void complex_singular_values(const complex64_t* in, int64_t m, int64_t n, comple
                              complex64_t* vt) {
   const bool wide = m < n;
   const int64_t rows = std::max(m, n), k = std::min(m, n);
-  double largest = 0;
-  for (int64_t i = 0; i < m * n; ++i) {
-    if (!std::isfinite(in[i].real()) || !std::isfinite(in[i].imag()))
-      throw invalid("linalg.svd", "the matrix has an element that is not finite");
-    largest = std::max({largest, std::abs(double{in[i].real()}), std::abs(double{in[i].imag()})});
-  }
+  const float largest = largest_modulus(reinterpret_cast<const float*>(in), 2 * m * n);
+  if (!std::isfinite(largest)) throw invalid("linalg.svd", "the matrix has an element that is not finite");
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
   const PowerOfTwo scale(-exponent);
-  std::vector<Z> a(m * n), left(u ? rows * rows : 0), right(u ? k * k : 0);
+  std::vector<Z> a(m * n);
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j) {
       const Z x{scale(in[i * n + j].real()), scale(in[i * n + j].imag())};
       a[wide ? j * k + i : i * k + j] = wide ? conj(x) : x;
     }
-  for (size_t i = 0; i < left.size(); i += rows + 1) left[i].re = 1;
-  for (size_t i = 0; i < right.size(); i += k + 1) right[i].re = 1;
-
-  std::vector<double> d(k), e(k);
-  std::vector<Z> v(rows), w(rows), turn_left(rows, Z{1, 0}), turn_right(k, Z{1, 0});
+  // Row c of each: the vector of reflection c.
+  const PaddedMatrix<Z> left_vectors(k, rows), right_vectors(k, k);
+  std::vector<double> d(k), e(k), left_tau(k), right_tau(k);
+  std::vector<Z> sums(k), turn_left(rows, Z{1, 0}), turn_right(k, Z{1, 0});
   const auto phase = [](Z x) { return roughly(x) == 0 ? Z{1, 0} : (1 / size(x)) * x; };
   for (int64_t c = 0; c < k; ++c) {
+    Z *v = left_vectors.row(c), *w = right_vectors.row(c);
     for (int64_t i = c; i < rows; ++i) v[i] = a[i * k + c];
-    const ComplexReflection l = find_reflection(&v[c], rows - c);
-    if (l.factor != 0) {
-      std::fill(w.begin(), w.end(), Z{});
+    const Reflection<Z> l = find_reflection(v + c, rows - c);
+    left_tau[c] = l.tau;
+    if (l.tau != 0) {
+      std::fill(sums.begin(), sums.end(), Z{});
       for (int64_t i = c; i < rows; ++i)
-        for (int64_t j = c + 1; j < k; ++j) w[j] = w[j] + conj(v[i]) * a[i * k + j];
+        for (int64_t j = c + 1; j < k; ++j) sums[j] += conj(v[i]) * a[i * k + j];
       for (int64_t i = c; i < rows; ++i) {
-        const Z f = l.factor * v[i];
-        for (int64_t j = c + 1; j < k; ++j) a[i * k + j] = a[i * k + j] - f * w[j];
+        const Z f = l.tau * v[i];
+        for (int64_t j = c + 1; j < k; ++j) a[i * k + j] -= f * sums[j];
       }
-      if (u) reflect_columns(&left[c * rows], rows, &v[c], rows - c, l.factor);
     }
     d[c] = size(l.beta);
     turn_left[c] = phase(l.beta * turn_right[c]);
     if (c + 1 == k) break;
     for (int64_t j = c + 1; j < k; ++j) w[j] = conj(a[c * k + j]);
-    const ComplexReflection r = find_reflection(&w[c + 1], k - c - 1);
-    if (r.factor != 0) {
+    const Reflection<Z> r = find_reflection(w + c + 1, k - c - 1);
+    right_tau[c] = r.tau;
+    if (r.tau != 0) {
       for (int64_t i = c + 1; i < rows; ++i) {
         Z sum;
         for (int64_t j = c + 1; j < k; ++j) sum = sum + a[i * k + j] * w[j];
-        sum = r.factor * sum;
-        for (int64_t j = c + 1; j < k; ++j) a[i * k + j] = a[i * k + j] - sum * conj(w[j]);
+        sum = r.tau * sum;
+        for (int64_t j = c + 1; j < k; ++j) a[i * k + j] -= sum * conj(w[j]);
       }
-      if (u) reflect_columns(&right[(c + 1) * k], k, &w[c + 1], k - c - 1, r.factor);
     }
     e[c] = size(r.beta);
     turn_right[c + 1] = turn_left[c] * phase(r.beta);
   }
-  const auto put = [](const std::vector<Z>& q, const std::vector<Z>& turn, int64_t n,
-                      const PaddedMatrix<float>& to) {
+  const auto put = [](const PaddedMatrix<Z>& vectors, const std::vector<double>& tau, int64_t count,
+                      int64_t offset, const std::vector<Z>& turn, int64_t n, const PaddedMatrix<float>& to) {
+    const PaddedMatrix<Z> q(n, n);  // rows are columns of the product of reflections
+    for (int64_t j = 0; j < n; ++j) q.row(j)[j].re = 1;
+    apply_product(q.row(0), q.stride, n, n, vectors.row(0), vectors.stride, tau.data(), count, offset, true);
     for (int64_t j = 0; j < n; ++j)
       for (int64_t i = 0; i < n; ++i) {
-        const Z x = turn[j] * q[j * n + i];
+        const Z x = turn[j] * q.row(j)[i];
         to.row(j)[2 * i] = static_cast<float>(x.re);
         to.row(j)[2 * i + 1] = static_cast<float>(x.im);
       }
   };
   const Decomposition<float, double> result(std::move(d), std::move(e), rows, u != nullptr,
                                             [&](const PaddedMatrix<float>& x, const PaddedMatrix<float>& y) {
-                                              put(left, turn_left, rows, x);
-                                              put(right, turn_right, k, y);
+                                              put(left_vectors, left_tau, k, 0, turn_left, rows, x);
+                                              put(right_vectors, right_tau, k - 1, 1, turn_right, k, y);
                                             });
   const std::vector<double>& found = result.values();
   std::vector<int64_t> order(rows);

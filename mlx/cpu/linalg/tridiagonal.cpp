@@ -11,6 +11,7 @@
 
 #include "mlx/cpu/linalg/blocked.h"
 #include "mlx/cpu/linalg/panel.h"
+#include "mlx/cpu/linalg/wy.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -19,39 +20,57 @@ constexpr int64_t kRowsOfUpdate = 128;
 constexpr int64_t kManyRows = 640;  // products with vectors are shared among threads from here on
 constexpr int64_t kPieces = 4;
 
-template <class T>
-class Reduction : PanelReduction<T> {
-  using PanelReduction<T>::a_, PanelReduction<T>::v_, PanelReduction<T>::n_, PanelReduction<T>::panel_,
-      PanelReduction<T>::tau_, PanelReduction<T>::subtract;
+double real_part(double x) { return x; }
+double real_part(Z x) { return x.re; }
+
+// What is beside the diagonal: its modulus, and the factors of rows that make it real.
+template <class S>
+void keep_real(const std::vector<S>& beside, Tridiagonal& t, [[maybe_unused]] std::vector<S>* factors) {
+  if constexpr (kComplex<S>) {
+    factors->assign(beside.size(), S{1, 0});
+    for (size_t k = 0; k + 1 < beside.size(); ++k) {
+      t.e[k] = size(beside[k]);
+      (*factors)[k + 1] = t.e[k] > 0 ? (*factors)[k] * ((1 / t.e[k]) * beside[k]) : (*factors)[k];
+    }
+  } else {
+    std::copy(beside.begin(), beside.end(), t.e.begin());
+  }
+}
+
+template <class S>
+class Reduction : PanelReduction<S> {
+  using PanelReduction<S>::a_, PanelReduction<S>::v_, PanelReduction<S>::n_, PanelReduction<S>::panel_,
+      PanelReduction<S>::tau_, PanelReduction<S>::subtract;
 
  public:
-  Reduction(const PaddedMatrix<T>& a, int64_t n, T* tau, const PaddedMatrix<T>& v)
-      : PanelReduction<T>(a, n, tau, v),
+  Reduction(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v)
+      : PanelReduction<S>(a, n, tau, v),
         rows_(3 * panel_, n),
-        sums_(kPieces, n),
+        sums_(kComplex<S> ? 0 : kPieces, n),
         line_(3, n),
-        t_{std::vector<double>(n), std::vector<double>(n)} {}
+        t_{std::vector<double>(n), std::vector<double>(n)},
+        beside_(n) {}
 
-  Tridiagonal run() {
+  Tridiagonal run(std::vector<S>* factors) {
     for (int64_t p = 0; p < n_; p += panel_) {
       const int64_t end = std::min(n_, p + panel_);
       for (int64_t j = p; j < end; ++j) column(p, j);
       if (end < n_) update(end);
     }
+    keep_real(beside_, t_, factors);
     return std::move(t_);
   }
 
  private:
-  static int64_t round_down(int64_t i) { return i / kDiagonalBlock<T> * kDiagonalBlock<T>; }
+  static int64_t round_down(int64_t i) { return i / kDiagonalBlock<S> * kDiagonalBlock<S>; }
 
   // A panel's w, v and w again: [w v] and [v w] are matrices.
-  T* w(int64_t l) const { return rows_.row(l); }
-  T* v(int64_t l) const { return rows_.row(panel_ + l); }
+  S* w(int64_t l) const { return rows_.row(l); }
+  S* v(int64_t l) const { return rows_.row(panel_ + l); }
 
   void column(int64_t p, int64_t j) {
-    const FactorKernels<T>& kernels = factor<T>();
     const int64_t known = j - p, from = round_down(j);
-    T *x = line_.row(0), *sum = line_.row(1), *f = line_.row(2);
+    S *x = line_.row(0), *sum = line_.row(1), *f = line_.row(2);
     for (int64_t i = j; i < n_; ++i) x[i] = a_.row(i)[j];
     if (known > 0) {
       gather(w(0), known, j, f);
@@ -59,74 +78,128 @@ class Reduction : PanelReduction<T> {
       gather(v(0), known, j, f);
       subtract(x, w(0), rows_.stride, known, f, from, sum);
     }
-    t_.d[j] = x[j];
+    t_.d[j] = real_part(x[j]);
     if (j + 1 == n_) return;
-    const Reflection<T> r = find_reflection(x + j + 1, n_ - j - 1);
-    t_.e[j] = r.beta;
+    const Reflection<S> r = find_reflection(x + j + 1, n_ - j - 1);
+    beside_[j] = r.beta;
     tau_[j] = r.tau;
-    T *mine = v(known), *product = w(known);
-    std::fill(mine, mine + j + 1, T{0});
+    S *mine = v(known), *product = w(known);
+    std::fill(mine, mine + j + 1, S{0});
     std::copy(x + j + 1, x + n_, mine + j + 1);
     std::copy(mine, mine + v_.stride, v_.row(j));
     const int64_t at = round_down(j + 1), length = a_.stride - at;
     multiply(at, mine, product);
     if (known > 0) {
-      kernels.dots(w(0) + at, rows_.stride, known, mine + at, length, f);
+      row_products(w(0) + at, rows_.stride, known, mine + at, length, f, true);
       subtract(product, v(0), rows_.stride, known, f, at, sum);
-      kernels.dots(v(0) + at, rows_.stride, known, mine + at, length, f);
+      row_products(v(0) + at, rows_.stride, known, mine + at, length, f, true);
       subtract(product, w(0), rows_.stride, known, f, at, sum);
     }
-    const T half = T(0.5) * r.tau * r.tau * kernels.dot(mine + at, product + at, length);
+    S dot;
+    row_products(mine + at, rows_.stride, 1, product + at, length, &dot, true);
+    const auto half = static_cast<Real<S>>(Real<S>(0.5) * r.tau * r.tau * real_part(dot));
     for (int64_t i = j + 1; i < n_; ++i) product[i] = r.tau * product[i] - half * mine[i];
-    std::fill(product, product + j + 1, T{0});
+    std::fill(product, product + j + 1, S{0});
     std::copy(product, product + rows_.stride, rows_.row(2 * panel_ + known));
   }
 
-  void gather(const T* rows, int64_t count, int64_t j, T* f) const {
-    for (int64_t l = 0; l < count; ++l) f[l] = rows[l * rows_.stride + j];
+  void gather(const S* rows, int64_t count, int64_t j, S* f) const {
+    for (int64_t l = 0; l < count; ++l) f[l] = conj(rows[l * rows_.stride + j]);
   }
   // y = A x, of the rows and columns from `at` on.
-  void multiply(int64_t at, const T* x, T* y) const {
-    const int64_t end = symmetric_rows<T>(n_), rows = end - at;
-    std::fill(y + at, y + rows_.stride, T{0});
-    if (rows < kManyRows) return factor<T>().symmetric_product(a_.row(0), a_.stride, at, end, at, x, y);
+  void multiply(int64_t at, const S* x, S* y) const {
+    if constexpr (kComplex<S>) {
+      const int64_t width = a_.stride - at;
+      std::fill(y + at, y + rows_.stride, S{0});
+      parallel_ranges(
+          n_ - at, std::max<int64_t>(4, (1 << 17) / width / 4 * 4), [&](int64_t begin, int64_t end) {
+            row_products(a_.row(at + begin) + at, a_.stride, end - begin, x + at, width, y + at + begin);
+          });
+    } else {
+      multiply_triangle(at, x, y);
+    }
+  }
+  void multiply_triangle(int64_t at, const S* x, S* y) const {
+    const int64_t end = symmetric_rows<S>(n_), rows = end - at;
+    std::fill(y + at, y + rows_.stride, S{0});
+    if (rows < kManyRows) return factor<S>().symmetric_product(a_.row(0), a_.stride, at, end, at, x, y);
     parallel_for(kPieces, [&](int64_t piece) {
       // Pieces of equal area.
       const auto border = [&](int64_t i) {
         const double part = std::sqrt(static_cast<double>(i) / static_cast<double>(kPieces));
-        return at + round_down(static_cast<int64_t>(part * static_cast<T>(rows)));
+        return at + round_down(static_cast<int64_t>(part * static_cast<S>(rows)));
       };
-      T* part = sums_.row(piece);
-      std::fill(part + at, part + sums_.stride, T{0});
-      factor<T>().symmetric_product(a_.row(0), a_.stride, border(piece),
+      S* part = sums_.row(piece);
+      std::fill(part + at, part + sums_.stride, S{0});
+      factor<S>().symmetric_product(a_.row(0), a_.stride, border(piece),
                                     piece + 1 == kPieces ? end : border(piece + 1), at, x, part);
     });
     for (int64_t piece = 0; piece < kPieces; ++piece)
       for (int64_t i = at; i < n_; ++i) y[i] += sums_.row(piece)[i];
   }
 
+  // Of complex matrices both triangles, as products with vectors read both.
   void update(int64_t from) const {
     for (int64_t begin = from; begin < n_; begin += kRowsOfUpdate) {
-      const int64_t end = std::min(n_, begin + kRowsOfUpdate);
-      multiply_into<T>(a_.row(begin) + from, a_.stride, end - begin, end - from, 2 * panel_,
-                       {v(0) + begin, 1, rows_.stride}, {w(0) + from, rows_.stride}, -1, 1);
+      const int64_t end = std::min(n_, begin + kRowsOfUpdate), right = kComplex<S> ? n_ : end;
+      multiply_into<S>(a_.row(begin) + from, a_.stride, end - begin, right - from, 2 * panel_,
+                       {v(0) + begin, 1, rows_.stride}, {w(0) + from, rows_.stride, 1, true}, -1, 1);
     }
   }
 
-  const PaddedMatrix<T> rows_, sums_, line_;
+  const PaddedMatrix<S> rows_, sums_, line_;
   Tridiagonal t_;
+  std::vector<S> beside_;
 };
+
+// One after the other, where panels gain nothing.
+template <class S>
+Tridiagonal reduce_few(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v,
+                       std::vector<S>* factors) {
+  Tridiagonal t{std::vector<double>(n), std::vector<double>(n)};
+  std::vector<S> beside(n);
+  S w[kFewRows<S>];
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < i; ++j) a.row(j)[i] = conj(a.row(i)[j]);
+  for (int64_t k = 0; k < n; ++k) {
+    t.d[k] = real_part(a.row(k)[k]);
+    const int64_t from = k + 1;
+    if (from == n) break;
+    S* x = v.row(k);
+    for (int64_t i = from; i < n; ++i) x[i] = conj(a.row(k)[i]);
+    const Reflection<S> r = find_reflection(x + from, n - from);
+    beside[k] = r.beta;
+    tau[k] = r.tau;
+    if (r.tau == 0) continue;
+    double half = 0;
+    for (int64_t i = from; i < n; ++i) {
+      S sum{0};
+      for (int64_t j = from; j < n; ++j) sum += a.row(i)[j] * x[j];
+      w[i] = r.tau * sum;
+      half += real_part(conj(x[i]) * w[i]);
+    }
+    const auto part = static_cast<Real<S>>(half * r.tau / 2);
+    for (int64_t i = from; i < n; ++i) w[i] -= part * x[i];
+    for (int64_t i = from; i < n; ++i)
+      for (int64_t j = from; j < n; ++j) a.row(i)[j] -= x[i] * conj(w[j]) + w[i] * conj(x[j]);
+  }
+  keep_real(beside, t, factors);
+  return t;
+}
 
 }  // namespace
 
-template <class T>
-Tridiagonal tridiagonalize(const PaddedMatrix<T>& a, int64_t n, T* tau, const PaddedMatrix<T>& v) {
-  return Reduction<T>(a, n, tau, v).run();
+template <class S>
+Tridiagonal tridiagonalize(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v,
+                           std::vector<S>* factors) {
+  return n <= kFewRows<S> ? reduce_few(a, n, tau, v, factors) : Reduction<S>(a, n, tau, v).run(factors);
 }
 template Tridiagonal tridiagonalize<float>(const PaddedMatrix<float>&, int64_t, float*,
-                                           const PaddedMatrix<float>&);
+                                           const PaddedMatrix<float>&, std::vector<float>*);
 template Tridiagonal tridiagonalize<double>(const PaddedMatrix<double>&, int64_t, double*,
-                                            const PaddedMatrix<double>&);
+                                            const PaddedMatrix<double>&, std::vector<double>*);
+template Tridiagonal tridiagonalize<Z>(const PaddedMatrix<Z>&, int64_t, double*, const PaddedMatrix<Z>&,
+                                       std::vector<Z>*);
 
 // Of values alone, QL steps with implicit shifts need no roots (K. Pal, J. Walker, W. Kahan; in B. Parlett,
 // "The symmetric eigenvalue problem", 1980, section 8.15).
@@ -158,7 +231,7 @@ std::vector<double> tridiagonal_values(Tridiagonal t, double eps) {
       }
       if (++steps > 100) throw std::runtime_error("[linalg.eigvalsh] the iteration did not converge");
       const double root = std::sqrt(e[l]), ratio = (d[l + 1] - d[l]) / (2 * root);
-      const double sigma = d[l] - root / (ratio + std::copysign(std::hypot(ratio, 1.0), ratio));
+      const double sigma = d[l] - root / (ratio + std::copysign(std::sqrt(ratio * ratio + 1), ratio));
       double c = 1, s = 0, gamma = d[m] - sigma, p = gamma * gamma;
       // Each step waits for one division only, g^2 / (r p) being gamma^2 / c.
       for (int64_t i = m - 1; i >= l; --i) {

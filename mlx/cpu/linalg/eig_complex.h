@@ -1,0 +1,15 @@
+// Eigenvalues and vectors of complex matrices.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "mlx/cpu/linalg/rotations.h"
+
+namespace mlx::core::cpu {
+
+// a, whose elements are about 1, is used up. Rows of `vectors`, zeros at first, become eigenvectors that are
+// not normalized; it may be null.
+std::vector<Z> complex_eigen(const PaddedMatrix<Z>& a, int64_t n, const PaddedMatrix<Z>* vectors);
+
+}  // namespace mlx::core::cpu
