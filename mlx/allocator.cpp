@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "mlx/graph/memory_watch.h"
+#include "mlx/graph/out_of_memory.h"
 #include "mlx/graph/poison.h"
 #include "mlx/graph/system.h"
 #include "mlx/memory.h"
-#include "mlx/out_of_memory.h"
 
 namespace mlx::core {
 namespace allocator {

@@ -7,7 +7,7 @@
 #include "metal/host/kernels.h"
 #include "metal/host/memory.h"
 #include "mlx/graph/backend.h"
-#include "mlx/out_of_memory.h"
+#include "mlx/graph/out_of_memory.h"
 
 namespace mlx::core::metal {
 namespace {

@@ -24,8 +24,8 @@
 #include "mlx/graph/fuse.h"
 #include "mlx/graph/interrupt.h"
 #include "mlx/graph/observe.h"
+#include "mlx/graph/out_of_memory.h"
 #include "mlx/graph/worker.h"
-#include "mlx/out_of_memory.h"
 #include "mlx/primitives.h"
 #include "mlx/transforms.h"
 
