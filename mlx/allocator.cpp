@@ -8,10 +8,11 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
-#include <new>
+#include <string>
 #include <vector>
 
 #include "mlx/graph/memory_watch.h"
+#include "mlx/graph/out_of_memory.h"
 #include "mlx/graph/poison.h"
 #include "mlx/graph/system.h"
 #include "mlx/memory.h"
@@ -64,10 +65,7 @@ class CachingAllocator final : public Allocator {
     detail::AllocationHook hook(detail::AllocationHook::malloc);
     const size_t limit = memory_limit_.load(std::memory_order_relaxed);
     const size_t active = active_.fetch_add(size, std::memory_order_relaxed) + size;
-    if (active > limit || size > limit) {
-      active_.fetch_sub(size, std::memory_order_relaxed);
-      throw std::bad_alloc();
-    }
+    if (active > limit || size > limit) refuse(size, active, "the memory limit is " + std::to_string(limit));
     const size_t index = class_of(size), capacity = class_capacity(index);
     void* ptr = take_cached(index);
     if (!ptr && active + cached_.load(std::memory_order_relaxed) > limit) clear();
@@ -76,10 +74,7 @@ class CachingAllocator final : public Allocator {
       clear();
       ptr = from_system(capacity);
     }
-    if (!ptr) {
-      active_.fetch_sub(size, std::memory_order_relaxed);
-      throw std::bad_alloc();
-    }
+    if (!ptr) refuse(size, active, "and there is no more");
     header_of(ptr)->requested = size;
     header_of(ptr)->holders.store(kHolder, std::memory_order_relaxed);
     detail::permit_access(ptr, size);
@@ -148,6 +143,12 @@ class CachingAllocator final : public Allocator {
   std::atomic<size_t> memory_limit_, cache_limit_;
 
  private:
+  // Takes back what malloc has counted.
+  [[noreturn]] void refuse(size_t size, size_t active, const std::string& why) {
+    active_.fetch_sub(size, std::memory_order_relaxed);
+    throw OutOfMemory("malloc", "got no memory for " + std::to_string(size) +
+                                    " bytes: " + std::to_string(active - size) + " are in use, " + why);
+  }
   void* take_cached(size_t index) {
     if (cached_.load(std::memory_order_relaxed) == 0) return nullptr;
     std::lock_guard lock(mutex_);

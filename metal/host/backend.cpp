@@ -7,6 +7,7 @@
 #include "metal/host/kernels.h"
 #include "metal/host/memory.h"
 #include "mlx/graph/backend.h"
+#include "mlx/graph/out_of_memory.h"
 
 namespace mlx::core::metal {
 namespace {
@@ -144,7 +145,19 @@ std::shared_ptr<Pipeline> typed_pipeline(const std::string& file, Dtype dtype, c
                       "#include \"metal/kernels/types.h\"\ntypedef " + type + " T;\n", kernel, constants);
 }
 
-void allocate(array& out) { out.set_data(allocator::malloc(out.nbytes())); }
+void allocate(array& out) {
+  try {
+    out.set_data(allocator::malloc(out.nbytes()));
+  } catch (const OutOfMemory& e) {
+    const size_t most = device()->info().max_buffer_length;
+    if (out.nbytes() > most)
+      throw OutOfMemory("malloc",
+                        e.message() + ", a buffer of the device has at most " + std::to_string(most));
+    // What the device is still using of freed memory comes back when it is done.
+    Encoder::current().finish();
+    out.set_data(allocator::malloc(out.nbytes()));
+  }
+}
 bool on_device(const array& a) {
   return a.data_shared_ptr()->is_owned() && place_of(a.buffer(), a.data<char>()).buffer;
 }

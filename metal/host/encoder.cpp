@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kMostDispatches = 64;
 constexpr size_t kMostBytes = size_t{64} << 20;  // that its dispatches touch: what they free comes back then
 constexpr size_t kMostCommitted = 2;             // command buffers that wait for the device
+constexpr size_t kMostDerived = size_t{64} << 20;  // bytes of what is kept for this evaluation
 constexpr size_t kMostSpans = 128;  // looked through for each dispatch; then a barrier is cheaper
 
 thread_local Encoder* current_encoder = nullptr;
@@ -163,6 +164,23 @@ void Encoder::finish_for(const std::vector<array>& arrays) {
 void Encoder::keep(Commands& c, const array& a) {
   allocator::Buffer buffer = a.buffer();
   if (c.pinned.insert(buffer.ptr()).second) allocator::pin(buffer, user_);
+}
+
+std::optional<array> Encoder::derived(const array& from, const std::string& what) {
+  const auto at = std::find_if(derived_.begin(), derived_.end(), [&](const Derived& d) {
+    return d.what == what && d.from.lock().get() == from.desc();
+  });
+  if (at == derived_.end()) return std::nullopt;
+  std::rotate(at, at + 1, derived_.end());
+  return derived_.back().made;
+}
+
+void Encoder::keep_derived(const array& from, std::string what, const array& made) {
+  if (made.nbytes() > kMostDerived) return;
+  derived_.push_back({from.desc()->weak_from_this(), std::move(what), made});
+  size_t bytes = 0;
+  for (const Derived& d : derived_) bytes += d.made.nbytes();
+  for (; bytes > kMostDerived; derived_.pop_front()) bytes -= derived_.front().made.nbytes();
 }
 
 void Encoder::order(Commands& c, const std::vector<Span>& read, const std::vector<Span>& written) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -40,6 +41,12 @@ class Encoder final : public GpuBackend::Work {
   // Before the CPU reads these arrays or writes into them.
   void finish_for(const std::vector<array>& arrays);
 
+  // What kernels made of an array for others to use: transformed weights, for a second convolution with them.
+  // `made` stays for this evaluation, while the array lives (its value does not change then) and as long as
+  // there is not too much else. An empty result: nothing is there.
+  std::optional<array> derived(const array& from, const std::string& what);
+  void keep_derived(const array& from, std::string what, const array& made);
+
   // What messages call the work that follows.
   void set_operation(std::string name) { operation_ = std::move(name); }
   const std::string& operation() const { return operation_; }
@@ -57,6 +64,12 @@ class Encoder final : public GpuBackend::Work {
     std::vector<Span> read, written;  // since the last barrier
     std::string first, last;          // operations
     size_t dispatches = 0, bytes = 0;
+  };
+
+  struct Derived {
+    std::weak_ptr<array::ArrayDesc> from;
+    std::string what;
+    array made;
   };
 
   // Throws std::logic_error while the arguments of a dispatch are being set: what is encoded then would
@@ -78,6 +91,7 @@ class Encoder final : public GpuBackend::Work {
   std::optional<Stream> stream_;  // of the open commands
   std::optional<Commands> open_;
   std::deque<Commands> committed_;
+  std::deque<Derived> derived_;   // what was used last is at the end
   std::shared_ptr<Event> event_;  // between streams
   uint64_t event_value_ = 0;
 };

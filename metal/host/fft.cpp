@@ -77,6 +77,19 @@ Split split_of(int64_t n) {
   return best;
 }
 
+// Of a longer line: n = first * second, of which the first fits and the second is split again.
+Split long_split_of(int64_t n) {
+  Split best;
+  if (n <= kLongest || n >= (int64_t{1} << 29) || !smooth(n))
+    return best;  // the kernel counts 4 n in 32 bits
+  for (int64_t a = 2; a <= kMostNumbers; ++a)
+    if (n % a == 0 && split_of(n / a).first > 0) {
+      best = {a, n / a};
+      if (a * a * a >= n) break;
+    }
+  return best;
+}
+
 array numbers(int64_t n) {
   array out({static_cast<ShapeElem>(n)}, complex64, nullptr, {});
   allocate(out);
@@ -104,31 +117,53 @@ void run(int64_t n, const array& in, const array& out, Lines p, const Flags& fla
   d.groups({ceil_div(p.lines, p.per_group), 1, 1}, {threads * p.per_group, 1, 1});
 }
 
+// The first half of four steps: second columns of length first, times factors.
+void columns_of(const Split& split, const array& in, const array& half_way, Lines p, Flags flags,
+                const Side& between, const Stream& s) {
+  const auto second = static_cast<uint32_t>(split.second);
+  p.mids = second, p.lines *= second, p.scale = 1;
+  p.in.step = second, p.in.mid = 1;
+  p.out = between, p.out.step = second, p.out.mid = 1;
+  flags.target = kComplex, flags.stepped = flags.in_across = flags.out_across = true;
+  flags.conjugate_out = flags.chirped_out = flags.multiplied = false;
+  run(split.first, in, half_way, p, flags, nullptr, s);
+}
+
 // One dispatch or two for transforms of length n, which fits or can be split; p: its sides, and mids of 1.
 void transform(int64_t n, const array& in, const array& out, Lines p, const Flags& flags, const array* chirp,
                const Stream& s) {
   p.length = static_cast<uint32_t>(n);
   if (fits(n)) return run(n, in, out, p, flags, chirp, s);
   const Split split = split_of(n);
-  const auto first = static_cast<uint32_t>(split.first), second = static_cast<uint32_t>(split.second);
+  const auto first = static_cast<uint32_t>(split.first);
   const array half_way = numbers(int64_t{p.lines} * n);
   const Side between{n * p.inners, 1, p.inners, 1, 0};
-  const uint32_t lines = p.lines;
-  Lines a = p, b = p;
-  a.mids = second, a.lines = lines * second, a.scale = 1;
-  a.in.step = second, a.in.mid = 1;
-  a.out = between, a.out.step = second, a.out.mid = 1;
-  Flags columns = flags;
-  columns.target = kComplex, columns.stepped = columns.in_across = columns.out_across = true;
-  columns.conjugate_out = columns.chirped_out = columns.multiplied = false;
-  run(split.first, in, half_way, a, columns, nullptr, s);
-  b.mids = first, b.lines = lines * first;
-  b.in = between, b.in.step = 1, b.in.mid = second;
+  columns_of(split, in, half_way, p, flags, between, s);
+  Lines b = p;
+  b.mids = first, b.lines *= first;
+  b.in = between, b.in.step = 1, b.in.mid = static_cast<uint32_t>(split.second);
   b.out.step = first, b.out.mid = 1;
   Flags rows = flags;
   rows.source = kComplex, rows.in_across = p.inners > 1, rows.out_across = true;
   rows.conjugate_in = rows.chirped_in = false;
   run(split.second, half_way, out, b, rows, chirp, s);
+}
+
+// Lines that lie together and are too long for that: the rows of the first half's result are lines side by
+// side, whose numbers lie apart in the end.
+void long_transform(int64_t n, const array& in, const array& out, Lines p, const Flags& flags,
+                    const Stream& s) {
+  const Split split = long_split_of(n);
+  const array half_way = numbers(int64_t{p.lines} * n);
+  p.length = static_cast<uint32_t>(n);
+  const int64_t end = p.out.outer;
+  columns_of(split, in, half_way, p, flags, {n, 1, 1, 1, 0}, s);
+  p.inners = static_cast<uint32_t>(split.first), p.lines *= p.inners;
+  p.in = {n, split.second, 1, 1, 0};
+  p.out = {end, 1, split.first, 1, 0};
+  Flags rows = flags;
+  rows.source = kComplex, rows.conjugate_in = false, rows.out_across = true;
+  transform(split.second, half_way, out, p, rows, nullptr, s);
 }
 
 // Bluestein: a convolution of length m.
@@ -182,14 +217,27 @@ void fft_kernel(const FFT& f, const Arrays& inputs, Arrays& outputs) {
   flags.source = from_reals ? kReals : to_reals ? kHalf : kComplex;
   flags.target = from_reals ? kHalf : to_reals ? kReals : kComplex;
   if (fits(f.n) || split_of(f.n).first > 0) return transform(f.n, x, out, p, flags, nullptr, s);
-  with_chirp(x, out, p, flags, s);
+  if (long_split_of(f.n).first == 0) return with_chirp(x, out, p, flags, s);
+  if (!from_reals) return long_transform(f.n, x, out, p, flags, s);
+  // Half a line is what is left of a whole one.
+  const array whole = numbers(int64_t{p.lines} * f.n);
+  p.out.outer = f.n, flags.target = kComplex;
+  long_transform(f.n, x, whole, p, flags, s);
+  array half(out.shape(), complex64, nullptr, {});
+  Strides strides(half.ndim(), 1);
+  int64_t step = f.n;
+  for (size_t d = half.ndim() - 1; d-- > 0; step *= half.shape()[d]) strides[d] = step;
+  half.copy_shared_buffer(whole, strides, flags_of(half.shape(), strides, whole.size()), whole.size(), 0);
+  copy_to(half, out, s);
 }
 
 bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
-  const int64_t n = static_cast<const FFT&>(p).n;
+  const auto& f = static_cast<const FFT&>(p);
+  const int64_t n = f.n;
+  const bool lines = f.axis + 1 == static_cast<int>(inputs[0].ndim());
   constexpr size_t most = size_t{1} << 30;
   return inputs[0].size() < most && outputs[0].size() < most &&
-         (split_of(n).first > 0 || fits(n) || 2 * n - 1 <= kLongest);
+         (split_of(n).first > 0 || fits(n) || 2 * n - 1 <= kLongest || (lines && long_split_of(n).first > 0));
 }
 const bool registered = add_kernel<FFT>(fft_kernel, supports);
 

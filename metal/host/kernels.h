@@ -56,6 +56,9 @@ array row_contiguous(const array& a, const Stream& s);
 // All elements of `in`, whatever its strides, into `out` in row-major order, cast to its dtype.
 void copy_to(const array& in, const array& out, const Stream& s);
 
+// The sum along the first axis, which has elements, as there are of `out`: parts that kernels left.
+void sum_along_first(const array& in, const array& out, const Stream& s);
+
 // IndexError where one is outside of an axis of `limit` elements (negative ones count from its end). Waits
 // for indices that the device is still computing. Whether the places ascend.
 bool check_indices(std::string_view op, const array& indices, int axis, int64_t limit);

@@ -246,25 +246,13 @@ void gather_mm(const GatherMM& m, const Arrays& inputs, Arrays& outputs) {
        {indices_for_kernel(inputs[2], s), indices_for_kernel(inputs[3], s), std::nullopt}, out, s);
 }
 
-void check_end(int64_t end, int64_t inner) {
-  if (end < 0 || end > inner)
-    throw std::out_of_range(
-        text("[segmented_mm] got a segment with the end ", end, ", expected a part of [0, ", inner, ")"));
-}
-
 void segmented_mm(const SegmentedMM& m, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
   allocate(out);
   if (out.size() == 0) return;
   const Stream s = m.stream();
   if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
-  const array ends = row_contiguous(inputs[2], s);
-  Encoder::current().finish_for({ends});
-  dispatch_all(ends.dtype(), [&]<class I>() {
-    if constexpr (std::is_integral_v<I>)
-      for (size_t i = 0; i < ends.size(); ++i)
-        check_end(static_cast<int64_t>(ends.data<I>()[i]), inputs[0].shape(1));
-  });
+  checked_segments(inputs[2], inputs[0].shape(1));
   Product p = chosen(inputs[0], inputs[1], out, s);
   // Segments begin anywhere.
   p.a.aligned = p.a.aligned && p.a.transposed;

@@ -55,6 +55,13 @@ inline bool multiple_of_four(const Strides& steps) {
   return true;
 }
 
+// A part of the inner dimension; empty where it ends before it begins.
+struct Segment {
+  int64_t begin = 0, end = 0;
+};
+// IndexError where one is no part of [0, inner). Waits for segments that the device is still computing.
+std::vector<Segment> checked_segments(const array& segments, int64_t inner);
+
 // Indices as int32 that kernels read (uint32 is read as such).
 array indices_for_kernel(const array& indices, const Stream& s);
 

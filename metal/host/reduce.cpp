@@ -184,6 +184,19 @@ void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
   pass(in, out, {std::move(dims.kept), std::move(dims.reduced), n}, divisor);
 }
 
+}  // namespace
+
+void sum_along_first(const array& in, const array& out, const Stream& s) {
+  Dims dims = dims_of(in, {0});
+  const auto n = static_cast<uint64_t>(in.shape(0));
+  run(in, {out}, static_cast<uint32_t>(out.size()), {std::move(dims.kept), std::move(dims.reduced), n}, 0, s,
+      [&](const std::string& form) {
+        return kernel_for(in.dtype(), form + result_name(in.dtype(), out.dtype()), kind_of(Reduction::sum));
+      });
+}
+
+namespace {
+
 // Mean and variance from one reading (metal/kernels/moments.metal).
 void variance(const Variance& p, const Arrays& inputs, Arrays& outputs) {
   const array& in = inputs[0];

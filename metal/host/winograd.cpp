@@ -40,8 +40,7 @@ void winograd(const array& x, const array& w, const array& out, const ConvParams
   ConvParams q = p;
   if (flip) q.low[1] += 2, q.low[2] += 2;  // from the mirrored taps' to the caller's: see conv_params
   const int64_t tiles = tiles_of(p);
-  const array inputs = floats(tiles, p.channels), taps = floats(p.outputs, p.channels),
-              products = floats(tiles, p.outputs);
+  const array inputs = floats(tiles, p.channels), products = floats(tiles, p.outputs);
   const auto run = [&](const char* kernel, const array& from, const array& to, int64_t columns,
                        int64_t rows) {
     Dispatch d(s, instantiated("winograd", kernel, type_name(out.dtype()), {{0, flip}}));
@@ -50,7 +49,14 @@ void winograd(const array& x, const array& w, const array& out, const ConvParams
     d.threads({across, static_cast<uint32_t>(rows), 1}, {std::min<uint32_t>(across, 256), 1, 1});
   };
   run("winograd_input", x, inputs, p.channels, tiles);
-  run("winograd_taps", w, taps, p.channels, p.outputs);
+  // Other convolutions of this evaluation may have the same weights.
+  const std::string what = flip ? "winograd_taps, mirrored" : "winograd_taps";
+  std::optional<array> known = Encoder::current().derived(w, what);
+  const array taps = known ? *known : floats(p.outputs, p.channels);
+  if (!known) {
+    run("winograd_taps", w, taps, p.channels, p.outputs);
+    Encoder::current().keep_derived(w, what, taps);
+  }
   array turned({36, p.channels, p.outputs}, float32, nullptr, {});
   const Strides strides{int64_t{p.channels} * p.outputs, 1, p.channels};
   turned.copy_shared_buffer(taps, strides, flags_of(turned.shape(), strides, taps.size()), taps.size(), 0);

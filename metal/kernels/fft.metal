@@ -5,8 +5,9 @@
 // Bytes moved: each number is read once and written once where a line fits in threadgroup memory (N up to 4096, n up to
 // 8192 real numbers). Pairs of real numbers are transformed as complex ones of half the length, and taken apart when they
 // are stored (`packed`). Longer lines are n = N1 N2 (four steps): N2 columns of length N1, a factor for each element, N1
-// rows of length N2; each number is read and written twice. Lengths with other prime factors are convolutions with a chirp
-// (Bluestein): j k = (j^2 + k^2 - (k - j)^2) / 2, so with c[j] = exp(-pi i j^2 / n)
+// rows of length N2; each number is read and written twice, three times where rows are such transforms again (beyond 2^24).
+// Lengths with other prime factors are convolutions with a chirp (Bluestein): j k = (j^2 + k^2 - (k - j)^2) / 2, so with
+// c[j] = exp(-pi i j^2 / n)
 //
 //     out[k] = c[k] sum over j of (in[j] c[j]) conj(c[k - j])
 //

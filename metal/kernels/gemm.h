@@ -19,19 +19,21 @@ METAL_FUNC ushort2 matrix_place(ushort lane) {
 }
 
 // A part of a matrix to threadgroup memory: LINES lines of LENGTH elements, of which only the first `lines`
-// and `length` exist; the others become zeros. `vectors`: every line begins at a multiple of four elements.
+// and `length` exist, those before `first_line` and `first` aside; the others become zeros. `vectors`: every line begins
+// at a multiple of four elements.
 template <class T, int LINES, int LENGTH, int PITCH, int THREADS>
 METAL_FUNC void load_tile(threadgroup T* tile, device const T* source, long pitch, int lines, int length,
-                          bool vectors, uint index) {
+                          bool vectors, uint index, int first_line = 0, int first = 0) {
   const int per_line = LENGTH / 4;
   for (int i = static_cast<int>(index); i < LINES * per_line; i += THREADS) {
     const int line = i / per_line, at = i % per_line * 4;
     threadgroup T* to = tile + line * PITCH + at;
     device const T* from = source + line * pitch + at;
-    if (vectors && line < lines && at + 4 <= length) {
+    const bool exists = line >= first_line && line < lines;
+    if (vectors && exists && at >= first && at + 4 <= length) {
       *reinterpret_cast<threadgroup vec<T, 4>*>(to) = *reinterpret_cast<device const vec<T, 4>*>(from);
     } else {
-      for (int j = 0; j < 4; ++j) to[j] = line < lines && at + j < length ? from[j] : T(0);
+      for (int j = 0; j < 4; ++j) to[j] = exists && at + j >= first && at + j < length ? from[j] : T(0);
     }
   }
 }
@@ -58,12 +60,13 @@ struct Tiles {
       load_tile<T, BM, BK, a_pitch, threads>(tile, a, pitch, m, k, vectors, index);
     }
   }
+  // The columns before `first` are zeros as well.
   static METAL_FUNC void load_b(threadgroup T* tile, device const T* b, long pitch, int n, int k,
-                                bool transposed, bool vectors, uint index) {
+                                bool transposed, bool vectors, uint index, int first = 0) {
     if (transposed) {
-      load_tile<T, BN, BK, bt_pitch, threads>(tile, b, pitch, n, k, vectors, index);
+      load_tile<T, BN, BK, bt_pitch, threads>(tile, b, pitch, n, k, vectors, index, first);
     } else {
-      load_tile<T, BK, BN, b_pitch, threads>(tile, b, pitch, k, n, vectors, index);
+      load_tile<T, BK, BN, b_pitch, threads>(tile, b, pitch, k, n, vectors, index, 0, first);
     }
   }
 };

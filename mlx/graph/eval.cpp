@@ -24,6 +24,7 @@
 #include "mlx/graph/fuse.h"
 #include "mlx/graph/interrupt.h"
 #include "mlx/graph/observe.h"
+#include "mlx/graph/out_of_memory.h"
 #include "mlx/graph/worker.h"
 #include "mlx/primitives.h"
 #include "mlx/transforms.h"
@@ -262,6 +263,16 @@ void give_back(Tape& tape) {
       });
 }
 
+// Runs what computes a node; who finds no memory for it names its operation.
+template <class F>
+void named(const Node& node, F&& run) {
+  try {
+    run();
+  } catch (const OutOfMemory& e) {
+    throw OutOfMemory(node.primitive->name(), e.message());
+  }
+}
+
 void run_tape(Tape& tape) {
   InFlight in_flight;
   try {
@@ -276,11 +287,12 @@ void run_tape(Tape& tape) {
       const Unit unit{*node, fuser.members(*node), tape, fuser.kept(*node)};
       if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
-        run_group(fuser, *node, outputs, in_flight, watched ? &watches : nullptr, unit);
+        named(*node,
+              [&] { run_group(fuser, *node, outputs, in_flight, watched ? &watches : nullptr, unit); });
       } else {
         wait_for_inputs(*node, tape.serial);
         if (watched) watches.begins(unit);
-        run_node(*node, tape.tracing, in_flight, watched ? &watches : nullptr, &unit);
+        named(*node, [&] { run_node(*node, tape.tracing, in_flight, watched ? &watches : nullptr, &unit); });
         tape.nodes[i] = nullptr;
       }
       if (watched) watches.ends();

@@ -132,7 +132,7 @@ def cross_entropies() -> list[Row]:
     ]
 
 
-def gated_delta() -> Row:
+def gated_delta() -> list[Row]:
     """Keys of unit length and decays below one, as models have them: the state stays bounded."""
 
     def with_gates(operands: list[mx.array]) -> list[mx.array]:
@@ -143,11 +143,19 @@ def gated_delta() -> Row:
     def updated(*operands: mx.array) -> mx.array:
         return mx.fast.gated_delta_update(*operands)[0]
 
-    small, large = (
+    def gradients(*operands: mx.array) -> mx.array:
+        given = mx.grad(lambda *x: updated(*x).astype(mx.float32).square().sum(), argnums=range(5))(*operands)
+        return mx.concatenate([x.reshape(-1) for x in given])
+
+    shapes: tuple[Shapes, Shapes] = (
         [(1, 9, 1, 40), (1, 9, 1, 40), (1, 9, 2, 13)],
         [(1, 1024, 16, 128), (1, 1024, 16, 128), (1, 1024, 32, 128)],
     )
-    return Row("gated delta rule", "scans", updated, small, large, wide=False, factor=8, prepare=with_gates)
+    options = {"wide": False, "factor": 8, "prepare": with_gates}
+    return [
+        Row("gated delta rule", "scans", updated, *shapes, **options),
+        Row("gated delta rule, gradients", "scans", gradients, *shapes, **options),
+    ]
 
 
 def matrices() -> list[Row]:
@@ -195,6 +203,49 @@ def matrices() -> list[Row]:
         work = lambda o: 4.0 * o[0].size * o[1].shape[2]  # noqa: E731
         rows.append(Row(f"attention{label}", "matrices", attention, *shapes, wide=False, factor=16, flops=work))
     return rows
+
+
+def chosen_matrices() -> list[Row]:
+    """Indices and segments choose what is multiplied."""
+
+    def gathered(a: mx.array, b: mx.array) -> mx.array:
+        return mx.gather_mm(a, b, rhs_indices=mx.arange(a.shape[0]) % b.shape[0])
+
+    def quantize(operands: list[mx.array]) -> list[mx.array]:
+        return [operands[0], *mx.quantize(operands[1], 64, 4)]
+
+    def quantized(x: mx.array, *w: mx.array) -> mx.array:
+        return mx.gather_qmm(x, *w, rhs_indices=mx.arange(x.shape[0]) % w[0].shape[0])
+
+    def segmented(a: mx.array, b: mx.array) -> mx.array:
+        n = a.shape[1]
+        return mx.segmented_mm(a, b, mx.array([[0, n // 3], [n // 3, n], [n // 2, n // 2]]))
+
+    def gradients(a: mx.array, b: mx.array) -> mx.array:
+        given = mx.grad(lambda a, b: segmented(a, b).astype(mx.float32).square().sum(), argnums=(0, 1))(a, b)
+        return mx.concatenate([x.reshape(-1) for x in given])
+
+    def attention_gradients(*operands: mx.array) -> mx.array:
+        def f(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
+            out = mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask="causal")
+            return out.astype(mx.float32).square().sum()
+
+        return mx.concatenate([x.reshape(-1) for x in mx.grad(f, argnums=(0, 1, 2))(*operands)])
+
+    def row(name: str, function: Function, small: Shapes, large: Shapes, **options: object) -> Row:
+        return Row(name, "matrices", function, small, large, factor=16, wide=False, **options)
+
+    expert = ([(5, 9, 40), (3, 40, 24)], [(64, 128, 1024), (8, 1024, 1024)])
+    packed = ([(5, 3, 128), (3, 40, 128)], [(64, 8, 4096), (8, 4096, 4096)])
+    pair: tuple[Shapes, Shapes] = ([(33, 70), (70, 40)], [(1024, 4096), (4096, 1024)])
+    heads = ([(1, 4, 20, 32), (1, 2, 20, 32), (1, 2, 20, 32)], [(1, 32, 1024, 64)] + [(1, 8, 1024, 64)] * 2)
+    return [
+        row("gather_mm", gathered, *expert, flops=lambda o: 2.0 * o[0].size * o[1].shape[-1]),
+        row("gather_qmm, 4 bits", quantized, *packed, prepare=quantize),
+        row("segmented_mm", segmented, *pair),
+        row("segmented_mm, gradients", gradients, *pair),
+        row("attention, gradients", attention_gradients, *heads),
+    ]
 
 
 def convolutions() -> list[Row]:
@@ -319,6 +370,6 @@ def _random(x: mx.array) -> mx.array:
 
 
 def all_rows() -> list[Row]:
-    groups = [elementwise(), movement(), rows_and_sums(), cross_entropies(), [gated_delta()], matrices()]
-    groups += [convolutions(), transforms(), selection()]
+    groups = [elementwise(), movement(), rows_and_sums(), cross_entropies(), gated_delta(), matrices()]
+    groups += [chosen_matrices(), convolutions(), transforms(), selection()]
     return [row for group in groups for row in group]

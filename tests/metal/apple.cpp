@@ -185,12 +185,35 @@ void test_errors() {
   check(first(x) == 2, "and has a result");
 }
 
+// What is wired is never more than was asked for, whatever there is.
 void test_residency() {
-  gpu->set_wired_limit(1 << 20);
-  auto a = gpu->allocate(600 << 10), b = gpu->allocate(600 << 10);
+  const auto wired = control<size_t()>("standin_wired");
+  const auto most = control<size_t()>("standin_most_wired");
+  constexpr size_t kMega = 1 << 20, kPart = 600 << 10;
+  // What is wired changes with the next command buffer.
+  const auto work = [] {
+    const auto commands = gpu->new_queue()->command_buffer();
+    commands->commit();
+    commands->wait();
+  };
+  gpu->set_wired_limit(kMega);
+  auto a = gpu->allocate(kPart), b = gpu->allocate(kPart);
+  work();
+  check(wired() == kPart, "one of two buffers fits, " + std::to_string(wired()) + " bytes");
   a = nullptr;  // b's turn comes with the next limit
-  gpu->set_wired_limit(2 << 20);
+  gpu->set_wired_limit(2 * kMega);
+  check(wired() == kPart, "the other one");
+  most();
+  std::vector<std::shared_ptr<Buffer>> many;
+  for (int i = 0; i < 40; ++i) {
+    many.push_back(gpu->allocate(100 << 10));
+    if (i % 3 == 0) many.erase(many.begin());
+    work();
+    check(most() <= 2 * kMega, "the limit holds while buffers come and go");
+  }
+  check(wired() > 2 * kMega - 2 * (100 << 10), "as many as fit, but for the last that died");
   gpu->set_wired_limit(0);
+  check(wired() == 0, "nothing is wired without a limit");
 }
 
 void test_capture() {

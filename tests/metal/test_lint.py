@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(
     compiler() is None, reason="no clang that knows C++ for OpenCL: apt-get install clang, or pip install ziglang"
 )
 ROOT = Path(__file__).parents[2]
+DOCUMENTATION = ROOT / "docs/metal.md"
 # Functions that are computed by the CPU alone, and one that is made of two others.
 WITHOUT_SOURCE = {"lgamma", "digamma", "polygamma", "clip"}
 
@@ -180,9 +181,16 @@ def test_a_newer_feature_is_found(inside, version, word):
     assert features.faults(kernel("", FINE), examine(kernel("", FINE))[1], features.asked_for()) == []
 
 
-def wrong_in(source: str) -> list[str]:
+def wrong_in(source: str) -> tuple[list[str], set[features.Feature]]:
+    """What is wrong, and which features of the language it uses."""
     found, calls = examine(source)
-    return found + features.faults(source, calls, features.asked_for())
+    used = {feature for feature in features.used(source, calls).values() if feature}
+    return found + features.faults(source, calls, features.asked_for()), used
+
+
+def test_versions_are_those_of_the_interface():
+    assert {feature.version for feature in features.table()} <= features.versions()
+    assert features.asked_for() in features.versions()
 
 
 def test_every_source_is_clean(kept_sources):
@@ -190,8 +198,10 @@ def test_every_source_is_clean(kept_sources):
     files = sorted(file for file in kept_sources.glob("*.metal") if not file.name.startswith("nonsense"))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda file: wrong_in(file.read_text()), files))
-    found = {file.name: wrong for file, wrong in zip(files, results, strict=True) if wrong}
+    found = {file.name: wrong for file, (wrong, _) in zip(files, results, strict=True) if wrong}
     assert not found, f"{len(found)} of {len(files)} sources: {found}"
+    used = features.in_words(set().union(*(used for _, used in results)))
+    assert f"Used are: {used}." in DOCUMENTATION.read_text(), used
 
 
 def test_every_kernel_was_among_them(kept_sources):
@@ -212,4 +222,4 @@ def test_every_kernel_was_among_them(kept_sources):
 
 
 def test_the_documentation_has_the_table():
-    assert features.markdown() in (ROOT / "docs/metal.md").read_text()
+    assert features.markdown() in DOCUMENTATION.read_text()

@@ -58,6 +58,13 @@ def used(source: str, functions: set[str]) -> dict[str, Feature | None]:
     return found
 
 
+def versions() -> set[tuple[int, int]]:
+    """Those that Metal's interface knows (MTLLanguageVersion: the major version in the upper 16 bits)."""
+    text = (TABLE.parents[1] / "standin/enums.tsv").read_text()
+    values = re.findall(r"LanguageVersion\d+_\d+ = (\d+)", text)
+    return {(int(value) >> 16, int(value) & 0xFFFF) for value in values}
+
+
 def faults(source: str, functions: set[str], version: tuple[int, int]) -> list[str]:
     out = []
     for name, feature in sorted(used(source, functions).items()):
@@ -76,6 +83,11 @@ def markdown() -> str:
         what = dict.fromkeys(f.what for f in table() if f.version == version)
         lines.append(f"| {version[0]}.{version[1]} | {'; '.join(what)} |")
     return "\n".join(lines)
+
+
+def in_words(features: set[Feature]) -> str:
+    """What sources use, in the order of the table, with the versions."""
+    return "; ".join(dict.fromkeys(f"{f.what} ({f.since})" for f in table() if f in features))
 
 
 if __name__ == "__main__":

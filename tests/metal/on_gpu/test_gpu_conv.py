@@ -197,6 +197,28 @@ def test_bytes_of_winograd() -> None:
     assert counts["winograd_output"]["written"] == side * side * o * 4
 
 
+def test_weights_are_transformed_once_per_evaluation() -> None:
+    rng = np.random.default_rng(9)
+    x, w = random(rng, 1, 48, 48, 192), random(rng, 192, 3, 3, 192)
+    other = w * 1
+    mx.eval(x, w, other)
+
+    def layers(weights: mx.array) -> mx.array:
+        y = mx.conv2d(x, w, padding=1) * 1e-3
+        return mx.conv2d(y, weights, padding=1)
+
+    results: list[mx.array] = []
+    counts = counted(lambda: results.append(layers(w)) or results[0])
+    assert counts["winograd_input"]["dispatches"] == 2
+    assert counts["winograd_taps"]["dispatches"] == 1
+    counts = counted(lambda: results.append(layers(other)) or results[1])
+    assert counts["winograd_taps"]["dispatches"] == 2
+    assert np.array_equal(np.array(results[0]), np.array(results[1]))
+    # Mirrored weights are others, and so are those of the next evaluation.
+    both = counted(lambda: mx.conv_general(x, w, padding=1, flip=True) + mx.conv2d(x, w, padding=1))
+    assert both["winograd_taps"]["dispatches"] == 2
+
+
 # --- bytes
 
 

@@ -128,6 +128,56 @@ def test_segments() -> None:
         assert error(got, want) < BOUND[mx.float32]
 
 
+def sums_of_segments(segments: mx.array, g: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The gradient of a: g[i] b[s:e]^T at the columns of each segment."""
+    out = np.zeros((g.shape[-2], b.shape[0]))
+    for (begin, end), part in zip(segments.reshape(-1, 2).tolist(), g.reshape(-1, *g.shape[-2:]), strict=True):
+        out[:, begin:end] += part @ b[begin:end].T
+    return out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("m,n", [(10, 14), (70, 33), (36, 40), (1, 1)])
+def test_gradients_of_segments(m: int, n: int, transposed: bool, dtype: mx.Dtype) -> None:
+    """Segments that overlap, that are empty, that begin behind their end; columns that none has."""
+    rng = np.random.default_rng(13)
+    segments = mx.array([[[0, 7], [7, 7], [7, 41]], [[3, 50], [30, 10], [90, 97]]])
+    a, b, g = (random(rng, *shape, dtype=dtype) for shape in ((m, 100), (100, n), (2, 3, m, n)))
+    if transposed:
+        a, b, g = (swapped(mx.contiguous(swapped(x))) for x in (a, b, g))
+
+    def gradients() -> list[mx.array]:
+        return mx.vjp(lambda a, b: mx.segmented_mm(a, b, segments), [a, b], [g])[1]
+
+    got = on_gpu(gradients, "SegmentedMM", "SegmentedSum")
+    assert error(got[0], sums_of_segments(segments, double(g), double(b))) < BOUND[dtype]
+    other = sums_of_segments(segments, double(swapped(g)), double(swapped(a))).T
+    assert error(got[1], other) < BOUND[dtype]
+
+
+def test_long_sums_of_segments_are_made_in_parts() -> None:
+    rng = np.random.default_rng(14)
+    segments = mx.array([[0, 40]] * 8)
+    a, b, g = (mx.array(rng.random(shape).astype(np.float32)) for shape in ((9, 40), (40, 300), (8, 9, 300)))
+    got = on_gpu(lambda: mx.vjp(lambda a: mx.segmented_mm(a, b, segments), [a], [g])[1][0], "SegmentedSum")
+    want = sums_of_segments(segments, double(g), double(b))
+    assert (np.abs(double(got) - want) / want).max() < 8e-7
+
+
+@pytest.mark.parametrize("bad", [[0, 8], [-1, 3], [9, 9]])
+def test_gradients_of_segments_out_of_range(bad: list[int]) -> None:
+    a, b, g = mx.ones((2, 7)), mx.ones((7, 3)), mx.ones((1, 2, 3))
+    with pytest.raises(IndexError, match=r"\[segmented_mm\].*expected a part of \[0, 7\)"):
+        mx.eval(mx.vjp(lambda a: mx.segmented_mm(a, b, mx.array([bad])), [a], [g])[1])
+
+
+def test_gradients_of_no_segments() -> None:
+    a, b, none = mx.ones((2, 7)), mx.ones((7, 3)), mx.zeros((0, 2), mx.int32)
+    f = lambda: mx.vjp(lambda a: mx.segmented_mm(a, b, none), [a], [mx.ones((0, 2, 3))])[1][0]  # noqa: E731
+    assert np.array_equal(np.array(on_gpu(f, "SegmentedSum")), np.zeros((2, 7)))
+
+
 def test_masked_blocks() -> None:
     rng = np.random.default_rng(8)
     a, b = random(rng, 64, 96), random(rng, 96, 32)
@@ -151,6 +201,27 @@ def test_bytes_of_a_product(m: int, n: int, k: int, tile: int, dtype: mx.Dtype) 
     assert c["unique_written"] == c["written"] == m * n * dtype.size
     assert c["read"] == least
     assert c["unique_read"] == (m * k + k * n) * dtype.size
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16])
+def test_bytes_of_a_sum_of_segments(dtype: mx.Dtype) -> None:
+    """Each tile reads, for the segments that meet its columns, rows of x and the rows of b that the segment has."""
+    rng = np.random.default_rng(15)
+    m, n, k = 40, 96, 48
+    segments = mx.array([[0, 20], [20, 50], [50, 96]])
+    a, b, g = (random(rng, *shape, dtype=dtype) for shape in ((m, n), (n, k), (3, m, k)))
+    mx.eval(a, b, g, segments)
+    counts = counted(lambda: mx.vjp(lambda a: mx.segmented_mm(a, b, segments), [a], [g])[1][0])
+    c = counts["segmented_sum"]
+    down, across = -(-m // 32), n // 32
+    meets = sum(-(-end // 32) - begin // 32 for begin, end in segments.tolist())
+    operands = (meets * m * k + down * n * k) * dtype.size
+    of_list = 128 * down * (across * 2 + meets * 3) * 4  # by each thread: bounds, three numbers per segment
+    assert c["read"] == operands + of_list
+    assert c["unique_read"] == (3 * m * k + n * k) * dtype.size + 4 * (across + 1 + 3 * meets)
+    assert c["written"] == c["unique_written"] == m * n * dtype.size
+    steps = -(-k // (16 if dtype == mx.float32 else 32))
+    assert c["barriers"] == 2 * steps * meets * down
 
 
 @pytest.mark.parametrize("dtype", [mx.float32, mx.float16])

@@ -186,18 +186,69 @@ class TestScans:
         ("dk", "dv", "per_key", "masked"), [(4, 3, False, True), (33, 37, True, False), (256, 5, False, False)]
     )
     def test_gated_delta_rule(self, rng, dtype, dk, dv, per_key, masked):
-        q, k = (mx.array(rng.uniform(-1, 1, (2, 6, 2, dk)).astype(np.float32) / dk**0.5).astype(dtype) for _ in "qk")
-        v = mx.array(rng.standard_normal((2, 6, 4, dv)).astype(np.float32)).astype(dtype)
-        gate = mx.array(rng.uniform(0.5, 1, (2, 6, 4, dk) if per_key else (2, 6, 4)).astype(np.float32))
-        beta = mx.array(rng.uniform(0, 1, (2, 6, 4)).astype(np.float32))
-        state = mx.array(rng.standard_normal((2, 4, dv, dk)).astype(np.float32))
-        mask = mx.array(rng.random((2, 6)) < 0.7) if masked else None
-        f = lambda: mx.fast.gated_delta_update(q, k, v, gate, beta, state, mask)  # noqa: E731
+        inputs, mask = gated_delta_inputs(rng, dtype, 6, dk, dv, per_key, masked)
+        f = lambda: mx.fast.gated_delta_update(*inputs, mask)  # noqa: E731
         got = on_gpu(f, "GatedDeltaUpdate")
         with mx.stream(mx.cpu):
             want = f()
         for g, w, t in zip(got, want, (dtype, mx.float32), strict=True):
             np.testing.assert_allclose(wide(g), wide(w), rtol=8 * UNIT[t], atol=8 * UNIT[t])
+
+    @pytest.mark.parametrize("dtype", REAL, **ids)
+    @pytest.mark.parametrize(
+        ("steps", "dk", "dv", "per_key", "masked"),
+        [
+            (6, 4, 3, False, True),
+            (17, 33, 37, True, False),  # two threadgroups a head
+            (1, 256, 5, False, False),
+            (3, 40, 70, True, True),
+            (50, 5, 4, False, False),  # eight chunks of steps, the last of one
+        ],
+    )
+    def test_gradients_of_the_gated_delta_rule(self, rng, dtype, steps, dk, dv, per_key, masked):
+        inputs, mask = gated_delta_inputs(rng, dtype, steps, dk, dv, per_key, masked)
+        cotangents = [mx.array(rng.standard_normal(x.shape).astype(np.float32)) for x in (inputs[2], inputs[5])]
+        cotangents[0] = cotangents[0].astype(dtype)
+
+        def gradients(dtype):
+            def f(*x):
+                y, state = mx.fast.gated_delta_update(*x, mask)
+                return y.astype(dtype), state
+
+            return mx.vjp(f, [x.astype(dtype) for x in inputs], [x.astype(dtype) for x in cotangents])[1]
+
+        def on_device():
+            return mx.vjp(lambda *x: mx.fast.gated_delta_update(*x, mask), inputs, cotangents)[1]
+
+        got = on_gpu(on_device, "GatedDeltaUpdateGradient", "GatedDeltaUpdate")
+        with mx.stream(mx.cpu):
+            want = gradients(mx.float64)
+        for g, w, x in zip(got, want, inputs, strict=True):
+            assert g.dtype == x.dtype
+            scale = np.abs(np.array(w)).max()
+            np.testing.assert_allclose(wide(g), np.array(w), rtol=0, atol=8 * UNIT[x.dtype] * scale)
+
+    @pytest.mark.parametrize("shape", [(0, 3, 2), (4, 0, 2), (4, 3, 0)], ids=str)
+    def test_gradients_of_nothing(self, rng, shape):
+        steps, dk, dv = shape
+        inputs, _ = gated_delta_inputs(rng, mx.float32, steps, dk, dv, False, False)
+        cotangents = [mx.ones(inputs[2].shape), mx.ones(inputs[5].shape)]
+        f = lambda: mx.vjp(mx.fast.gated_delta_update, inputs, cotangents)[1]  # noqa: E731
+        for gradient, x in zip(on_gpu(f, "GatedDeltaUpdateGradient"), inputs, strict=True):
+            assert gradient.shape == x.shape
+            expected = 1.0 if steps == 0 and x is inputs[5] else 0.0
+            np.testing.assert_array_equal(np.array(gradient), np.full(x.shape, expected))
+
+
+def gated_delta_inputs(rng, dtype, steps, dk, dv, per_key, masked):
+    """Inputs for four heads with two of keys, and a mask."""
+    keys, gates = (2, steps, 2, dk), (2, steps, 4, dk) if per_key else (2, steps, 4)
+    q, k = (mx.array(rng.uniform(-1, 1, keys).astype(np.float32) / max(dk, 1) ** 0.5).astype(dtype) for _ in "qk")
+    v = mx.array(rng.standard_normal((2, steps, 4, dv)).astype(np.float32)).astype(dtype)
+    gate = mx.array(rng.uniform(0.5, 1, gates).astype(np.float32))
+    beta = mx.array(rng.uniform(0, 1, (2, steps, 4)).astype(np.float32))
+    state = mx.array(rng.standard_normal((2, 4, dv, dk)).astype(np.float32))
+    return [q, k, v, gate, beta, state], mx.array(rng.random((2, steps)) < 0.7) if masked else None
 
 
 class TestCreation:

@@ -202,6 +202,32 @@ def test_gated_delta_reads_and_writes_the_state_once():
     assert moved.read == state.nbytes + v.nbytes + 32 // 4 * (2 * 2 * q.nbytes + 2 * gate.nbytes)
 
 
+@pytest.mark.parametrize(("steps", "kept"), [(1, 1), (4, 2), (11, 3)])
+def test_gated_delta_gradient_reads_each_state_once(steps, kept):
+    shape, heads, dk, dv = (1, steps), 2, 64, 40
+    q, v = mx.random.normal((*shape, 1, dk)), mx.random.normal((*shape, heads, dv))
+    gate, state = mx.random.uniform(shape=(*shape, heads)), mx.random.normal((1, heads, dv, dk))
+    mx.eval(q, v, gate, state)
+    moved = by_kernel(
+        lambda: mx.vjp(mx.fast.gated_delta_update, [q, q, v, gate, gate, state], [mx.ones(v.shape), state])[1]
+    )
+    kernel, simds = moved["gated_delta_gradient"], 10  # of four rows each, in two threadgroups per head
+    chunk = -(-steps // kept)
+    lengths = [min(chunk, steps - begin) for begin in range(0, steps, chunk)]
+    assert len(lengths) == kept
+    # The states before steps once, those before chunks and sequences once more; and the gradient of the last state.
+    states = steps + sum(n > 1 for n in lengths[:-1]) + 1 + 1
+    # Steps that are made forward, those before the last chunk and those inside of chunks, need keys, values and gates.
+    forward = chunk * (kept - 1) + sum(n - 1 for n in lengths)
+    vectors = forward * (dk + 2) + steps * (2 * dk + 2)
+    values = (forward + 2 * steps) * dv
+    assert kernel["read"] == states * state.nbytes + heads * (simds * vectors + values) * 4
+    sums = 2 * steps * heads * (2 * dk + 2) * 4
+    assert kernel["written"] == steps * state.nbytes + v.nbytes + sums
+    assert kernel["barriers"] == 2 * steps * heads * 2
+    assert kernel["dispatches"] == 1
+
+
 def test_masks():
     moved = by_kernel(_masked)
     n, selected = LONG.size, LONG_MASK.sum().item()

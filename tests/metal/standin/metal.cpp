@@ -33,6 +33,7 @@ constexpr long kInternal = 1, kAccessRevoked = 4, kCompileFailure = 3;  // error
 
 std::atomic<long> next_failure{0};  // a code of MTLCommandBufferError, for the next command buffer
 std::atomic<bool> capturing{false};
+std::atomic<size_t> all_wired{0}, most_wired{0};  // bytes that residency sets keep
 
 metal::Device* behind() {
   static metal::Device* const device = [] {
@@ -96,9 +97,24 @@ struct InfoFields {
 CLASS(CommandBufferEncoderInfo, InfoFields);
 // Buffers bound to an encoder are resident by that; a set makes what it was committed with resident beyond
 // it.
+class Wired {
+ public:
+  Wired() : Wired(0) {}
+  explicit Wired(size_t bytes) : bytes_(bytes) { all_wired += bytes; }
+  Wired(Wired&& other) noexcept : bytes_(std::exchange(other.bytes_, 0)) {}
+  Wired& operator=(Wired&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Wired() { all_wired -= bytes_; }
+
+ private:
+  size_t bytes_;
+};
 struct ResidencyFields {
   std::vector<Id> allocations;  // not retained
   bool changed = false;         // since the last commit
+  Wired wired;                  // what it was committed with
 };
 CLASS(ResidencySet, ResidencyFields);
 struct Nothing {};
@@ -639,6 +655,12 @@ void add_residency_and_capture() {
         for (Id allocation : f.allocations)
           if (as<Instance>(allocation).dead) fault("a residency set was committed with a deallocated buffer");
         f.changed = false;
+        size_t bytes = 0;
+        for (Id allocation : f.allocations)
+          if (!as<Instance>(allocation).dead) bytes += as<Buffer>(allocation).fields->length();
+        f.wired = Wired();
+        f.wired = Wired(bytes);
+        most_wired = std::max(most_wired.load(), all_wired.load());
       });
   method(
       set, "requestResidency", +[](Id self, Selector) {
@@ -722,3 +744,6 @@ EXPORT Id MTLCreateSystemDefaultDevice() {
 // For tests: the next command buffer that is committed fails with this MTLCommandBufferError. After 4 (access
 // revoked) so do all later ones of its queue.
 EXPORT void standin_fail_next(long code) { next_failure = code; }
+// The bytes that residency sets keep, and the most that they have kept since the last question.
+EXPORT size_t standin_wired() { return all_wired; }
+EXPORT size_t standin_most_wired() { return most_wired.exchange(all_wired); }
