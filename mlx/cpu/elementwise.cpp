@@ -30,6 +30,7 @@ constexpr int64_t kTileBytes = 4096;
 constexpr size_t kSlotGap = 448;
 constexpr int64_t kLine = 64;
 constexpr double kItemNanoseconds = 10000;  // of work, before another thread is worth waking
+constexpr double kStoreNanoseconds = 0.5;   // that an element takes past the caches, roughly
 constexpr int64_t kChainElements = 16384;   // from here on a chain is worth writing
 constexpr size_t kMostKept = 4;             // values that are outputs: each has a tile of its own
 constexpr int kWideBlock = 128;             // of registers of sixteen floats
@@ -154,7 +155,8 @@ class Runner {
   // Do the arrays push each other out of the last cache? Then results had better not enter it: a line that is
   // stored to is read first, and pushes out one of an input. Where they nearly fit it pays to have them
   // there: on Zen 4 (32 MB) sqrt of 16 MB takes 1.6 times as long past the cache, of 24 MB 0.8 to 1.2 times,
-  // sums of two 12 MB arrays 1.2, of two 16 MB arrays 0.6 to 0.9, exp of 24 MB 0.5.
+  // sums of two 12 MB arrays 1.2, of two 16 MB arrays 0.6 to 0.9, exp of 24 MB 0.5. What computes longer than
+  // memory takes for a store may begin before.
   bool exceeds_cache() const {
     static const size_t cache = system::last_level_cache();
     size_t written = 0, read = 0;
@@ -166,7 +168,8 @@ class Runner {
     for (const Operand& o : operands_)
       if (o.contiguous) read += static_cast<size_t>(size_) * static_cast<size_t>(o.itemsize);
     const size_t bytes = read + written;
-    return cache != 0 && bytes >= cache / 3 * 4 && written >= bytes / 4;
+    const size_t enough = nanoseconds_ < kStoreNanoseconds ? cache / 3 * 4 : cache / 4 * 3;
+    return cache != 0 && bytes >= enough && written >= bytes / 4;
   }
 
   // Pieces of a tile each pay for the beginning and the end of the chain, and a function that is called for

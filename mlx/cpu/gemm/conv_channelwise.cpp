@@ -62,7 +62,7 @@ void conv_channelwise(const ConvTables& t, const ConvShape& grouped, const Phase
   if (s.batch * product(phase.size) * c * taps < kSerialWork) {
     for (int64_t i = 0; i < boxes.count(); ++i) one(i);
   } else {
-    parallel_for(boxes.count(), one);
+    parallel_for(boxes.count(), one, Order::shares);
   }
 }
 

@@ -105,7 +105,7 @@ class Gradient {
  private:
   template <class F>
   void for_each(int64_t items, F&& f) {
-    if (flops_ >= kSerialFlops) return parallel_for(items, f);
+    if (flops_ >= kSerialFlops) return parallel_for(items, f, Order::shares);
     for (int64_t i = 0; i < items; ++i) f(i);
   }
 
