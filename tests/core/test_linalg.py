@@ -220,6 +220,13 @@ outs = [*mx.linalg.qr(x), *mx.linalg.lu(x), mx.linalg.solve(x, x[:, :300]), *mx.
         *mx.linalg.svd(x[:150, :100]),
         mx.linalg.svd(x, compute_uv=False), mx.linalg.inv(x[:, :324].reshape(-1, 3, 3)),
         *mx.linalg.lu(x[:, :325].reshape(-1, 5, 5))]
+big = mx.concatenate([mx.concatenate([x + 9, x.T], 1), mx.concatenate([x * x, x - x.T], 1)], 0)
+hermitian = x + x.T + 1j * (x - x.T)
+outs += [mx.linalg.inv(x), mx.linalg.det(x / 9), *mx.linalg.lu_factor(big), mx.linalg.solve(big, big[:, :200]),
+         mx.linalg.solve(big, big[:, :1]), mx.linalg.inv(big), mx.linalg.inv(x[:256, :256]),
+         mx.linalg.cholesky(x @ x.T + mx.eye(330)), mx.linalg.qr(x[:100, :90])[1], mx.linalg.pinv(x[:80, :60]),
+         mx.linalg.solve(x[:, :256].reshape(-1, 16, 16), x[:, :16].reshape(-1, 16, 1)),
+         *mx.linalg.eigh(hermitian), *mx.linalg.svd(x[:90, :70] + 1j * x[100:190, :70])]
 print([zlib.crc32(np.array(y).tobytes()) for y in outs])
 """
 
