@@ -288,8 +288,8 @@ template <class T>
 void enter_kind(Chains& to, Chains::Kind kind) {
   to.load[Chains::brisk][kind] = erased(each<Load<T, false>>);
   to.last[Chains::brisk][kind] = erased(finish<Store<T, false>>);
-  to.load[Chains::long_][kind] = erased(each<Load<T, true>>);
-  to.last[Chains::long_][kind] = erased(finish<Store<T, true>>);
+  to.load[Chains::lasting][kind] = erased(each<Load<T, true>>);
+  to.last[Chains::lasting][kind] = erased(finish<Store<T, true>>);
 }
 
 static void run_chain(const ChainStep* chain, int64_t n) {

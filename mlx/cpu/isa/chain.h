@@ -31,7 +31,7 @@ struct Chains {
   // caches, aligned to 64 bytes. `keep` stores lanes in a block and goes on; `recall` loads them.
   // By `Pace`: arrays of chains that compute long on a block have to be asked for before they are needed; of
   // the others the processor fetches them better by itself.
-  enum Pace { brisk, long_, kPaces };
+  enum Pace { brisk, lasting, kPaces };
   ChainStep::Fn load[kPaces][kKinds], last[kPaces][kKinds], stream[kKinds], keep, recall;
 
   // The value in registers is operand `place`; the others, in their order, are lanes at at[0] and at[1]. Null
