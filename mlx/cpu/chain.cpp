@@ -77,7 +77,7 @@ class Chain::Writer {
   Writer(Chain& chain, const Program& program) : chain_(chain), program_(program) {
     chain_.blocks_ = static_cast<int16_t>(program.registers);
     for (const Program::Step& step : program.steps)
-      if (step.op != kCastOp && op_info[step.op].max_ulp > 0.5) pace_ = Chains::long_;
+      if (step.op != kCastOp && op_info[step.op].max_ulp > 0.5) pace_ = Chains::lasting;
   }
 
   bool write() {

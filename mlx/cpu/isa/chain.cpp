@@ -289,9 +289,9 @@ void enter_kind(Chains& to, Chains::Kind kind) {
   to.load[Chains::brisk][kind] = erased(each<Load<T, false>>);
   to.also.store[Chains::brisk][kind] = erased(each<Store<T, false>>);
   to.last.store[Chains::brisk][kind] = erased(finish<Store<T, false>>);
-  to.load[Chains::long_][kind] = erased(each<Load<T, true>>);
-  to.also.store[Chains::long_][kind] = erased(each<Store<T, true>>);
-  to.last.store[Chains::long_][kind] = erased(finish<Store<T, true>>);
+  to.load[Chains::lasting][kind] = erased(each<Load<T, true>>);
+  to.also.store[Chains::lasting][kind] = erased(each<Store<T, true>>);
+  to.last.store[Chains::lasting][kind] = erased(finish<Store<T, true>>);
   if constexpr (!std::is_same_v<T, b8>) {
     to.also.stream[kind] = erased(each<Stream<T>>);
     to.last.stream[kind] = erased(finish<Stream<T>>);

@@ -28,7 +28,7 @@ struct Chains {
   enum Kind { lanes, half, brain, boolean, kKinds };
   // By `Pace`: arrays of chains that compute long on a block have to be asked for before they are needed; of
   // the others the processor fetches them better by itself.
-  enum Pace { brisk, long_, kPaces };
+  enum Pace { brisk, lasting, kPaces };
   // A block goes out to an output. `stream`, where there is one: to memory past the caches, aligned to 64
   // bytes.
   struct Stores {
