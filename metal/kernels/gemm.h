@@ -19,8 +19,8 @@ METAL_FUNC ushort2 matrix_place(ushort lane) {
 }
 
 // A part of a matrix to threadgroup memory: LINES lines of LENGTH elements, of which only the first `lines`
-// and `length` exist, those before `first_line` and `first` aside; the others become zeros. `vectors`: every line begins
-// at a multiple of four elements.
+// and `length` exist, those before `first_line` and `first` aside; the others become zeros. `vectors`: every
+// line begins at a multiple of four elements.
 template <class T, int LINES, int LENGTH, int PITCH, int THREADS>
 METAL_FUNC void load_tile(threadgroup T* tile, device const T* source, long pitch, int lines, int length,
                           bool vectors, uint index, int first_line = 0, int first = 0) {
