@@ -2,6 +2,8 @@
 #include "mlx/ops/lstm.h"
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
 #include "mlx/allocator.h"
 #include "mlx/cpu/chain.h"
