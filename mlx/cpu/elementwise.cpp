@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "mlx/cpu/calls.h"
 #include "mlx/cpu/chain.h"
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/isa/copy.h"
@@ -57,17 +58,6 @@ struct Scratch {
   size_t size_ = 0;
 };
 
-// A step of the program as a call, or two of them as one.
-struct Call {
-  Tiles::Fn fn;
-  Tiles::CastFn cast;  // in place of fn
-  int16_t out;
-  std::array<int16_t, 3> in;
-  int arity = 1;
-  int numbers = 0;                          // which operands fn reads one number of, as Tiles::kNumber
-  const Tiles::Fn* with_numbers = nullptr;  // functions in place of fn, by `numbers`
-};
-
 // An output. What is computed in `operand` of the program belongs there; in none for the last step's.
 struct Result {
   char* data;
@@ -75,29 +65,6 @@ struct Result {
   size_t operand = 0;
 };
 using Results = SmallVector<char*, 4>;
-
-// Row of Tiles::pair; -1 for steps that make no pairs.
-int pair_index(const Program::Step& step) {
-  using namespace elementwise;
-  if (step.from != float32) return -1;
-  if (step.op == op_of<Add>) return 0;
-  if (step.op == op_of<Subtract>) return 1;
-  return step.op == op_of<Multiply> ? 2 : -1;
-}
-
-// Is the value of step i read by step i + 1 alone, and once?
-bool goes_to_next_only(const std::vector<Program::Step>& steps, size_t i) {
-  const int16_t value = steps[i].out;
-  if ((steps[i + 1].in[0] == value) == (steps[i + 1].in[1] == value)) return false;
-  if (i + 2 == steps.size() || steps[i + 1].out == value) return true;
-  for (size_t j = i + 2; j < steps.size(); ++j) {
-    const int arity = steps[j].op == kCastOp ? 1 : elementwise::op_info[steps[j].op].arity;
-    for (int k = 0; k < arity; ++k)
-      if (steps[j].in[static_cast<size_t>(k)] == value) return false;
-    if (steps[j].out == value) return true;
-  }
-  return true;
-}
 
 class Runner {
  public:
@@ -119,7 +86,7 @@ class Runner {
     linear_ = std::all_of(operands_.begin(), operands_.end(),
                           [](const Operand& o) { return o.constant || o.contiguous; });
     streams_ = exceeds_cache();
-    plan_calls();
+    plan_calls(program, tiles_, operands_, calls_);
     if (gains_by_chain()) plan_chain(inputs);
   }
 
@@ -193,66 +160,11 @@ class Runner {
     });
     chain_ = Chain::of(program_, given, linear_ && streams_ && aligned);
   }
-  bool is_kept(size_t step) const {
-    return std::find(program_.kept.begin(), program_.kept.end(), static_cast<int16_t>(step)) !=
-           program_.kept.end();
-  }
   // Where the operands begin.
   Places beginnings() const {
     Places at;
     for (const Operand& o : operands_) at.push_back(o.data);
     return at;
-  }
-
-  // Calls in the order of the steps. Neighbours that are both arithmetic pass over their operands once.
-  void plan_calls() {
-    const auto& steps = program_.steps;
-    for (size_t i = 0; i < steps.size(); ++i) {
-      const Program::Step& step = steps[i];
-      const auto from = static_cast<size_t>(step.from.val());
-      if (step.op == kCastOp) {
-        calls_.push_back({nullptr, tiles_.cast[from][static_cast<size_t>(step.to.val())], step.out, step.in});
-        continue;
-      }
-      const int first = i + 1 < steps.size() ? pair_index(step) : -1;
-      const int second = first >= 0 ? pair_index(steps[i + 1]) : -1;
-      if (second < 0 || is_kept(i) || !goes_to_next_only(steps, i)) {
-        Call call{tiles_.op[step.op][from], nullptr, step.out, step.in, elementwise::op_info[step.op].arity};
-        if (step.from == float32) use_numbers(call, tiles_.with_number[step.op]);
-        calls_.push_back(call);
-        continue;
-      }
-      const Program::Step& next = steps[++i];
-      const bool exchanged = next.in[1] == step.out;
-      const int form = second == 1 && exchanged ? 3 : second;
-      Call call{tiles_.pair[first][form],
-                nullptr,
-                next.out,
-                {step.in[0], step.in[1], next.in[exchanged ? 0 : 1]},
-                3};
-      const Tiles::Fn(&with_number)[8] = tiles_.pair_with_number[first][form];
-      if (!with_number[1] && is_number(call.in[0])) std::swap(call.in[0], call.in[1]);
-      use_numbers(call, with_number);
-      calls_.push_back(call);
-    }
-    for (const Call& call : calls_)
-      for (size_t k = 0; k < 3; ++k)
-        if (is_number(call.in[k]) && !(call.numbers & Tiles::kNumber[k]))
-          operands_[static_cast<size_t>(call.in[k])].repeated = true;
-  }
-
-  bool is_number(int16_t operand) const {
-    return operand < program_.inputs && operands_[static_cast<size_t>(operand)].constant;
-  }
-  // Reads the operands of `call` that are one number once, where `functions` has one for that.
-  void use_numbers(Call& call, const Tiles::Fn (&functions)[8]) const {
-    call.with_numbers = functions;
-    int numbers = 0;
-    for (int k = 0; k < call.arity; ++k)
-      if (is_number(call.in[static_cast<size_t>(k)])) numbers |= Tiles::kNumber[k];
-    if (!functions[numbers]) return;
-    call.fn = functions[numbers];
-    call.numbers = numbers;
   }
 
   void compute(Places& at, char* out, int64_t n, const Ahead& ahead = {}) const {
@@ -559,7 +471,7 @@ class Runner {
   int64_t tile_ = 0;     // elements
   std::vector<Operand> operands_;
   SmallVector<int64_t> shape_;  // collapsed
-  SmallVector<Call, 4> calls_;
+  Calls calls_;
   std::optional<Chain> chain_;  // in place of calls_, where it gains
 };
 
