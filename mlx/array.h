@@ -219,6 +219,7 @@ class array {
     std::atomic<uint64_t> tape{0};
     uint32_t uses = 0;
     int32_t fused = -1;
+    bool shared = false;
   };
   // For the evaluator: nodes without touching their reference counts.
   ArrayDesc* desc() const { return desc_.get(); }

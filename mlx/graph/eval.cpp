@@ -89,6 +89,7 @@ class TapeBuilder {
       member.tape = tape_.serial;
       member.uses = 0;
       member.fused = kUndecided;
+      member.shared = false;
     });
     stack_.push_back({&node, 0});
     claimed_.push_back(&node);

@@ -32,33 +32,49 @@ using Node = array::ArrayDesc;
 
 bool Fuser::is_elementwise(const Node& node) { return node.primitive && node.primitive->opcode() >= 0; }
 
-bool Fuser::joins(const Node& node, bool is_held) const {
+bool Fuser::joins(const Node& node, bool is_kept) const {
   if (node.fused < 0) return false;
   const Group& group = groups_[static_cast<size_t>(node.fused)];
   const Node& root = *group.root;
-  const size_t kept = group.kept.size() + is_held;
+  const size_t kept = group.kept.size() + is_kept;
   return group.nodes.size() < kMaxSteps && group.inputs + node.inputs.size() - 1 + kept <= kMaxArrays &&
          node.shape == root.shape && !(node.tracer && tape_.tracing) &&
          kept <= most_kept_values[static_cast<int>(root.primitive->device().type)] &&
          node.primitive->stream() == root.primitive->stream();
 }
 
+int64_t Fuser::runs_at(int32_t fused) const {
+  if (fused < 0) return kAlone - fused;
+  return static_cast<int64_t>(groups_[static_cast<size_t>(fused)].positions.front());
+}
+
+void Fuser::count_use(Node& input, int32_t consumer) const {
+  ++input.uses;
+  if (input.fused == consumer) return;
+  if (input.fused != kUndecided) {
+    input.shared = true;
+    if (runs_at(input.fused) < runs_at(consumer)) return;
+  }
+  input.fused = consumer;
+}
+
 Fuser::Fuser(Tape& tape) : tape_(tape) {
   for (size_t i = tape.nodes.size(); i-- > 0;) {
     if ((i & 0xFFFF) == 0) check_interrupt();
     Node& node = *tape.nodes[i];
-    int32_t group = kAlone;
+    int32_t consumer = kAlone - static_cast<int32_t>(i);
     if (is_elementwise(node)) {
       // By anybody but its consumers on the tape, all of which have been seen. Others may let go meanwhile.
       const bool is_held = node.weak_from_this().use_count() != static_cast<long>(node.uses);
-      if (!joins(node, is_held)) {
+      const bool is_kept = is_held || node.shared;
+      if (!joins(node, is_kept)) {
         node.fused = static_cast<int32_t>(groups_.size());
         groups_.push_back({&node, {}, {}, 1, {}});
-      } else if (is_held) {
+      } else if (is_kept) {
         groups_[static_cast<size_t>(node.fused)].kept.push_back(&node);
       }
-      group = node.fused;
-      Group& joined = groups_[static_cast<size_t>(group)];
+      consumer = node.fused;
+      Group& joined = groups_[static_cast<size_t>(consumer)];
       joined.nodes.push_back(&node);
       joined.positions.push_back(i);
       joined.inputs += node.inputs.size() - 1;
@@ -67,14 +83,8 @@ Fuser::Fuser(Tape& tape) : tape_(tape) {
     }
     for (const array& input : node.inputs) {
       Node& in = *input.desc();
-      if (in.tape != tape.serial || in.status.load(std::memory_order_relaxed) != array::Status::evaluated)
-        continue;
-      ++in.uses;
-      if (in.fused == kUndecided) {
-        in.fused = group;
-      } else if (in.fused != group) {
-        in.fused = kAlone;
-      }
+      if (in.tape == tape.serial && in.status.load(std::memory_order_relaxed) == array::Status::evaluated)
+        count_use(in, consumer);
     }
   }
   for (Group& group : groups_) {

@@ -1,8 +1,8 @@
-// Which element-wise nodes of a tape run together. A node joins the group of its consumers when they are all
-// in the same group and have its shape. Where nobody outside holds it, its values never leave the cache;
-// where somebody does (an optimizer its moments, besides the weights made of them), it is kept: one more
-// result of the same pass. One backward pass over the tape decides; each group is written as a Program and
-// given to the backend.
+// Which element-wise nodes of a tape run together. A node joins the group of the consumer that runs first, if
+// that has a group of the node's shape. Where nobody else wants it, its values never leave the cache; where
+// somebody outside holds it (an optimizer its moments, besides the weights made of them), or what runs later
+// reads it (a backward pass the values of the forward one), it is kept: one more result of the same pass. One
+// backward pass over the tape decides; each group is written as a Program and given to the backend.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,9 @@ struct Tape {
   int64_t built_from = 0, built_to = 0;  // ns, where somebody watches (mlx/graph/observe.h)
 };
 
-// ArrayDesc::fused before a consumer has been seen, and where consumers disagree. From 0 on it is a group.
+// ArrayDesc::fused before a consumer has been seen, and of what runs by itself. From 0 on it is a group. While
+// consumers are counted it is that of the first one to run: its group or, where it runs by itself as entry i
+// of the tape, kAlone - i; ArrayDesc::shared says whether others run at another time.
 inline constexpr int32_t kUndecided = -1;
 inline constexpr int32_t kAlone = -2;
 
@@ -74,7 +76,10 @@ class Fuser {
     size_t inputs;                  // at most so many arrays from outside
     std::vector<Node*> kept;
   };
-  bool joins(const Node& node, bool is_held) const;
+  bool joins(const Node& node, bool is_kept) const;
+  // The entry of the tape at which what `fused` stands for runs.
+  int64_t runs_at(int32_t fused) const;
+  void count_use(Node& input, int32_t consumer) const;
 
   Tape& tape_;
   std::vector<Group> groups_;
