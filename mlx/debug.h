@@ -96,7 +96,8 @@ class CheckFinite {
 struct ProfileKind {
   std::vector<std::string> names;  // of the operations that ran together, in order; one where it was alone
   std::vector<uint32_t> origins;   // of each
-  bool elementwise = false;
+  bool elementwise = false;        // a group, maybe with reductions at its end
+  Shape shape;                     // of the values of a group
   std::vector<std::pair<Shape, Dtype>> inputs, outputs;
 };
 struct ProfileEvent {

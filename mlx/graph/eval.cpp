@@ -285,7 +285,7 @@ void run_tape(Tape& tape) {
       Node* node = tape.nodes[i];
       if (!node || fuser.is_interior(*node)) continue;
       for (Node* member : fuser.members(*node)) wait_for_inputs(*member, tape.serial);
-      const Unit unit{*node, fuser.members(*node), tape, fuser.kept(*node)};
+      const Unit unit{*node, fuser.members(*node), tape, fuser.outputs(*node)};
       if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
         named(*node,

@@ -195,10 +195,10 @@ class ShadowRun {
   }
 
   void run_group(Node& root) {
-    std::vector<array> group, outputs;
+    std::vector<array> group, outputs, reductions;
     detail::Fuser::Inputs inputs;
     detail::Fuser::Outputs places;
-    const std::vector<Node*>& kept = fuser_.kept(root);
+    const std::vector<Node*>& wanted = fuser_.outputs(root);
     for (Node* node : fuser_.members(root)) {
       const Handle self = shadow(*node);
       group.emplace_back(self);
@@ -206,7 +206,7 @@ class ShadowRun {
         const Node& in = *node->inputs[k].desc();
         if (in.tape != tape_.serial || in.fused != root.fused) inputs.add(self->inputs[k], group.size() - 1);
       }
-      if (node != &root && std::find(kept.begin(), kept.end(), node) == kept.end()) continue;
+      if (std::find(wanted.begin(), wanted.end(), node) == wanted.end()) continue;
       outputs.push_back(group.back());
       places.push_back({self.get(), group.size() - 1});
     }
@@ -218,6 +218,12 @@ class ShadowRun {
     } else {
       for (array& out : outputs) memory_.allocate(out);
     }
+    for (const Node* node : wanted) {
+      if (detail::Fuser::is_elementwise(*node)) continue;
+      reductions.emplace_back(shadow(*node));
+      memory_.allocate(reductions.back());
+    }
+    for (array& reduction : reductions) reduction.detach();
     for (size_t i = group.size(); i-- > 0;) group[i].detach();
   }
 

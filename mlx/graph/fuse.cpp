@@ -1,6 +1,7 @@
 #include "mlx/graph/fuse.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "mlx/graph/elementwise.h"
 #include "mlx/graph/interrupt.h"
@@ -14,8 +15,12 @@ constexpr size_t kMaxSteps = 64;
 // Each of them is a stream of memory; prefetchers follow a limited number.
 constexpr size_t kMaxArrays = 24;
 
+// Smaller arrays stay in the cache anyway.
+constexpr size_t kFoldElements = 4096;
+
 ProgramKernel program_kernels[2] = {nullptr, nullptr};
 size_t most_kept_values[2] = {0, 0};
+FoldRules fold_rules[2] = {};
 const std::vector<array::ArrayDesc*> no_nodes;
 
 }  // namespace
@@ -25,6 +30,9 @@ void set_program_kernel(Device::DeviceType device, ProgramKernel kernel, size_t 
   most_kept_values[static_cast<int>(device)] = most_kept;
 }
 ProgramKernel run_program_of(Device::DeviceType device) { return program_kernels[static_cast<int>(device)]; }
+void set_fold_rules(Device::DeviceType device, const FoldRules& rules) {
+  fold_rules[static_cast<int>(device)] = rules;
+}
 
 namespace detail {
 
@@ -32,11 +40,12 @@ using Node = array::ArrayDesc;
 
 bool Fuser::is_elementwise(const Node& node) { return node.primitive && node.primitive->opcode() >= 0; }
 
-bool Fuser::joins(const Node& node, bool is_kept) const {
+bool Fuser::joins(const Node& node, bool is_result) const {
   if (node.fused < 0) return false;
   const Group& group = groups_[static_cast<size_t>(node.fused)];
   const Node& root = *group.root;
-  const size_t kept = group.kept.size() + is_kept;
+  const bool has_root = !group.outputs.empty() && group.outputs.front() == group.root;
+  const size_t kept = group.outputs.size() - has_root + group.folded.size() + is_result;
   return group.nodes.size() < kMaxSteps && group.inputs + node.inputs.size() - 1 + kept <= kMaxArrays &&
          node.shape == root.shape && !(node.tracer && tape_.tracing) &&
          kept <= most_kept_values[static_cast<int>(root.primitive->device().type)] &&
@@ -58,53 +67,104 @@ void Fuser::count_use(Node& input, int32_t consumer) const {
   input.fused = consumer;
 }
 
+bool Fuser::waits_for_group(Node& reduction, size_t position) {
+  const FoldRules& rules = fold_rules[static_cast<int>(reduction.primitive->device().type)];
+  if (!rules.accepts || tape_.tracing || reduction.inputs.size() != 1 || reduction.group) return false;
+  Node& value = *reduction.inputs[0].desc();
+  if (value.size < kFoldElements || !is_pending(value) || !is_elementwise(value) ||
+      value.primitive->stream() != reduction.primitive->stream() ||
+      !rules.accepts(*reduction.primitive, value.shape))
+    return false;
+  const int64_t wanted_at =
+      reduction.fused == kUndecided ? std::numeric_limits<int64_t>::max() : runs_at(reduction.fused);
+  waiting_[&value].push_back({&reduction, position, wanted_at});
+  ++value.uses;
+  return true;
+}
+
+bool Fuser::folds_with(const Group& group, const Reductions& all, const Reduction& reduction) const {
+  const Node& first = group.folds.empty() ? *all.begin()->node : *group.folds.front();
+  const auto device = static_cast<int>(first.primitive->device().type);
+  return reduction.wanted_at > static_cast<int64_t>(group.positions.front()) &&
+         fold_rules[device].together(*first.primitive, *reduction.node->primitive);
+}
+
+void Fuser::place(Node& node, size_t position) {
+  // By anybody but its consumers on the tape, all of which have been seen. Others may let go meanwhile.
+  const bool is_held = node.weak_from_this().use_count() != static_cast<long>(node.uses);
+  bool is_output = is_held || node.shared;
+  Reductions reductions;
+  if (!waiting_.empty())
+    if (const auto at = waiting_.find(&node); at != waiting_.end()) {
+      reductions = std::move(at->second);
+      waiting_.erase(at);
+    }
+  bool is_member = joins(node, is_output || !reductions.empty());
+  if (is_member) {
+    // The value must be there when a reduction runs by itself.
+    const Group& group = groups_[static_cast<size_t>(node.fused)];
+    is_member = std::all_of(reductions.begin(), reductions.end(), [&](const Reduction& r) {
+      return folds_with(group, reductions, r) || r.position > group.positions.front();
+    });
+  }
+  if (!is_member) {
+    is_output = is_held || node.fused != kUndecided || reductions.empty();
+    node.fused = static_cast<int32_t>(groups_.size());
+    groups_.push_back({&node, {}, {}, 1, {}, {}, {}});
+  }
+  Group& group = groups_[static_cast<size_t>(node.fused)];
+  group.nodes.push_back(&node);
+  group.positions.push_back(position);
+  group.inputs += node.inputs.size() - 1;
+  for (const Reduction& r : reductions) {
+    if (!folds_with(group, reductions, r)) {
+      is_output = true;
+      continue;
+    }
+    r.node->fused = node.fused;
+    group.folds.push_back(r.node);
+    group.positions.push_back(r.position);
+  }
+  if (is_output) {
+    group.outputs.push_back(&node);
+  } else if (!reductions.empty()) {
+    group.folded.push_back(&node);
+  }
+}
+
 Fuser::Fuser(Tape& tape) : tape_(tape) {
   for (size_t i = tape.nodes.size(); i-- > 0;) {
     if ((i & 0xFFFF) == 0) check_interrupt();
     Node& node = *tape.nodes[i];
     int32_t consumer = kAlone - static_cast<int32_t>(i);
     if (is_elementwise(node)) {
-      // By anybody but its consumers on the tape, all of which have been seen. Others may let go meanwhile.
-      const bool is_held = node.weak_from_this().use_count() != static_cast<long>(node.uses);
-      const bool is_kept = is_held || node.shared;
-      if (!joins(node, is_kept)) {
-        node.fused = static_cast<int32_t>(groups_.size());
-        groups_.push_back({&node, {}, {}, 1, {}});
-      } else if (is_kept) {
-        groups_[static_cast<size_t>(node.fused)].kept.push_back(&node);
-      }
+      place(node, i);
       consumer = node.fused;
-      Group& joined = groups_[static_cast<size_t>(consumer)];
-      joined.nodes.push_back(&node);
-      joined.positions.push_back(i);
-      joined.inputs += node.inputs.size() - 1;
     } else {
+      const bool waits = waits_for_group(node, i);
       node.fused = kAlone;
+      if (waits) continue;
     }
-    for (const array& input : node.inputs) {
-      Node& in = *input.desc();
-      if (in.tape == tape.serial && in.status.load(std::memory_order_relaxed) == array::Status::evaluated)
-        count_use(in, consumer);
-    }
+    for (const array& input : node.inputs)
+      if (is_pending(*input.desc())) count_use(*input.desc(), consumer);
   }
   for (Group& group : groups_) {
     std::reverse(group.nodes.begin(), group.nodes.end());
-    std::reverse(group.kept.begin(), group.kept.end());
+    std::reverse(group.outputs.begin(), group.outputs.end());
+    group.outputs.insert(group.outputs.end(), group.folds.begin(), group.folds.end());
   }
 }
 
 const std::vector<Node*>& Fuser::members(const Node& root) const {
   return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].nodes : no_nodes;
 }
-const std::vector<Node*>& Fuser::kept(const Node& root) const {
-  return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].kept : no_nodes;
+const std::vector<Node*>& Fuser::outputs(const Node& root) const {
+  return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].outputs : no_nodes;
 }
 
 void Fuser::outputs(const Node& root, std::vector<array>& out) const {
-  const Group& group = groups_[static_cast<size_t>(root.fused)];
   out.clear();
-  for (Node* node : group.kept) out.emplace_back(node->shared_from_this());
-  out.emplace_back(group.root->shared_from_this());
+  for (Node* node : outputs(root)) out.emplace_back(node->shared_from_this());
 }
 
 size_t Fuser::Inputs::add(const array& input, size_t step) {
@@ -128,8 +188,8 @@ Donors Fuser::donors(const Outputs& outputs, const Inputs& inputs, bool tracing)
                       allocator::is_writable(in.data_shared_ptr()->buffer()) && in.flags().row_contiguous;
     for (size_t k = 0; mine && k < outputs.size(); ++k) {
       const Node& out = *outputs[k].node;
-      if (donors[k] >= 0 || inputs.uses[j].last_read > outputs[k].step || in.itemsize() != out.dtype.size() ||
-          in.shape() != out.shape)
+      if (!outputs[k].has_memory || donors[k] >= 0 || inputs.uses[j].last_read > outputs[k].step ||
+          in.itemsize() != out.dtype.size() || in.shape() != out.shape)
         continue;
       donors[k] = static_cast<int>(j);
       break;
@@ -158,8 +218,7 @@ void Fuser::run(Node& root, std::vector<array>& outputs) {
     for (size_t k = 0; k < arity; ++k) {
       const array& input = node.inputs[k];
       Node& in = *input.desc();
-      if (in.tape == tape_.serial && in.fused == root.fused &&
-          in.status.load(std::memory_order_relaxed) == array::Status::evaluated) {
+      if (in.fused == root.fused && is_pending(in)) {
         step.in[k] = static_cast<int16_t>(kValue + in.uses);
         last_use[in.uses] = static_cast<int16_t>(i);
         continue;
@@ -169,13 +228,21 @@ void Fuser::run(Node& root, std::vector<array>& outputs) {
     program.steps.push_back(step);
   }
   program.inputs = static_cast<int>(inputs.arrays.size());
+  const auto contains = [](const std::vector<Node*>& nodes, const Node* node) {
+    return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+  };
   Outputs places;
-  for (const Node* node : group.kept) {
-    program.kept.push_back(static_cast<int16_t>(node->uses));
-    places.push_back({node, node->uses});
-    last_use[node->uses] = kKept;
+  SmallVector<char, 4> is_output;
+  for (const Node* node : group.nodes) {
+    const bool is_one = contains(group.outputs, node);
+    if (node != &root) {
+      if (!is_one && !contains(group.folded, node)) continue;
+      program.kept.push_back(static_cast<int16_t>(node->uses));
+      last_use[node->uses] = kKept;
+    }
+    places.push_back({node, node->uses, is_one});
+    is_output.push_back(is_one);
   }
-  places.push_back({&root, n - 1});
 
   // A register is free again after the last use of its value, but where that is kept. A step may write over
   // an operand that it reads last, if their items have one size.
@@ -206,9 +273,21 @@ void Fuser::run(Node& root, std::vector<array>& outputs) {
     free.insert(free.end(), later.begin(), later.begin() + static_cast<std::ptrdiff_t>(n_later));
   }
 
-  const auto device = root.primitive->device().type;
-  program_kernels[static_cast<int>(device)](program, inputs.arrays, outputs,
-                                            donors(places, inputs, tape_.tracing));
+  const auto device = static_cast<int>(root.primitive->device().type);
+  const Donors from = donors(places, inputs, tape_.tracing);
+  if (group.folds.empty()) return program_kernels[device](program, inputs.arrays, outputs, from);
+
+  std::vector<array> results;
+  for (const Output& place : places) results.emplace_back(group.nodes[place.step]->shared_from_this());
+  std::vector<Fold> folds;
+  for (size_t k = 0; k < group.folds.size(); ++k) {
+    const Node* value = group.folds[k]->inputs[0].desc();
+    const auto place =
+        std::find_if(places.begin(), places.end(), [&](const Output& p) { return p.node == value; });
+    folds.push_back({group.folds[k]->primitive.get(), static_cast<size_t>(place - places.begin()),
+                     &outputs[outputs.size() - group.folds.size() + k]});
+  }
+  fold_rules[device].run(program, inputs.arrays, results, is_output, from, folds);
 }
 
 void Fuser::retire(Node& root) {
@@ -218,13 +297,13 @@ void Fuser::retire(Node& root) {
   // Consumers first: each keeps its producers alive until it forgets them, and the root is kept by its
   // consumers.
   std::vector<array> hold;
-  hold.reserve(group.nodes.size());
+  hold.reserve(group.nodes.size() + group.folds.size());
   for (Node* node : group.nodes) hold.emplace_back(node->shared_from_this());
+  for (Node* node : group.folds) hold.emplace_back(node->shared_from_this());
   for (size_t i = hold.size(); i-- > 0;) {
     hold[i].detach();
-    const bool is_output = i + 1 == hold.size() || std::find(group.kept.begin(), group.kept.end(),
-                                                             hold[i].desc()) != group.kept.end();
-    if (!is_output) hold[i].set_status(array::Status::unscheduled);
+    if (std::find(group.outputs.begin(), group.outputs.end(), hold[i].desc()) == group.outputs.end())
+      hold[i].set_status(array::Status::unscheduled);
   }
 }
 

@@ -1,11 +1,14 @@
 // Which element-wise nodes of a tape run together. A node joins the group of the consumer that runs first, if
 // that has a group of the node's shape. Where nobody else wants it, its values never leave the cache; where
 // somebody outside holds it (an optimizer its moments, besides the weights made of them), or what runs later
-// reads it (a backward pass the values of the forward one), it is kept: one more result of the same pass. One
-// backward pass over the tape decides; each group is written as a Program and given to the backend.
+// reads it (a backward pass the values of the forward one), it is kept: one more result of the same pass.
+// Reductions along the same axes of values of a group are folded: they take the values in block by block, in
+// the same pass. One backward pass over the tape decides; each group is written as a Program and given to the
+// backend.
 #pragma once
 
 #include <cstdint>
+#include <unordered_map>
 #include <vector>
 
 #include "mlx/array.h"
@@ -21,9 +24,9 @@ struct Tape {
   int64_t built_from = 0, built_to = 0;  // ns, where somebody watches (mlx/graph/observe.h)
 };
 
-// ArrayDesc::fused before a consumer has been seen, and of what runs by itself. From 0 on it is a group. While
-// consumers are counted it is that of the first one to run: its group or, where it runs by itself as entry i
-// of the tape, kAlone - i; ArrayDesc::shared says whether others run at another time.
+// ArrayDesc::fused before a consumer has been seen, and of what runs by itself. From 0 on it is a group.
+// While consumers are counted it is that of the first one to run: its group or, where it runs by itself as
+// entry i of the tape, kAlone - i; ArrayDesc::shared says whether others run at another time.
 inline constexpr int32_t kUndecided = -1;
 inline constexpr int32_t kAlone = -2;
 
@@ -41,8 +44,8 @@ class Fuser {
   }
   // The nodes that run with `root`, in topological order, itself last; none where it is not element-wise.
   const std::vector<Node*>& members(const Node& root) const;
-  const std::vector<Node*>& kept(const Node& root) const;
-  // The outputs: the kept members, then the root.
+  // Of them those that somebody else wants, in the same order, then the group's reductions.
+  const std::vector<Node*>& outputs(const Node& root) const;
   void outputs(const Node& root, std::vector<array>& out) const;
 
   // The arrays that a group reads.
@@ -59,6 +62,7 @@ class Fuser {
   struct Output {
     const Node* node;
     size_t step;
+    bool has_memory = true;
   };
   // For each output the position of an input whose buffer it may take over, or -1.
   using Outputs = SmallVector<Output, 4>;
@@ -69,20 +73,38 @@ class Fuser {
   void retire(Node& root);
 
  private:
+  struct Reduction {
+    Node* node;
+    size_t position;    // in the tape
+    int64_t wanted_at;  // the entry of the first node that reads its result
+  };
+  using Reductions = SmallVector<Reduction, 2>;
   struct Group {
     Node* root;
-    std::vector<Node*> nodes;       // reversed while being built, as `kept`
+    std::vector<Node*> nodes;       // reversed while being built, as `outputs`
     std::vector<size_t> positions;  // in the tape
     size_t inputs;                  // at most so many arrays from outside
-    std::vector<Node*> kept;
+    std::vector<Node*> outputs;
+    std::vector<Node*> folds;
+    std::vector<Node*> folded;  // values that are reduced and no outputs
   };
-  bool joins(const Node& node, bool is_kept) const;
+  bool is_pending(const Node& node) const {
+    return node.tape == tape_.serial &&
+           node.status.load(std::memory_order_relaxed) == array::Status::evaluated;
+  }
+  bool joins(const Node& node, bool is_result) const;
+  // Of the reductions `all` of one value: does one become a part of the group?
+  bool folds_with(const Group& group, const Reductions& all, const Reduction& reduction) const;
+  void place(Node& node, size_t position);
+  // Is it one that waits for the group of its input? Nothing else then decides when that runs.
+  bool waits_for_group(Node& reduction, size_t position);
   // The entry of the tape at which what `fused` stands for runs.
   int64_t runs_at(int32_t fused) const;
   void count_use(Node& input, int32_t consumer) const;
 
   Tape& tape_;
   std::vector<Group> groups_;
+  std::unordered_map<const Node*, Reductions> waiting_;  // by the value that they reduce
 };
 
 }  // namespace detail

@@ -84,7 +84,7 @@ class CheckFinite::Impl : public detail::Observer {
   void diagnose(const Unit& unit, const std::vector<array>& outputs, const array& bad) {
     const detail::Unobserved quiet;
     NotFinite found;
-    if (unit.group.size() > 1) {
+    if (unit.group.size() > 1 || !unit.reductions().empty()) {
       if (!find_in_group(unit, bad, found)) return;
     } else {
       found.operation = unit.root.primitive->name();
@@ -106,11 +106,18 @@ class CheckFinite::Impl : public detail::Observer {
   }
 
  private:
-  // What joins a group has the shape of its result, so every step is judged where the result is bad.
+  // What joins a group has the shape of its root, so every step is judged where a result of that shape is
+  // bad. Where a reduction is, it may be all of them, and after them the reduction.
   bool find_in_group(const Unit& unit, const array& result, NotFinite& found) const {
+    std::vector<Node*> steps = unit.group;
+    const auto reductions = unit.reductions();
+    steps.insert(steps.end(), reductions.begin(), reductions.end());
+    const bool is_reduced =
+        std::any_of(reductions.begin(), reductions.end(), [&](Node* node) { return node == result.desc(); });
     const array bad = logical_not(isfinite(value_of(result)));
+    const Place place{is_reduced ? nullptr : &bad};
     std::unordered_map<const Node*, array> values;
-    for (Node* node : unit.group) {
+    for (Node* node : steps) {
       std::vector<array> inputs;
       for (const array& input : node->inputs) {
         const auto known = values.find(input.desc());
@@ -126,7 +133,7 @@ class CheckFinite::Impl : public detail::Observer {
       found.origin = node->origin;
       found.inputs = std::move(inputs);
       found.outputs = {value};
-      if (judge(found, {&bad}, infinities_)) return true;
+      if (judge(found, place, infinities_)) return true;
       values.emplace(node, value);
     }
     return false;

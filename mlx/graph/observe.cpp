@@ -69,13 +69,22 @@ std::vector<array> Unit::inputs() const {
   return held;
 }
 
+std::span<array::ArrayDesc* const> Unit::reductions() const {
+  const auto first = std::find_if(outputs.begin(), outputs.end(),
+                                  [](const array::ArrayDesc* node) { return !Fuser::is_elementwise(*node); });
+  return {first, outputs.end()};
+}
+
 std::string Unit::name() const {
   if (group.empty()) return root.primitive->name();
   std::string all;
-  for (const array::ArrayDesc* node : group) {
+  const auto add = [&](const array::ArrayDesc* node) {
     if (!all.empty()) all += '+';
     all += node->primitive->name();
-  }
+  };
+  std::for_each(group.begin(), group.end(), add);
+  const auto folds = reductions();
+  std::for_each(folds.begin(), folds.end(), add);
   return all;
 }
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,13 @@
 namespace mlx::core::detail {
 
 struct Unit {
-  array::ArrayDesc& root;                       // one output, where there are several
+  array::ArrayDesc& root;                       // one output, where there are several; of a group, the last
   const std::vector<array::ArrayDesc*>& group;  // in topological order, the root last; empty: no group
   const Tape& tape;
-  const std::vector<array::ArrayDesc*>& kept;  // of the group: outputs besides the root
+  const std::vector<array::ArrayDesc*>& outputs;  // of the group: members, then its reductions
+
+  // Those of the outputs that are reductions.
+  std::span<array::ArrayDesc* const> reductions() const;
 
   // The distinct arrays that it reads. While its nodes have their inputs: before `ends`.
   std::vector<array> inputs() const;

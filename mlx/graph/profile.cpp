@@ -51,7 +51,8 @@ class Profiler::Impl : public detail::Observer {
     };
     if (unit.group.empty()) add(unit.root);
     for (const array::ArrayDesc* node : unit.group) add(*node);
-    for (const array::ArrayDesc* node : unit.kept) key.add(node->shape, node->dtype);
+    for (const array::ArrayDesc* node : unit.reductions()) add(*node);
+    for (const array::ArrayDesc* node : unit.outputs) key.add(node->shape, node->dtype);
     key.add(unit.root.shape, unit.root.dtype);
     for (const array* in : inputs) key.add(in->shape(), in->dtype());
     std::lock_guard lock(mutex_);
@@ -104,7 +105,9 @@ class Profiler::Impl : public detail::Observer {
     };
     if (unit.group.empty()) add(unit.root);
     for (const array::ArrayDesc* node : unit.group) add(*node);
+    for (const array::ArrayDesc* node : unit.reductions()) add(*node);
     kind.elementwise = !unit.group.empty();
+    kind.shape = unit.root.shape;
     if (unit.group.empty()) {
       for (const array& in : unit.root.inputs) kind.inputs.emplace_back(in.shape(), in.dtype());
     } else {
@@ -112,8 +115,8 @@ class Profiler::Impl : public detail::Observer {
     }
     const auto& siblings = unit.root.group;
     if (!siblings) {
-      for (const array::ArrayDesc* node : unit.kept) kind.outputs.emplace_back(node->shape, node->dtype);
-      kind.outputs.emplace_back(unit.root.shape, unit.root.dtype);
+      if (unit.group.empty()) kind.outputs.emplace_back(unit.root.shape, unit.root.dtype);
+      for (const array::ArrayDesc* node : unit.outputs) kind.outputs.emplace_back(node->shape, node->dtype);
     } else {
       for (size_t i = 0; i < siblings->shapes.size(); ++i)
         kind.outputs.emplace_back(siblings->shapes[i], siblings->dtypes[i]);

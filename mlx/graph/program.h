@@ -24,8 +24,8 @@ struct Program {
     std::array<int16_t, 3> in;
   };
   std::vector<Step> steps;
-  // Steps whose values somebody holds, in their order: they are outputs, as the last step's is. Nothing else
-  // is ever in their registers.
+  // Steps whose values are results, in their order, as the last step's is: somebody holds or folds them.
+  // Nothing else is ever in their registers.
   std::vector<int16_t> kept;
   int inputs = 0;
   int registers = 0;
@@ -41,5 +41,24 @@ using ProgramKernel = void (*)(const Program& program, const std::vector<const a
 void set_program_kernel(Device::DeviceType device, ProgramKernel kernel, size_t most_kept);
 // The one that was set.
 ProgramKernel run_program_of(Device::DeviceType device);
+
+// A reduction of one of a program's results, which takes the elements in while they are in the cache.
+struct Fold {
+  const Primitive* primitive;
+  size_t result;
+  array* out;  // gets its memory from the kernel
+};
+// How a backend folds. Where there are no rules, reductions run by themselves.
+struct FoldRules {
+  // Of an array of this shape, can it, and is it better than to write the array and to read it again?
+  bool (*accepts)(const Primitive& reduction, const Shape& shape);
+  // Two that were accepted, of arrays of one shape: in one pass?
+  bool (*together)(const Primitive& a, const Primitive& b);
+  // As a ProgramKernel, with all folds, of which there is one at least. Where is_output[k] is false, result k
+  // is wanted by folds only: results[k] has no memory and gets none.
+  void (*run)(const Program& program, const std::vector<const array*>& inputs, std::vector<array>& results,
+              const SmallVector<char, 4>& is_output, const Donors& donors, const std::vector<Fold>& folds);
+};
+void set_fold_rules(Device::DeviceType device, const FoldRules& rules);
 
 }  // namespace mlx::core

@@ -71,8 +71,9 @@ nb::dict profile_data(const debug::Profiler& profiler) {
   const debug::ProfileData data = profiler.data();
   nb::list kinds, events;
   for (const auto& k : data.kinds)
-    kinds.append(nb::make_tuple(tuple_of(k.names), tuple_of(k.origins), k.elementwise, described(k.inputs),
-                                described(k.outputs)));
+    kinds.append(nb::make_tuple(tuple_of(k.names), tuple_of(k.origins),
+                                k.elementwise ? nb::object(shape_tuple(k.shape)) : nb::none(),
+                                described(k.inputs), described(k.outputs)));
   for (const auto& e : data.events)
     events.append(nb::make_tuple(e.kind, e.thread, e.begin, e.end, e.read, e.written, e.shares_memory));
   nb::dict out;

@@ -22,6 +22,9 @@ struct Moments {
   double n, mean, m2;
 };
 
+// Elements of a row that are folded by themselves; then the result joins the others.
+inline constexpr int64_t kRowBlock = 1 << 15;
+
 struct ReduceKernel {
   // acc[0 .. count) = the value of the empty reduction.
   void (*init)(void* acc, int64_t count) = nullptr;

@@ -34,7 +34,9 @@ ReduceKernel make_reduce() {
         Fold::cols(tile, n, width, width, a + r);
       }
     }
-    for (; r < rows; ++r) Fold::merge(a[r], Fold::row(p + r * stride, n));
+    for (; r < rows; ++r)
+      for (int64_t i = 0; i < n; i += kRowBlock)
+        Fold::merge(a[r], Fold::row(p + r * stride + i, n - i < kRowBlock ? n - i : kRowBlock));
   };
   k.cols = [](const void* in, int64_t rows, int64_t stride, int64_t cols, void* acc) {
     // Tiles of columns whose accumulators stay in the first-level cache.

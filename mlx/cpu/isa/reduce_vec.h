@@ -246,8 +246,19 @@ inline C across(V v, Op op) {
     for (int i = 0; i < width; ++i) lanes[i] = op(lanes[i], lanes[i + width]);
   return lanes[0];
 }
+// The same order, without a way through memory.
 inline double sum_across(D v) {
+#if MLX_ISA_LEVEL >= 3
+#if MLX_ISA_LEVEL >= 4
+  const __m256d w = _mm512_castpd512_pd256((__m512d)v) + _mm512_extractf64x4_pd((__m512d)v, 1);
+#else
+  const __m256d w = (__m256d)v;
+#endif
+  const __m128d x = _mm256_castpd256_pd128(w) + _mm256_extractf128_pd(w, 1);
+  return x[0] + x[1];
+#else
   return across<double>(v, [](double a, double b) { return a + b; });
+#endif
 }
 inline float sum_across(F v) {
   return across<float>(v, [](float a, float b) { return a + b; });

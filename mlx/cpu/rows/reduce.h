@@ -2,7 +2,9 @@
 // mlx/cpu/isa/reduce.h and cuts the work into pieces that depend on the shape alone.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "mlx/cpu/isa/reduce.h"
@@ -19,6 +21,11 @@ struct ReduceLayout {
   std::vector<ReduceDim> kept, reduced;
 };
 
+struct ReduceRule {
+  ReduceOp op;
+  double divisor = 1;
+};
+
 // out = op(in) / divisor; dtype is a Dtype::Val. Result types as ReduceKernel::finish gives them. Not for
 // moments.
 void reduce(ReduceOp op, int dtype, const void* in, ReduceLayout layout, void* out, double divisor = 1);
@@ -26,5 +33,41 @@ void reduce(ReduceOp op, int dtype, const void* in, ReduceLayout layout, void* o
 // Mean and variance (sum of squared deviations / (n - ddof), nan where n <= ddof) in one pass, written as the
 // input's type, which is a floating one; either output may be null.
 void moments(int dtype, const void* in, ReduceLayout layout, double ddof, void* mean, void* variance);
+
+// Elements that are computed when they are wanted: of one or more values, each a row-contiguous array of the
+// layout's shape.
+class ComputedElements {
+ public:
+  static constexpr int64_t kMostRead = 1 << 15;  // elements of a value
+  struct View {
+    const char* data;
+    int64_t stride;  // between rows, in elements
+  };
+  // Of one thread. What it gives is valid until it is asked again.
+  class Reader {
+   public:
+    virtual ~Reader() = default;
+    // `rows` stretches of `columns` elements: the first from element `first` on, the next ones `spacing`
+    // elements after each other. views[k]: where those of value k lie.
+    virtual void read(int64_t first, int64_t rows, int64_t spacing, int64_t columns, View* views) = 0;
+  };
+  virtual ~ComputedElements() = default;
+  virtual std::unique_ptr<Reader> reader() const = 0;
+};
+
+struct ComputedReduction {
+  ReduceRule rule;
+  int dtype;
+  size_t value;
+  void* out;
+};
+
+// Reductions of values of one shape, which have at most kMostValues, each element of which is read once. The
+// results have the bits that `reduce` gives.
+inline constexpr size_t kMostValues = 8;
+void reduce_computed(const std::vector<ComputedReduction>& reductions, const ReduceLayout& layout,
+                     const ComputedElements& elements);
+// Is enough read at once, so that it takes no longer than computing all elements first?
+bool reduces_computed_well(const ReduceLayout& layout);
 
 }  // namespace mlx::core::cpu

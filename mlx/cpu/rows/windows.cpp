@@ -105,6 +105,8 @@ bool reduce_windows(ReduceOp op, int dtype, const void* in, const ReduceLayout& 
   return true;
 }
 
+bool are_windows(const ReduceLayout& layout) { return Lines(layout).fit(); }
+
 void share_windows(int dtype, const void* in, const ReduceLayout& layout, const void* y, const void* g,
                    void* out) {
   const auto share = window_kernels().share[dtype];

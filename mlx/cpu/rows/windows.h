@@ -10,6 +10,9 @@ namespace mlx::core::cpu {
 bool reduce_windows(ReduceOp op, int dtype, const void* in, const ReduceLayout& layout, void* out,
                     double divisor);
 
+// Are they of this kind, whatever the type?
+bool are_windows(const ReduceLayout& layout);
+
 // out = g / n where in == y, 0 elsewhere, n being the number of such elements of a window. `out` is laid out
 // as `in`; y and g have one element for each window, row-contiguous. For windows of any size, real floating
 // types.

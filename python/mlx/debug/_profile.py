@@ -10,6 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.nn._operations import flops as arithmetic
+from mlx.nn._operations import is_reduction
 
 from ._machine import machine
 from ._origins import Recording, origin_of_id
@@ -268,16 +269,19 @@ class profile:
 class _Kind:
     """What runs of one operation at one place have in common."""
 
-    def __init__(self, names: tuple, origins: tuple, elementwise: bool, inputs: tuple, outputs: tuple):
+    def __init__(self, names: tuple, origins: tuple, group: tuple | None, inputs: tuple, outputs: tuple):
+        """``group``: the shape of what a fused group computes, maybe to reduce it in the same pass."""
         self.name = "+".join(names)
         self.inputs, self.outputs = inputs, outputs
         found = [origin_of_id(n) for n in origins]
         self.lines = [_described(o.line, o.is_backward, "(line not known)") for o in found]
         self.modules = [_described(o.path, o.is_backward, "(no module)") for o in found]
-        shapes = tuple(x[0] for x in inputs), tuple(x[0] for x in outputs)
-        # Interior operations of a group have the shape of its result.
-        self.flops = arithmetic((name, elementwise, *shapes) for name in names)
-        self._picks = names[0] in _PICK and not elementwise
+        if group is None:
+            shapes = tuple(x[0] for x in inputs), tuple(x[0] for x in outputs)
+            self.flops = arithmetic((name, False, *shapes) for name in names)
+        else:
+            self.flops = arithmetic((name, not is_reduction(name), (group,), (group,)) for name in names)
+        self._picks = names[0] in _PICK and group is None
 
     def traffic(self, read: int, written: int, shares_memory: bool) -> int:
         """Bytes moved. A view moves none; what computes in place of an input does."""

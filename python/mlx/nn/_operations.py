@@ -16,17 +16,12 @@ Operation = tuple[str, bool, tuple[Shape, ...], tuple[Shape, ...]]
 
 _PRODUCTS = {"Matmul", "AddMM", "QuantizedMatmul", "QQMatmul", "GatherMM", "GatherQMM"}
 _NO_ARITHMETIC = {"astype", "copy"}
+_REDUCTIONS = ("sum", "mean", "prod", "max", "min", "any", "all")
 # Operations per element of the first input.
 _PER_ELEMENT = {
-    "sum": 1,
-    "mean": 1,
-    "prod": 1,
-    "max": 1,
-    "min": 1,
+    **dict.fromkeys(_REDUCTIONS, 1),
     "argmax": 1,
     "argmin": 1,
-    "any": 1,
-    "all": 1,
     "var": 4,
     "logsumexp": 3,
     "softmax": 4,
@@ -41,6 +36,11 @@ _PER_ELEMENT = {
     "cumsum": 1,
     "cumprod": 1,
 }
+
+
+def is_reduction(name: str) -> bool:
+    """Whether it may run in the pass of the element-wise operations that it reduces."""
+    return name in _REDUCTIONS
 
 
 def flops(operations: Iterable[Operation]) -> int:

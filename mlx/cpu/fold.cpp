@@ -1,0 +1,103 @@
+// Reductions of element-wise programs: the elements are taken in as they are computed, and only those that
+// somebody else wants are written to memory.
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "mlx/cpu/program_runner.h"
+#include "mlx/cpu/reduce.h"
+#include "mlx/cpu/rows/windows.h"
+#include "mlx/graph/program.h"
+
+namespace mlx::core::cpu {
+namespace {
+
+// The elements of a program's results, for reductions: computed into the results' memory or, where they have
+// none, into a buffer.
+class Results final : public ComputedElements {
+ public:
+  Results(const ProgramRunner& runner, const std::vector<array>& results,
+          const SmallVector<char, 4>& is_output)
+      : runner_(runner) {
+    for (size_t k = 0; k < results.size(); ++k) {
+      array result = results[k];
+      results_.push_back({is_output[k] ? result.data<char>() : nullptr, static_cast<int>(result.itemsize())});
+    }
+  }
+  std::unique_ptr<Reader> reader() const override { return std::make_unique<Stretches>(*this); }
+
+ private:
+  struct Result {
+    char* data;
+    int itemsize;
+  };
+  class Stretches final : public Reader {
+   public:
+    explicit Stretches(const Results& all) : all_(all), stretches_(all.runner_) {
+      for (const Result& result : all_.results_) {
+        buffers_.push_back(result.data ? nullptr
+                                       : std::make_unique_for_overwrite<char[]>(
+                                             static_cast<size_t>(kMostRead * result.itemsize)));
+        to_.push_back(nullptr);
+      }
+    }
+    void read(int64_t first, int64_t rows, int64_t spacing, int64_t columns, View* views) override {
+      if (spacing == columns) columns *= std::exchange(rows, 1);
+      for (int64_t r = 0; r < rows; ++r) {
+        for (size_t k = 0; k < to_.size(); ++k) {
+          const Result& result = all_.results_[k];
+          to_[k] = result.data ? result.data + (first + r * spacing) * result.itemsize
+                               : buffers_[k].get() + r * columns * result.itemsize;
+          if (r == 0) views[k] = {to_[k], result.data ? spacing : std::min(spacing, columns)};
+        }
+        stretches_.compute(first + r * spacing, columns, to_);
+      }
+    }
+
+   private:
+    const Results& all_;
+    ProgramRunner::Stretches stretches_;
+    std::vector<std::unique_ptr<char[]>> buffers_;
+    ProgramRunner::Places to_;
+  };
+
+  const ProgramRunner& runner_;
+  SmallVector<Result, 4> results_;
+};
+
+ReduceLayout layout_in_order(const Shape& shape, const Axes& axes) {
+  return layout_of(shape, row_major_strides(shape), axes);
+}
+
+bool accepts(const Primitive& primitive, const Shape& shape) {
+  const auto* reduce = dynamic_cast<const Reduce*>(&primitive);
+  if (!reduce) return false;
+  const ReduceLayout layout = layout_in_order(shape, reduce->axes);
+  return reduces_computed_well(layout) && !are_windows(layout);
+}
+bool together(const Primitive& a, const Primitive& b) {
+  return static_cast<const Reduce&>(a).axes == static_cast<const Reduce&>(b).axes;
+}
+
+void run_folded(const Program& program, const std::vector<const array*>& given, std::vector<array>& results,
+                const SmallVector<char, 4>& is_output, const Donors& donors, const std::vector<Fold>& folds) {
+  const TurnedInputs inputs(given);
+  for (size_t k = 0; k < results.size(); ++k)
+    if (is_output[k]) place_result(results[k], donors[k], inputs.arrays);
+  const ProgramRunner runner(program, inputs.arrays, results);
+  std::vector<ComputedReduction> reductions;
+  for (const Fold& fold : folds) {
+    const auto& reduce = static_cast<const Reduce&>(*fold.primitive);
+    const array& of = results[fold.result];
+    fold.out->set_data(allocator::malloc(fold.out->nbytes()));
+    reductions.push_back({reduction_of(reduce, of, *fold.out), static_cast<int>(of.dtype().val()),
+                          fold.result, fold.out->data<char>()});
+  }
+  const Axes& axes = static_cast<const Reduce&>(*folds[0].primitive).axes;
+  reduce_computed(reductions, layout_in_order(results[0].shape(), axes), Results(runner, results, is_output));
+}
+
+const bool registered = (set_fold_rules(Device::cpu, {accepts, together, run_folded}), true);
+
+}  // namespace
+}  // namespace mlx::core::cpu
