@@ -118,6 +118,16 @@ class RMSNorm(Module):
             raise in_words(self, x, weight.shape[-1], error) from None
 
 
+def _scaled(x: mx.array, mean: mx.array, scale: mx.array, bias: mx.array | None) -> mx.array:
+    """``(x - mean) * scale + bias`` as one product and one sum: the backward pass needs nothing but ``x``.
+
+    What this rounds is as much as what was rounded when ``x`` was: for float32 and float64. The order of the
+    operands is that in which the two sums of the backward pass are asked for together.
+    """
+    shift = mean * scale
+    return (-shift if bias is None else bias - shift) + x * scale
+
+
 class GroupNorm(Module):
     """Normalizes groups of channels of every sample, over its spatial axes too.
 
@@ -190,9 +200,9 @@ class GroupNorm(Module):
         var = mx.var(y, axis=1).reshape(spread) + mx.square(means - mean)
         scale = mx.rsqrt(mx.mean(var, axis=-1, keepdims=True) + self.eps)
         mean, scale = (mx.broadcast_to(a, spread).reshape(batch, 1, -1) for a in (mean, scale))
-        if "weight" not in self:
-            return ((y - mean) * scale).reshape(x.shape)
-        return ((y - mean) * (scale * self.weight) + self.bias).reshape(x.shape)
+        if "weight" in self:
+            scale = scale * self.weight
+        return _scaled(y, mean, scale, self.get("bias")).reshape(x.shape)
 
 
 class BatchNorm(Module):
@@ -257,9 +267,12 @@ class BatchNorm(Module):
         else:
             mean, var = self.running_mean, self.running_var
         scale = mx.rsqrt(var + self.eps)
-        if "weight" not in self:
-            return (x - mean) * scale
-        return (x - mean) * (scale * self.weight) + self.bias
+        if "weight" in self:
+            scale = scale * self.weight
+        if x.dtype == mx.float32:
+            return _scaled(x, mean, scale, self.get("bias"))
+        y = (x - mean) * scale
+        return y + self.bias if "weight" in self else y
 
     def _batch_statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
         axes = list(range(x.ndim - 1))
