@@ -57,6 +57,10 @@ int count_unique(const array& a, StreamOrDevice s = {});
 
 // --- moments (mlx/ops/moments.cpp) ---
 
+// Variance and mean, from one pass over a (mlx/ops/reduce.cpp).
+std::pair<array, array> var_mean(const array& a, const std::vector<int>& axes, bool keepdims = false,
+                                 int ddof = 0, StreamOrDevice s = {});
+
 // The covariances of variables that are rows (or columns, rowvar = false) of m and, beside them, of y.
 array cov(const array& m, const std::optional<array>& y = std::nullopt, bool rowvar = true, bool bias = false,
           const std::optional<int>& ddof = std::nullopt, const std::optional<array>& fweights = std::nullopt,

@@ -224,6 +224,20 @@ OPS: list[Op] = [
         errors=bad_axes("var"),
     ),
     Op(
+        "var_mean",
+        [*along(empty=False)[:4], S(f(3, 4), ddof=1), S(f(2, 3, 5), axis=(0, 2))],
+        lambda a, axis=None, keepdims=False, ddof=0: (
+            np.var(a, axis=axis, keepdims=keepdims, ddof=ddof),
+            np.mean(a, axis=axis, keepdims=keepdims),
+        ),
+        dtypes=REALS,
+        diff=True,
+        smooth=True,
+        eps={"float16": 1.5, "bfloat16": 1.5, "float32": 8, "float64": 16},
+        cancels=True,
+        errors=bad_axes("var_mean"),
+    ),
+    Op(
         "std",
         [*along(empty=False)[:4], S(f(3, 4), ddof=1), S(f(2, 3, 5), axis=(0, 2))],
         moments(np.std),

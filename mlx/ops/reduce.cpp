@@ -1,6 +1,8 @@
 // sum, mean, prod, max, min, any, all: one value for the elements along some axes.
 #include "mlx/ops/reduce.h"
 
+#include "mlx/statistics.h"
+
 #include <algorithm>
 #include <numeric>
 
@@ -214,15 +216,21 @@ array reduce(Reduction kind, const array& a, const Axes& given, bool keepdims, S
                       axes, keepdims);
 }
 
-array var_of(const char* name, const array& a, const Axes& given, bool keepdims, int ddof, StreamOrDevice s) {
-  if (a.dtype() == complex64)  // the mean of |x - mean|^2
-    return add(var_of(name, real(a, s), given, keepdims, ddof, s),
-               var_of(name, imag(a, s), given, keepdims, ddof, s), s);
+// The mean and the variance.
+Arrays moments_of(const char* name, const array& a, const Axes& given, bool keepdims, int ddof,
+                  StreamOrDevice s) {
   const Axes axes = checked_axes(name, given, a.shape());
   const array x = astype(a, promote_to_float(a.dtype()), s);
   const Shape shape = reduced_shape(x.shape(), axes, keepdims);
   return array::make_arrays({shape, shape}, {x.dtype(), x.dtype()},
-                            std::make_shared<Variance>(to_stream(s), axes, keepdims, ddof), {x})[1];
+                            std::make_shared<Variance>(to_stream(s), axes, keepdims, ddof), {x});
+}
+
+array var_of(const char* name, const array& a, const Axes& given, bool keepdims, int ddof, StreamOrDevice s) {
+  if (a.dtype() == complex64)  // the mean of |x - mean|^2
+    return add(var_of(name, real(a, s), given, keepdims, ddof, s),
+               var_of(name, imag(a, s), given, keepdims, ddof, s), s);
+  return moments_of(name, a, given, keepdims, ddof, s)[1];
 }
 
 }  // namespace
@@ -256,6 +264,14 @@ array var(const array& a, bool keepdims, int ddof, StreamOrDevice s) {
   return var(a, all_axes(a), keepdims, ddof, s);
 }
 array var(const array& a, StreamOrDevice s) { return var(a, all_axes(a), false, 0, s); }
+
+std::pair<array, array> var_mean(const array& a, const Axes& axes, bool keepdims, int ddof,
+                                 StreamOrDevice s) {
+  if (a.dtype() == complex64)
+    return {var_of("var_mean", a, axes, keepdims, ddof, s), mean(a, axes, keepdims, s)};
+  const Arrays moments = moments_of("var_mean", a, axes, keepdims, ddof, s);
+  return {moments[1], moments[0]};
+}
 
 array std(const array& a, const Axes& axes, bool keepdims, int ddof, StreamOrDevice s) {
   return sqrt(var_of("std", a, axes, keepdims, ddof, s), s);

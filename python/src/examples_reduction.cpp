@@ -163,6 +163,9 @@ constexpr Example kRows[] = {
     {"var", R"(  >>> mx.var(mx.array([1.0, 3.0]))
   array(1, dtype=float32)
 )"},
+    {"var_mean", R"(  >>> mx.var_mean(mx.array([1.0, 3.0]))
+  (array(1, dtype=float32), array(2, dtype=float32))
+)"},
 };
 
 }  // namespace

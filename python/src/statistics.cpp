@@ -2,6 +2,7 @@
 #include "mlx/statistics.h"
 
 #include <array>
+#include <numeric>
 #include <string>
 
 #include "python/src/args.h"
@@ -148,6 +149,35 @@ Returns:
   A square matrix, or a number for one variable; floating and complex dtypes are kept, others give float32.
 Raises:
   ValueError: there are more than two dimensions, or the numbers of observations differ.)");
+  m.def(
+      "var_mean",
+      [](nb::handle a, nb::handle axis, bool keepdims, int ddof, StreamOrDevice s) {
+        const array x = to_array(a, {"var_mean", "a", 1});
+        std::vector<int> axes(x.ndim());
+        std::iota(axes.begin(), axes.end(), 0);
+        if (!axis.is_none()) axes = *to_axes(axis, "var_mean");
+        const auto [variance, mean] = core::var_mean(x, axes, keepdims, ddof, s);
+        return nb::make_tuple(wrap(variance), wrap(mean));
+      },
+      "a"_a, "axis"_a = nb::none(), "keepdims"_a = false, "ddof"_a = 0, nb::kw_only(),
+      "stream"_a = nb::none(),
+      nb::sig("def var_mean(a: array, axis: None | int | Sequence[int] = None, keepdims: bool = False, ddof: "
+              "int = 0, *, stream: StreamOrDevice = None) -> tuple[array, array]"),
+      R"(Variance and mean from one pass over memory, as ``var`` and ``mean`` give them.
+
+Args:
+  a: any shape.
+  axis: the axis or axes to reduce over; ``None`` is all.
+  keepdims: keep the reduced axes, with size 1.
+  ddof: what is taken off the number of elements in the divisor of the variance.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The variance and the mean: the shape of ``a`` without the reduced axes, float32 for integers and bool. The
+  variance of complex numbers is real.
+Raises:
+  IndexError: an axis is out of range.
+
+Source: Chan, Golub and LeVeque 1979 (moments of blocks are joined).)");
   m.def(
       "corrcoef",
       [](nb::handle x, nb::handle y, bool rowvar, StreamOrDevice s) {

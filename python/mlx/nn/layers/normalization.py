@@ -15,8 +15,7 @@ from .base import Module
 
 
 def _normalize(x: mx.array, axes: list[int], eps: float) -> mx.array:
-    mean = mx.mean(x, axis=axes, keepdims=True)
-    var = mx.var(x, axis=axes, keepdims=True)
+    var, mean = mx.var_mean(x, axis=axes, keepdims=True)
     return (x - mean) * mx.rsqrt(var + eps)
 
 
@@ -195,9 +194,9 @@ class GroupNorm(Module):
         """
         batch, spread = x.shape[0], (x.shape[0], 1, self.num_groups, self.dims // self.num_groups)
         y = x.reshape(batch, -1, self.dims)
-        means = mx.mean(y, axis=1).reshape(spread)
+        var, means = (a.reshape(spread) for a in mx.var_mean(y, axis=1))
         mean = mx.mean(means, axis=-1, keepdims=True)
-        var = mx.var(y, axis=1).reshape(spread) + mx.square(means - mean)
+        var = var + mx.square(means - mean)
         scale = mx.rsqrt(mx.mean(var, axis=-1, keepdims=True) + self.eps)
         mean, scale = (mx.broadcast_to(a, spread).reshape(batch, 1, -1) for a in (mean, scale))
         if "weight" in self:
@@ -276,7 +275,7 @@ class BatchNorm(Module):
 
     def _batch_statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
         axes = list(range(x.ndim - 1))
-        mean, var = mx.mean(x, axis=axes), mx.var(x, axis=axes)
+        var, mean = mx.var_mean(x, axis=axes)
         if self.training and self.track_running_stats:
             count = x.size // self.num_features
             unbiased = var * (count / max(count - 1, 1))
