@@ -11,8 +11,8 @@ constexpr size_t kMostKept = 4;  // values that are results: each has a tile of 
 void run_program(const Program& program, const std::vector<const array*>& given, std::vector<array>& outputs,
                  const Donors& donors) {
   const TurnedInputs inputs(given);
-  for (size_t k = 0; k < outputs.size(); ++k) place_result(outputs[k], donors[k], inputs.arrays);
-  ProgramRunner(program, inputs.arrays, outputs).run();
+  for (size_t k = 0; k < outputs.size(); ++k) place_result(outputs[k], donors[k], inputs.arrays());
+  ProgramRunner(program, inputs.arrays(), outputs).run();
 }
 
 void forecast(const std::vector<const array*>& inputs, std::vector<array>& outputs, const Donors& donors,

@@ -83,8 +83,8 @@ void run_folded(const Program& program, const std::vector<const array*>& given, 
                 const SmallVector<char, 4>& is_output, const Donors& donors, const std::vector<Fold>& folds) {
   const TurnedInputs inputs(given);
   for (size_t k = 0; k < results.size(); ++k)
-    if (is_output[k]) place_result(results[k], donors[k], inputs.arrays);
-  const ProgramRunner runner(program, inputs.arrays, results);
+    if (is_output[k]) place_result(results[k], donors[k], inputs.arrays());
+  const ProgramRunner runner(program, inputs.arrays(), results);
   std::vector<ComputedReduction> reductions;
   for (const Fold& fold : folds) {
     const auto& reduce = static_cast<const Reduce&>(*fold.primitive);

@@ -78,10 +78,15 @@ bool TurnedInputs::turns(const array& in) {
   return in.size() >= kTurnFirst && !in.flags().row_contiguous && is_transposed(in);
 }
 
-TurnedInputs::TurnedInputs(const std::vector<const array*>& given) : arrays(given) {
-  copies.reserve(given.size());
-  for (const array*& in : arrays)
-    if (turns(*in)) in = &copies.emplace_back(row_contiguous(*in));
+TurnedInputs::TurnedInputs(const std::vector<const array*>& given) : given_(given) {
+  for (size_t k = 0; k < given.size(); ++k) {
+    if (!turns(*given[k])) continue;
+    if (copies_.empty()) {
+      turned_ = given;
+      copies_.reserve(given.size() - k);
+    }
+    turned_[k] = &copies_.emplace_back(row_contiguous(*given[k]));
+  }
 }
 
 void place_result(array& result, int donor, const std::vector<const array*>& inputs) {

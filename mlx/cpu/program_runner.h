@@ -16,11 +16,16 @@
 namespace mlx::core::cpu {
 
 // A program's inputs as the runner is given them: large ones that are transposed are copied first.
-struct TurnedInputs {
+class TurnedInputs {
+ public:
   explicit TurnedInputs(const std::vector<const array*>& given);
   static bool turns(const array& in);
-  std::vector<const array*> arrays;
-  std::vector<array> copies;
+  const std::vector<const array*>& arrays() const { return copies_.empty() ? given_ : turned_; }
+
+ private:
+  const std::vector<const array*>& given_;
+  std::vector<const array*> turned_;
+  std::vector<array> copies_;
 };
 
 // Gives a result memory: that of an input, or new.

@@ -198,7 +198,7 @@ class ShadowRun {
     std::vector<array> group, outputs, reductions;
     detail::Fuser::Inputs inputs;
     detail::Fuser::Outputs places;
-    const std::vector<Node*>& wanted = fuser_.outputs(root);
+    const detail::Fuser::Nodes& wanted = fuser_.outputs(root);
     for (Node* node : fuser_.members(root)) {
       const Handle self = shadow(*node);
       group.emplace_back(self);

@@ -21,7 +21,7 @@ constexpr size_t kFoldElements = 4096;
 ProgramKernel program_kernels[2] = {nullptr, nullptr};
 size_t most_kept_values[2] = {0, 0};
 FoldRules fold_rules[2] = {};
-const std::vector<array::ArrayDesc*> no_nodes;
+const detail::Fuser::Nodes no_nodes{};
 
 }  // namespace
 
@@ -44,8 +44,7 @@ bool Fuser::joins(const Node& node, bool is_result) const {
   if (node.fused < 0) return false;
   const Group& group = groups_[static_cast<size_t>(node.fused)];
   const Node& root = *group.root;
-  const bool has_root = !group.outputs.empty() && group.outputs.front() == group.root;
-  const size_t kept = group.outputs.size() - has_root + group.folded.size() + is_result;
+  const size_t kept = group.results + is_result;
   return group.nodes.size() < kMaxSteps && group.inputs + node.inputs.size() - 1 + kept <= kMaxArrays &&
          node.shape == root.shape && !(node.tracer && tape_.tracing) &&
          kept <= most_kept_values[static_cast<int>(root.primitive->device().type)] &&
@@ -54,7 +53,7 @@ bool Fuser::joins(const Node& node, bool is_result) const {
 
 int64_t Fuser::runs_at(int32_t fused) const {
   if (fused < 0) return kAlone - fused;
-  return static_cast<int64_t>(groups_[static_cast<size_t>(fused)].positions.front());
+  return static_cast<int64_t>(groups_[static_cast<size_t>(fused)].positions[0]);
 }
 
 void Fuser::count_use(Node& input, int32_t consumer) const {
@@ -85,37 +84,53 @@ bool Fuser::waits_for_group(Node& reduction, size_t position) {
 bool Fuser::folds_with(const Group& group, const Reductions& all, const Reduction& reduction) const {
   const Node& first = group.folds.empty() ? *all.begin()->node : *group.folds.front();
   const auto device = static_cast<int>(first.primitive->device().type);
-  return reduction.wanted_at > static_cast<int64_t>(group.positions.front()) &&
+  return reduction.wanted_at > static_cast<int64_t>(group.positions[0]) &&
          fold_rules[device].together(*first.primitive, *reduction.node->primitive);
+}
+
+void Fuser::open_group(Node& root) {
+  root.fused = static_cast<int32_t>(groups_.size());
+  groups_.emplace_back().root = &root;
+}
+
+Fuser::Group& Fuser::add_member(Node& node, size_t position, bool is_result) {
+  Group& group = groups_[static_cast<size_t>(node.fused)];
+  group.nodes.push_back(&node);
+  group.positions.push_back(position);
+  group.inputs += node.inputs.size() - 1;
+  group.results += is_result && group.root != &node;
+  return group;
 }
 
 void Fuser::place(Node& node, size_t position) {
   // By anybody but its consumers on the tape, all of which have been seen. Others may let go meanwhile.
   const bool is_held = node.weak_from_this().use_count() != static_cast<long>(node.uses);
-  bool is_output = is_held || node.shared;
-  Reductions reductions;
   if (!waiting_.empty())
-    if (const auto at = waiting_.find(&node); at != waiting_.end()) {
-      reductions = std::move(at->second);
-      waiting_.erase(at);
-    }
-  bool is_member = joins(node, is_output || !reductions.empty());
+    if (const auto found = waiting_.extract(&node))
+      return place_reduced(node, position, is_held, found.mapped());
+  bool is_output = is_held || node.shared;
+  if (!joins(node, is_output)) {
+    open_group(node);
+    is_output = true;
+  }
+  Group& group = add_member(node, position, is_output);
+  if (is_output) group.outputs.push_back(&node);
+}
+
+void Fuser::place_reduced(Node& node, size_t position, bool is_held, const Reductions& reductions) {
+  bool is_member = joins(node, true), is_output = is_held || node.shared;
   if (is_member) {
     // The value must be there when a reduction runs by itself.
     const Group& group = groups_[static_cast<size_t>(node.fused)];
     is_member = std::all_of(reductions.begin(), reductions.end(), [&](const Reduction& r) {
-      return folds_with(group, reductions, r) || r.position > group.positions.front();
+      return folds_with(group, reductions, r) || r.position > group.positions[0];
     });
   }
   if (!is_member) {
-    is_output = is_held || node.fused != kUndecided || reductions.empty();
-    node.fused = static_cast<int32_t>(groups_.size());
-    groups_.push_back({&node, {}, {}, 1, {}, {}, {}});
+    is_output = is_held || node.fused != kUndecided;
+    open_group(node);
   }
-  Group& group = groups_[static_cast<size_t>(node.fused)];
-  group.nodes.push_back(&node);
-  group.positions.push_back(position);
-  group.inputs += node.inputs.size() - 1;
+  Group& group = add_member(node, position, true);
   for (const Reduction& r : reductions) {
     if (!folds_with(group, reductions, r)) {
       is_output = true;
@@ -127,7 +142,7 @@ void Fuser::place(Node& node, size_t position) {
   }
   if (is_output) {
     group.outputs.push_back(&node);
-  } else if (!reductions.empty()) {
+  } else {
     group.folded.push_back(&node);
   }
 }
@@ -151,14 +166,14 @@ Fuser::Fuser(Tape& tape) : tape_(tape) {
   for (Group& group : groups_) {
     std::reverse(group.nodes.begin(), group.nodes.end());
     std::reverse(group.outputs.begin(), group.outputs.end());
-    group.outputs.insert(group.outputs.end(), group.folds.begin(), group.folds.end());
+    for (Node* reduction : group.folds) group.outputs.push_back(reduction);
   }
 }
 
-const std::vector<Node*>& Fuser::members(const Node& root) const {
+const Fuser::Nodes& Fuser::members(const Node& root) const {
   return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].nodes : no_nodes;
 }
-const std::vector<Node*>& Fuser::outputs(const Node& root) const {
+const Fuser::Nodes& Fuser::outputs(const Node& root) const {
   return is_elementwise(root) ? groups_[static_cast<size_t>(root.fused)].outputs : no_nodes;
 }
 
@@ -228,7 +243,7 @@ void Fuser::run(Node& root, std::vector<array>& outputs) {
     program.steps.push_back(step);
   }
   program.inputs = static_cast<int>(inputs.arrays.size());
-  const auto contains = [](const std::vector<Node*>& nodes, const Node* node) {
+  const auto contains = [](const auto& nodes, const Node* node) {
     return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
   };
   Outputs places;
@@ -291,9 +306,10 @@ void Fuser::run(Node& root, std::vector<array>& outputs) {
 }
 
 void Fuser::retire(Node& root) {
-  Group group = std::move(groups_[static_cast<size_t>(root.fused)]);
+  const Group& group = groups_[static_cast<size_t>(root.fused)];
   for (size_t position : group.positions) tape_.nodes[position] = nullptr;
   if (tape_.tracing && root.tracer) return;  // then it is alone: interior nodes are no tracers
+  if (group.positions.size() == 1) return array(root.shared_from_this()).detach();
   // Consumers first: each keeps its producers alive until it forgets them, and the root is kept by its
   // consumers.
   std::vector<array> hold;

@@ -35,6 +35,7 @@ namespace detail {
 class Fuser {
  public:
   using Node = array::ArrayDesc;
+  using Nodes = SmallVector<Node*, 4>;  // most groups are small
   explicit Fuser(Tape& tape);
 
   static bool is_elementwise(const Node& node);
@@ -43,9 +44,9 @@ class Fuser {
     return node.fused >= 0 && groups_[static_cast<size_t>(node.fused)].root != &node;
   }
   // The nodes that run with `root`, in topological order, itself last; none where it is not element-wise.
-  const std::vector<Node*>& members(const Node& root) const;
+  const Nodes& members(const Node& root) const;
   // Of them those that somebody else wants, in the same order, then the group's reductions.
-  const std::vector<Node*>& outputs(const Node& root) const;
+  const Nodes& outputs(const Node& root) const;
   void outputs(const Node& root, std::vector<array>& out) const;
 
   // The arrays that a group reads.
@@ -81,10 +82,11 @@ class Fuser {
   using Reductions = SmallVector<Reduction, 2>;
   struct Group {
     Node* root;
-    std::vector<Node*> nodes;       // reversed while being built, as `outputs`
-    std::vector<size_t> positions;  // in the tape
-    size_t inputs;                  // at most so many arrays from outside
-    std::vector<Node*> outputs;
+    Nodes nodes;                       // reversed while being built, as `outputs`
+    SmallVector<size_t, 4> positions;  // in the tape
+    size_t inputs = 1;                 // at most so many arrays from outside
+    size_t results = 0;                // besides the root
+    Nodes outputs;
     std::vector<Node*> folds;
     std::vector<Node*> folded;  // values that are reduced and no outputs
   };
@@ -96,6 +98,10 @@ class Fuser {
   // Of the reductions `all` of one value: does one become a part of the group?
   bool folds_with(const Group& group, const Reductions& all, const Reduction& reduction) const;
   void place(Node& node, size_t position);
+  void place_reduced(Node& node, size_t position, bool is_held, const Reductions& reductions);
+  void open_group(Node& root);
+  // To the group that `fused` says.
+  Group& add_member(Node& node, size_t position, bool is_result);
   // Is it one that waits for the group of its input? Nothing else then decides when that runs.
   bool waits_for_group(Node& reduction, size_t position);
   // The entry of the tape at which what `fused` stands for runs.

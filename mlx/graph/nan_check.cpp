@@ -109,7 +109,7 @@ class CheckFinite::Impl : public detail::Observer {
   // What joins a group has the shape of its root, so every step is judged where a result of that shape is
   // bad. Where a reduction is, it may be all of them, and after them the reduction.
   bool find_in_group(const Unit& unit, const array& result, NotFinite& found) const {
-    std::vector<Node*> steps = unit.group;
+    std::vector<Node*> steps(unit.group.begin(), unit.group.end());
     const auto reductions = unit.reductions();
     steps.insert(steps.end(), reductions.begin(), reductions.end());
     const bool is_reduced =

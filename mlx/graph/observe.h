@@ -16,10 +16,10 @@
 namespace mlx::core::detail {
 
 struct Unit {
-  array::ArrayDesc& root;                       // one output, where there are several; of a group, the last
-  const std::vector<array::ArrayDesc*>& group;  // in topological order, the root last; empty: no group
+  array::ArrayDesc& root;     // one output, where there are several; of a group, the last
+  const Fuser::Nodes& group;  // in topological order, the root last; empty: no group
   const Tape& tape;
-  const std::vector<array::ArrayDesc*>& outputs;  // of the group: members, then its reductions
+  const Fuser::Nodes& outputs;  // of the group: members, then its reductions
 
   // Those of the outputs that are reductions.
   std::span<array::ArrayDesc* const> reductions() const;
