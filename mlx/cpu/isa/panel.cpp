@@ -172,7 +172,7 @@ struct Panels {
         for (int k = 0; k < kColumns; ++k) sums[k].add(x, Line<E>::load(reals(columns + k * stride) + i));
       }
       for (int k = 0; k < kColumns; ++k) {
-        dots[k] = sums[k].total(true);
+        dots[k] = whole > 0 ? sums[k].total(true) : E{};
         for (int64_t t = whole / kParts; t < n; ++t) dots[k] += conj_if(true, v[t]) * columns[k * stride + t];
         dots[k] = tau * dots[k];
         factors[k] = Factor<E>(-dots[k]);

@@ -21,7 +21,7 @@ constexpr int64_t kFew = 8;     // columns that are reflected one by one
 constexpr int64_t kSmall = 24;  // matrices with fewer columns know no blocks
 constexpr int64_t kTile = 16;
 constexpr int64_t kRowByRow = 128, kShort = 256;  // columns and rows of what is worked on row by row,
-constexpr int64_t kTiny = 4;                      // but for so few columns
+constexpr int64_t kTiny = 4;                      // but for so few real columns
 
 // to[j, i] = from[i, j]
 template <class S>
@@ -71,15 +71,16 @@ ExactReflection<S> exact_reflection(S* x, int64_t n) {
   double modulus = 0;
   Double direction{1};
   if constexpr (kComplex<S>) {
-    modulus = size(alpha);
+    modulus = std::sqrt(squared(alpha));  // which fit into a double
     if (modulus > 0) direction = {alpha.re / modulus, alpha.im / modulus};
   } else {
     modulus = std::abs(alpha);
-    direction = std::copysign(1.0, alpha);
+    direction = alpha < 0 ? -1 : 1;
   }
   // beta is -length times the direction: a real number of the other sign than alpha's real part.
-  const double sign = std::signbit(real_part(direction)) ? -1 : 1;
-  const S turn = convert<S>(sign * direction);
+  const double sign = real_part(direction) < 0 ? -1 : 1;
+  S turn{1};
+  if constexpr (kComplex<S>) turn = convert<S>(sign * direction);
   if (!below(x, n)) return {0, static_cast<T>(sign * modulus), turn};
   const double all = length(reals(x), kParts<S> * n);
   const Double scale = Double{1} / ((modulus + all) * direction);
@@ -102,24 +103,24 @@ template <class S>
 class RowByRow {
  public:
   RowByRow(const S* in, int64_t m, int64_t n, S* r)
-      : m_(m), k_(std::min(m, n)), v_(k_, m), tau_(1, k_), turn_(1, k_) {
-    const PaddedMatrix<S> a(m, n), lines(3, std::max(m, n));
+      : m_(m), k_(std::min(m, n)), v_(k_ + 3, m), turn_(v_.row(k_)), tau_(reals(v_.row(k_ + 1))) {
+    const PaddedMatrix<S> a(m + 2, n);
     for (int64_t i = 0; i < m; ++i) std::copy(in + i * n, in + (i + 1) * n, a.row(i));
-    S *z = lines.row(0), *w = lines.row(1), *next = lines.row(2);
-    Real<S>* tau = tau_.row(0);
+    S *z = v_.row(k_ + 2), *w = a.row(m), *next = a.row(m + 1);
     for (int64_t j = 0; j < k_; ++j) {
       S *v = v_.row(j), *mine = r + j * n;
       for (int64_t i = j; i < m; ++i) v[i] = a.row(i)[j] - z[i] * w[j];
       const ExactReflection<S> found = exact_reflection(v + j, m - j);
-      tau[j] = found.tau;
-      turn_.row(0)[j] = found.turn;
+      tau_[j] = found.tau;
+      turn_[j] = found.turn;
       v[j] = S{1};
       const int64_t at = PaddedMatrix<S>::even(j);
       panels<S>().combine(a.row(j) + at, a.stride, m - j, a.stride - at, z + j, w + at, v + j, true,
                           next + at);
       std::fill(mine, mine + j, S{0});
       mine[j] = S{found.beta};
-      for (int64_t c = j + 1; c < n; ++c) mine[c] = conj(found.turn) * (a.row(j)[c] - found.tau * next[c]);
+      for (int64_t c = j + 1; c < n; ++c)
+        mine[c] = conj(found.turn) * (a.row(j)[c] - found.tau * next[c]);
       for (int64_t i = j; i < m; ++i) z[i] = found.tau * v[i];
       std::swap(w, next);
     }
@@ -128,16 +129,16 @@ class RowByRow {
   // The first k columns of the product of the reflections.
   void q(S* out) const {
     const PaddedMatrix<S> q(m_, k_);
-    for (int64_t j = 0; j < k_; ++j) q.row(j)[j] = turn_.row(0)[j];
-    reflect_by_rows(q, v_, tau_.row(0), k_, 0, true);
+    for (int64_t j = 0; j < k_; ++j) q.row(j)[j] = turn_[j];
+    reflect_by_rows(q, v_, tau_, k_, 0, true);
     for (int64_t i = 0; i < m_; ++i) std::copy(q.row(i), q.row(i) + k_, out + i * k_);
   }
 
  private:
   const int64_t m_, k_;
-  const PaddedMatrix<S> v_;
-  const PaddedMatrix<Real<S>> tau_;
-  const PaddedMatrix<S> turn_;
+  const PaddedMatrix<S> v_;  // the vectors, and rows for:
+  S* turn_;
+  Real<S>* tau_;
 };
 
 template <class S>
@@ -274,7 +275,7 @@ const bool registered = kernels(Device::cpu).add<linalg::QR>(qr);
 }  // namespace
 template <class S>
 void qr_factors(const S* a, int64_t m, int64_t n, S* q, S* r) {
-  if (n > kTiny && std::min(m, n) <= kRowByRow && std::max(m, n) <= kShort)
+  if ((n > kTiny || (kComplex<S> && m <= kTile)) && std::min(m, n) <= kRowByRow && std::max(m, n) <= kShort)
     RowByRow<S>(a, m, n, r).q(q);
   else
     Factorization<S>(a, m, n, r).q(q);

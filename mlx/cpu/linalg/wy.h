@@ -15,7 +15,7 @@ namespace mlx::core::cpu {
 
 constexpr int64_t kReflections = 32;  // of a block
 template <class S>
-constexpr int64_t kFewRows = kComplex<S> ? 36 : 24;  // that blocks gain nothing for
+constexpr int64_t kFewRows = kComplex<S> ? 16 : 24;  // that blocks gain nothing for
 
 // T of k vectors with `length` elements; t's rows are k apart.
 template <class T>
