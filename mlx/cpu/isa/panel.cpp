@@ -23,6 +23,7 @@ struct Panels {
   template <int kRows>
   static void some_dots(const E* a, int64_t stride, const E* x, int64_t n, bool conjugated, E* dots) {
     ProductSum<E> sums[kRows];
+    clear(sums);
     for (int64_t c = 0; c < kParts * n; c += kN) {
       const Line<E> vx = Line<E>::load(reals(x) + c);
       for (int q = 0; q < kRows; ++q) sums[q].add(loadu<V>(reals(a + q * stride) + c), vx);
@@ -41,6 +42,7 @@ struct Panels {
   static void combine_part(T* a, int64_t stride, int64_t rows, const E* z, const T* u, const E* v,
                            bool conjugated, T* w) {
     WeighedSum<E> sums[kVectors];
+    clear(sums);
     Line<E> turn[kVectors];
     if constexpr (kUpdate)
       for (int p = 0; p < kVectors; ++p) turn[p] = Line<E>::load(u + p * kN);
@@ -93,6 +95,7 @@ struct Panels {
                           int64_t n, E* dots) {
     Factor<E> vf[kRows], vg[kRows];
     ProductSum<E> sums[kRows];
+    clear(sums);
     for (int r = 0; r < kRows; ++r) {
       vf[r] = Factor<E>(-f[r]);
       if constexpr (kBoth) vg[r] = Factor<E>(-g[r]);
@@ -138,11 +141,13 @@ struct Panels {
       const int64_t diagonal = r / kDiagonalBlock<S> * kDiagonalBlock<S>;
       const T* p = reals(a + r * stride);
       ProductSum<E> sums[kRows];
+      clear(sums);
       Factor<E> factors[kRows];
       for (int q = 0; q < kRows; ++q) factors[q] = Factor<E>(x[r + q]);
       for (int64_t c = kParts * at; c < kParts * diagonal; c += kN) {
         const Line<E> vx = Line<E>::load(reals(x) + c);
         WeighedSum<E> mirrored;
+        clear(mirrored);
         for (int q = 0; q < kRows; ++q) {
           const V v = loadu<V>(p + q * kParts * stride + c);
           sums[q].add(v, vx);
@@ -167,6 +172,7 @@ struct Panels {
     E dots[kColumns];
     {
       ProductSum<E> sums[kColumns];
+      clear(sums);
       for (int64_t i = 0; i < whole; i += kN) {
         const V x = loadu<V>(p + i);
         for (int k = 0; k < kColumns; ++k) sums[k].add(x, Line<E>::load(reals(columns + k * stride) + i));

@@ -148,6 +148,26 @@ inline Vec<T> even_odd(T even, T odd) {
   return alternating<Vec<T>>(even, odd, kLaneNumbers<T>);
 }
 
+// The sum of the lanes, in the order of sum_across, in registers.
+template <class V, int... I>
+inline auto halves_added(V v, std::integer_sequence<int, I...>) {
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(v, v, I...) + __builtin_shufflevector(v, v, (n + I)...);
+}
+template <class C, int N>
+inline C folded(Vec<C, N> v) {
+  if constexpr (N * sizeof(C) > 16)
+    return folded<C, N / 2>(halves_added(v, std::make_integer_sequence<int, N / 2>{}));
+  else if constexpr (N == 4)
+    return (v[0] + v[2]) + (v[1] + v[3]);
+  else
+    return v[0] + v[1];
+}
+template <class T>
+inline T total_of(Vec<T> v) {
+  return folded<T, kLanes<T>>(v);
+}
+
 // Scalars of one vector; complex ones with a second vector of i times them, so that a product with a number
 // is one of its real part and one of its imaginary part.
 template <class E>
@@ -185,19 +205,20 @@ struct Factor<Pair<R>> {
   Vec<T> add(Line<Pair<T>> x, Vec<T> to) const { return fma(im, x.turned, fma(re, x.one, to)); }
 };
 
-// A sum of products: of elements, where the parts of complex numbers are put together at the end.
+// A sum of products, cleared at first: of elements, where the parts of complex numbers are put together at
+// the end.
 template <class E>
 struct ProductSum {
   using T = E;
-  Vec<T> sum{};
+  Vec<T> sum;
   void add(Vec<T> a, Line<E> x) { sum = fma(a, x.one, sum); }
   // `conjugated`: of the a.
-  E total(bool) const { return sum_across(sum); }
+  E total(bool) const { return total_of<T>(sum); }
 };
 template <class R>
 struct ProductSum<Pair<R>> {
   using T = R;
-  Vec<T> straight{}, across{};  // of a x, lane by lane, and of a (i x)
+  Vec<T> straight, across;  // of a x, lane by lane, and of a (i x)
   void add(Vec<T> a, Line<Pair<T>> x) {
     straight = fma(a, x.one, straight);
     across = fma(a, x.turned, across);
@@ -205,16 +226,16 @@ struct ProductSum<Pair<R>> {
   // With x = p + i q, i x = -q + i p: lanes are re p, im q and -re q, im p.
   Pair<T> total(bool conjugated) const {
     const Vec<T> sign = even_odd<T>(1, -1);
-    return conjugated ? Pair<T>{sum_across(straight), -sum_across(across)}
-                      : Pair<T>{sum_across(straight * sign), -sum_across(across * sign)};
+    return conjugated ? Pair<T>{total_of<T>(straight), -total_of<T>(across)}
+                      : Pair<T>{total_of<T>(straight * sign), -total_of<T>(across * sign)};
   }
 };
 
-// Sums over rows of numbers times elements, f or conj(f).
+// Sums over rows, cleared at first, of numbers times elements, f or conj(f).
 template <class E>
 struct WeighedSum {
   using T = E;
-  Vec<T> sum{};
+  Vec<T> sum;
   void add(Factor<E> f, Vec<T> x) { sum = fma(f.re, x, sum); }
   Vec<T> total(bool) const { return sum; }
   Vec<T> mirrored() const { return sum; }
@@ -222,7 +243,7 @@ struct WeighedSum {
 template <class R>
 struct WeighedSum<Pair<R>> {
   using T = R;
-  Vec<T> re{}, im{};
+  Vec<T> re, im;
   void add(Factor<Pair<T>> f, Vec<T> x) {
     re = fma(f.re, x, re);
     im = fma(f.im, x, im);
@@ -233,5 +254,16 @@ struct WeighedSum<Pair<R>> {
   // Of conj(x): conj(conj(f) x).
   Vec<T> mirrored() const { return re * even_odd<T>(1, -1) + swapped<T>(im); }
 };
+
+// Sums in registers: as a whole, an array would be cleared in memory.
+template <class Sum, int N>
+inline void clear(Sum (&sums)[N]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i) sums[i] = Sum{};
+}
+template <class Sum>
+inline void clear(Sum& sum) {
+  sum = Sum{};
+}
 
 }  // namespace mlx::core::cpu::MLX_ISA::rows

@@ -26,12 +26,12 @@ Real<S> largest_modulus(const S* x, int64_t n) {
   return std::bit_cast<T>(most);
 }
 
-// What reductions of n x n matrices are done in, by f.operator()<Work>(): float32 ones of many rows in float,
-// as double would read twice the memory; all others in double.
+// What reductions of n x n matrices are done in, by f.operator()<Work>(): float32 and complex64 ones of many
+// rows as they are, since doubles would be twice the memory; all others in double.
 constexpr int64_t kInDouble = 64;
 template <class S, class F>
 void in_working_type(int64_t n, F&& f) {
-  if (n > kInDouble)
+  if (n > kInDouble / kParts<S>)
     f.template operator()<S>();
   else
     f.template operator()<std::conditional_t<kComplex<S>, Z, double>>();
