@@ -7,6 +7,8 @@ namespace {
 
 using namespace rows;
 
+// Loops over rows or columns that are worked on together are unrolled before anything else: sums that are
+// chosen by a number which is not yet constant would live in memory.
 template <class S>
 struct Panels {
   using T = Real<S>;
@@ -26,8 +28,10 @@ struct Panels {
     clear(sums);
     for (int64_t c = 0; c < kParts * n; c += kN) {
       const Line<E> vx = Line<E>::load(reals(x) + c);
+#pragma GCC unroll 4
       for (int q = 0; q < kRows; ++q) sums[q].add(loadu<V>(reals(a + q * stride) + c), vx);
     }
+#pragma GCC unroll 4
     for (int q = 0; q < kRows; ++q) dots[q] = sums[q].total(conjugated);
   }
   static void dots(const S* matrix, int64_t stride, int64_t rows, const S* vector, int64_t n, bool conjugated,
@@ -45,9 +49,11 @@ struct Panels {
     clear(sums);
     Line<E> turn[kVectors];
     if constexpr (kUpdate)
-      for (int p = 0; p < kVectors; ++p) turn[p] = Line<E>::load(u + p * kN);
+#pragma GCC unroll 4
+      for (int p = 0; p < kVectors; ++p) turn[p] = Line<E>(-loadu<V>(u + p * kN));
     for (int64_t i = 0; i < rows; ++i) {
-      const Factor<E> f(v[i]), g(kUpdate ? -z[i] : E{});
+      const Factor<E> f(v[i]), g(kUpdate ? z[i] : E{});
+#pragma GCC unroll 4
       for (int p = 0; p < kVectors; ++p) {
         T* at = a + i * kParts * stride + p * kN;
         V x = loadu<V>(at);
@@ -58,6 +64,7 @@ struct Panels {
         sums[p].add(f, x);
       }
     }
+#pragma GCC unroll 4
     for (int p = 0; p < kVectors; ++p) storeu(w + p * kN, sums[p].total(conjugated));
   }
   template <bool kUpdate>
@@ -96,6 +103,7 @@ struct Panels {
     Factor<E> vf[kRows], vg[kRows];
     ProductSum<E> sums[kRows];
     clear(sums);
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       vf[r] = Factor<E>(-f[r]);
       if constexpr (kBoth) vg[r] = Factor<E>(-g[r]);
@@ -103,6 +111,7 @@ struct Panels {
     for (int64_t i = 0; i < kParts * n; i += kN) {
       const Line<E> vx = Line<E>::load(reals(x) + i), vn = Line<E>::load(reals(next) + i),
                     vy = kBoth ? Line<E>::load(reals(y) + i) : vx;
+#pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
         T* p = reals(a + r * stride) + i;
         V v = vf[r].add(vx, loadu<V>(p));
@@ -111,6 +120,7 @@ struct Panels {
         sums[r].add(v, vn);
       }
     }
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) dots[r] = sums[r].total(false);
   }
   template <bool kBoth>
@@ -143,11 +153,13 @@ struct Panels {
       ProductSum<E> sums[kRows];
       clear(sums);
       Factor<E> factors[kRows];
+#pragma GCC unroll 4
       for (int q = 0; q < kRows; ++q) factors[q] = Factor<E>(x[r + q]);
       for (int64_t c = kParts * at; c < kParts * diagonal; c += kN) {
         const Line<E> vx = Line<E>::load(reals(x) + c);
         WeighedSum<E> mirrored;
         clear(mirrored);
+#pragma GCC unroll 4
         for (int q = 0; q < kRows; ++q) {
           const V v = loadu<V>(p + q * kParts * stride + c);
           sums[q].add(v, vx);
@@ -157,8 +169,10 @@ struct Panels {
       }
       for (int64_t c = kParts * diagonal; c < kParts * (diagonal + kDiagonalBlock<S>); c += kN) {
         const Line<E> vx = Line<E>::load(reals(x) + c);
+#pragma GCC unroll 4
         for (int q = 0; q < kRows; ++q) sums[q].add(loadu<V>(p + q * kParts * stride + c), vx);
       }
+#pragma GCC unroll 4
       for (int q = 0; q < kRows; ++q) y[r + q] += sums[q].total(false);
     }
   }
@@ -175,8 +189,10 @@ struct Panels {
       clear(sums);
       for (int64_t i = 0; i < whole; i += kN) {
         const V x = loadu<V>(p + i);
+#pragma GCC unroll 4
         for (int k = 0; k < kColumns; ++k) sums[k].add(x, Line<E>::load(reals(columns + k * stride) + i));
       }
+#pragma GCC unroll 4
       for (int k = 0; k < kColumns; ++k) {
         dots[k] = whole > 0 ? sums[k].total(true) : E{};
         for (int64_t t = whole / kParts; t < n; ++t) dots[k] += conj_if(true, v[t]) * columns[k * stride + t];
@@ -186,11 +202,13 @@ struct Panels {
     }
     for (int64_t i = 0; i < whole; i += kN) {
       const Line<E> x = Line<E>::load(p + i);
+#pragma GCC unroll 4
       for (int k = 0; k < kColumns; ++k) {
         T* to = reals(columns + k * stride) + i;
         storeu(to, factors[k].add(x, loadu<V>(to)));
       }
     }
+#pragma GCC unroll 4
     for (int k = 0; k < kColumns; ++k)
       for (int64_t t = whole / kParts; t < n; ++t) columns[k * stride + t] -= dots[k] * v[t];
   }
