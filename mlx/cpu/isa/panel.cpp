@@ -111,13 +111,17 @@ struct Panels {
     for (int64_t i = 0; i < kParts * n; i += kN) {
       const Line<E> vx = Line<E>::load(reals(x) + i), vn = Line<E>::load(reals(next) + i),
                     vy = kBoth ? Line<E>::load(reals(y) + i) : vx;
+      // Loads before stores: rows may be a multiple of the page apart.
+      V v[kRows];
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
-        T* p = reals(a + r * stride) + i;
-        V v = vf[r].add(vx, loadu<V>(p));
-        if constexpr (kBoth) v = vg[r].add(vy, v);
-        storeu(p, v);
-        sums[r].add(v, vn);
+        v[r] = vf[r].add(vx, loadu<V>(reals(a + r * stride) + i));
+        if constexpr (kBoth) v[r] = vg[r].add(vy, v[r]);
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        storeu(reals(a + r * stride) + i, v[r]);
+        sums[r].add(v[r], vn);
       }
     }
 #pragma GCC unroll 4
