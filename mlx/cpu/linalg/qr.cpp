@@ -119,8 +119,7 @@ class RowByRow {
                           next + at);
       std::fill(mine, mine + j, S{0});
       mine[j] = S{found.beta};
-      for (int64_t c = j + 1; c < n; ++c)
-        mine[c] = conj(found.turn) * (a.row(j)[c] - found.tau * next[c]);
+      for (int64_t c = j + 1; c < n; ++c) mine[c] = conj(found.turn) * (a.row(j)[c] - found.tau * next[c]);
       for (int64_t i = j; i < m; ++i) z[i] = found.tau * v[i];
       std::swap(w, next);
     }
