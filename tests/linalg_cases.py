@@ -10,6 +10,7 @@ import pytest
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52, "complex64": 2.0**-23}
 REAL = ("float32", "float64")
+NUMBERS = (*REAL, "complex64")
 SIDES = (1, 2, 5, 7, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 129, 200, 257)
 
 

@@ -10,20 +10,40 @@ import scipy.linalg
 from op_row import Bad, Op, S, f, v
 
 REAL = ("float32", "float64")
+NUMBERS = (*REAL, "complex64")
+
+
+def double(a: Any) -> np.ndarray:
+    """LAPACK knows no longer type."""
+    return np.asarray(a, np.complex128 if np.iscomplexobj(a) else np.float64)
 
 
 def in_double(function: Any) -> Any:
-    """LAPACK knows no longer type."""
-
     def call(*args: Any, **kw: Any) -> Any:
-        return function(*(a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in args), **kw)
+        return function(*(double(a) if isinstance(a, np.ndarray) else a for a in args), **kw)
 
     return call
+
+
+def adjoint(a: Any, xp: Any = np) -> Any:
+    return xp.conj(xp.swapaxes(a, -1, -2))
 
 
 def qr(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     q, r = np.linalg.qr(a)
     return q, r
+
+
+def qr_upwards(xp: Any) -> Any:
+    """With a positive diagonal: which sign a complex number is given is a choice."""
+
+    def run(a: Any) -> Any:
+        q, r = xp.linalg.qr(a)
+        k = min(a.shape[-2:])
+        sign = xp.sign(xp.real(xp.diagonal(r[..., :, :k], 0, -2, -1)))
+        return q * sign[..., None, :], r * sign[..., :, None]
+
+    return run
 
 
 def triangular(a: np.ndarray, b: np.ndarray, upper: bool = False) -> np.ndarray:
@@ -33,18 +53,24 @@ def triangular(a: np.ndarray, b: np.ndarray, upper: bool = False) -> np.ndarray:
 
 def mirrored(a: np.ndarray, triangle: str) -> np.ndarray:
     one = np.tril(a) if triangle == "L" else np.triu(a)
-    return one + np.swapaxes(one, -1, -2) - one * np.eye(a.shape[-1])
+    return one + adjoint(one) - np.conj(one) * np.eye(a.shape[-1])
+
+
+def hermitian_mirrored(a: np.ndarray, triangle: str) -> np.ndarray:
+    """The imaginary parts on the diagonal are not looked at."""
+    both = mirrored(a, triangle)
+    return both - 1j * np.imag(both) * np.eye(a.shape[-1]) if np.iscomplexobj(a) else both
 
 
 def projected(a: np.ndarray, triangle: str = "L") -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, and what does not depend on the signs of the vectors: their squares."""
-    w, v = np.linalg.eigh(mirrored(a, triangle))
-    return w, v * v
+    """Eigenvalues, and what does not depend on the phases of the vectors: the squares of moduli."""
+    w, v = np.linalg.eigh(hermitian_mirrored(a, triangle))
+    return w, np.real(v * np.conj(v))
 
 
 def mx_projected(a: mx.array, triangle: str = "L") -> tuple[mx.array, mx.array]:
     w, v = mx.linalg.eigh(a, triangle)
-    return w, v * v
+    return w, mx.real(v * mx.conj(v))
 
 
 def diagonal_heavy(*shape: int) -> Any:
@@ -56,7 +82,7 @@ def definite(a: Any, xp: Any = np) -> Any:
     """A positive definite matrix for any."""
     if a.ndim < 2:
         return a
-    return a @ xp.swapaxes(a, -1, -2) + 2 * xp.eye(a.shape[-1], dtype=a.dtype)
+    return a @ adjoint(a, xp) + 2 * xp.eye(a.shape[-1], dtype=a.dtype)
 
 
 def lu(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,9 +101,11 @@ def mx_lu(a: mx.array) -> tuple[mx.array, mx.array]:
 
 
 def squares(u: Any, s: Any, vt: Any, rows: int, columns: int) -> Any:
-    """What does not depend on the signs of vectors, nor on the choice of a basis beside them."""
+    """What does not depend on the phases of vectors, nor on the choice of a basis beside them."""
     k = min(rows, columns)
-    return u[..., :, :k] * u[..., :, :k], s, vt[..., :k, :] * vt[..., :k, :]
+    xp = mx if isinstance(u, mx.array) else np
+    u, vt = u[..., :, :k], vt[..., :k, :]
+    return xp.real(u * xp.conj(u)), s, xp.real(vt * xp.conj(vt))
 
 
 def eigen_parts(xp: Any) -> Any:
@@ -139,10 +167,10 @@ def factorization(name: str, samples: list[S], reference: Any, call: Any = None,
         samples,
         in_double(reference),
         call=call,
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
-        eps={"float32": eps, "float64": 4 * eps},
+        eps={"float32": eps, "float64": 4 * eps, "complex64": eps},
         keeps_bits=False,
         errors=[
             Bad(S(f(3)), ValueError, rf"\[linalg.{function}\].* 1 "),
@@ -174,10 +202,10 @@ FACTORIZATIONS = [
         [S(v([[4.0, 9.0], [1.0, 3.0]])), S(v([[4.0, 1.0], [9.0, 3.0]]), upper=True)],
         in_double(lambda a, upper=False: np.linalg.cholesky(mirrored(a, "LU"[upper]), upper=upper)),
         call=mx.linalg.cholesky,
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
-        eps={"float32": 8, "float64": 8},
+        eps={"float32": 8, "float64": 8, "complex64": 8},
         keeps_bits=False,
         errors=[
             square_only("cholesky"),
@@ -187,7 +215,9 @@ FACTORIZATIONS = [
     factorization(
         "cholesky_inv",
         LOWER,
-        lambda a, upper=False: np.linalg.inv(np.triu(a).mT @ np.triu(a) if upper else np.tril(a) @ np.tril(a).mT),
+        lambda a, upper=False: np.linalg.inv(
+            adjoint(np.triu(a)) @ np.triu(a) if upper else np.tril(a) @ adjoint(np.tril(a))
+        ),
         eps=512,
         errors=[square_only("cholesky_inv")],
     ),
@@ -208,8 +238,8 @@ FACTORIZATIONS = [
                 scipy.linalg.lu_factor(a)[1],
             )
         ),
-        dtypes=REAL,
-        eps={"float32": 64, "float64": 256},
+        dtypes=NUMBERS,
+        eps={"float32": 64, "float64": 256, "complex64": 64},
         batched=False,
         keeps_bits=False,
         errors=[Bad(S(f(3)), ValueError, r"\[linalg.lu_factor\]")],
@@ -238,10 +268,10 @@ FACTORIZATIONS = [
             )
         ),
         call=lambda a, b: mx.linalg.solve(definite(a, mx), b),
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
-        eps={"float32": 256, "float64": 1024},
+        eps={"float32": 256, "float64": 1024, "complex64": 256},
         keeps_bits=False,
         errors=[
             Bad(S(f(3, 3), f(4)), ValueError, r"\[linalg.solve\].*\(4\)"),
@@ -253,10 +283,10 @@ FACTORIZATIONS = [
         [S(diagonal_heavy(1, 1)), S(v([[0.0, 2.0], [1.0, 3.0]]))],
         in_double(np.linalg.inv),
         call=mx.linalg.inv,
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
-        eps={"float32": 8, "float64": 8},
+        eps={"float32": 8, "float64": 8, "complex64": 8},
         keeps_bits=False,
         errors=[square_only("inv"), singular("inv")],
     ),
@@ -265,10 +295,10 @@ FACTORIZATIONS = [
         "linalg.det",
         [S(f(3, 3)), S(f(1, 1)), S(f(2, 4, 4)), S(f(0, 0)), S(f(0, 3, 3)), S(f(7, 7))],
         in_double(np.linalg.det),
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
-        eps={"float32": 256, "float64": 1024},
+        eps={"float32": 256, "float64": 1024, "complex64": 256},
         keeps_bits=False,
         errors=[square_only("det"), Bad(S(f(3)), ValueError, r"\[linalg.det\]")],
     ),
@@ -276,10 +306,10 @@ FACTORIZATIONS = [
         "linalg.slogdet",
         [S(f(3, 3)), S(f(1, 1)), S(f(2, 4, 4)), S(f(0, 0)), S(f(7, 7))],
         in_double(lambda a: tuple(np.linalg.slogdet(a))),
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
-        eps={"float32": 256, "float64": 1024},
+        eps={"float32": 256, "float64": 1024, "complex64": 256},
         keeps_bits=False,
         errors=[square_only("slogdet"), Bad(S(f(3)), ValueError, r"\[linalg.slogdet\]")],
     ),
@@ -313,9 +343,9 @@ FACTORIZATIONS = [
         [S(f(3, 4), 2), S(f(3, 4), -2), S(f(2, 3, 4), "nuc", [0, 2]), S(f(3, 3), "nuc")],
         in_double(lambda a, ord, axis=None: np.linalg.norm(a, ord, None if axis is None else tuple(axis))),
         call=mx.linalg.norm,
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
-        eps={"float32": 32, "float64": 128},
+        eps={"float32": 32, "float64": 128, "complex64": 32},
         keeps_bits=False,
     ),
     Op(
@@ -335,9 +365,9 @@ FACTORIZATIONS = [
         [S(f(3, 3)), S(f(2, 4, 4)), S(f(1, 1))],
         in_double(eigen_parts(np)),
         call=eigen_parts(mx),
-        dtypes=("float32",),
+        dtypes=("float32", "complex64"),
         diff=True,
-        eps={"float32": 1024},
+        eps={"float32": 1024, "complex64": 1024},
         keeps_bits=False,
         errors=[
             Bad(S(f(3, 3)), ValueError, r"\[linalg.eig\].*float16", dtype="float16"),
@@ -349,9 +379,9 @@ FACTORIZATIONS = [
         [S(f(3, 3)), S(f(2, 4, 4)), S(f(1, 1)), S(f(12, 12))],
         in_double(eigenvalue_parts(np)),
         call=eigenvalue_parts(mx),
-        dtypes=("float32",),
+        dtypes=("float32", "complex64"),
         diff=True,
-        eps={"float32": 256},
+        eps={"float32": 256, "complex64": 256},
         keeps_bits=False,
         errors=[Bad(S(f(3)), ValueError, r"\[linalg.eigvals\].* 1 "), square_only("eigvals")],
     ),
@@ -383,13 +413,23 @@ OPS: list[Op] = [
         ],
     ),
     Op(
+        "linalg.qr[complex]",
+        [S(f(4, 3)), S(f(3, 4)), S(f(3, 3)), S(f(2, 3, 5, 2)), S(f(1, 1)), S(f(2, 0, 3)), S(f(70, 40))],
+        in_double(qr_upwards(np)),
+        call=qr_upwards(mx),
+        dtypes=("complex64",),
+        diff=True,
+        eps={"complex64": 64},
+        keeps_bits=False,
+    ),
+    Op(
         "linalg.eigvalsh",
         [S(f(3, 3)), S(f(4, 4), "U"), S(f(2, 3, 3)), S(f(1, 1)), S(f(0, 0)), S(f(40, 40))],
-        in_double(lambda a, triangle="L": np.linalg.eigvalsh(mirrored(a, triangle))),
-        dtypes=REAL,
+        in_double(lambda a, triangle="L": np.linalg.eigvalsh(hermitian_mirrored(a, triangle))),
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
-        eps={"float32": 8, "float64": 64},
+        eps={"float32": 8, "float64": 64, "complex64": 8},
         keeps_bits=False,
         errors=[
             Bad(S(f(3, 4)), ValueError, r"\[linalg.eigvalsh\].*\(3, ?4\)"),
@@ -401,10 +441,10 @@ OPS: list[Op] = [
         [S(f(3, 3)), S(f(4, 4), "U"), S(f(2, 3, 3)), S(f(1, 1)), S(f(0, 3, 3)), S(f(12, 12))],
         in_double(projected),
         call=mx_projected,
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
-        eps={"float32": 64, "float64": 1024},
+        eps={"float32": 64, "float64": 1024, "complex64": 64},
         keeps_bits=False,
         errors=[
             Bad(S(f(3)), ValueError, r"\[linalg.eigh\].* 1 "),
@@ -424,10 +464,10 @@ OPS: list[Op] = [
             S(diagonal_heavy(5, 5), f(5, 130)),
         ],
         in_double(triangular),
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
-        eps={"float32": 64, "float64": 256},
+        eps={"float32": 64, "float64": 256, "complex64": 64},
         keeps_bits=False,
         errors=[
             Bad(S(f(3, 4), f(3)), ValueError, r"\[linalg.solve_triangular\].*\(3, ?4\)"),

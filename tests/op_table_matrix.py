@@ -8,10 +8,9 @@ import mlx.core as mx
 import numpy as np
 import scipy.linalg
 from op_row import Bad, Gen, Op, S, f, inf, v
-from op_table_linalg import in_double
+from op_table_linalg import NUMBERS, double, in_double
 
-REAL = ("float32", "float64")
-CLOSE = {"float32": 16, "float64": 64}
+CLOSE = {"float32": 16, "float64": 64, "complex64": 16}
 
 
 def heavy(*shape: int) -> Gen:
@@ -26,7 +25,7 @@ def regular(a: Any, xp: Any) -> Any:
 def on_regular(name: str, reference: Any) -> dict[str, Any]:
     function = getattr(mx.linalg, name)
     return {
-        "reference": lambda a, *args, **kw: reference(regular(np.asarray(a, np.float64), np), *args, **kw),
+        "reference": lambda a, *args, **kw: reference(regular(double(a), np), *args, **kw),
         "call": lambda a, *args, **kw: function(regular(a, mx), *args, **kw),
     }
 
@@ -34,7 +33,7 @@ def on_regular(name: str, reference: Any) -> dict[str, Any]:
 def least_squares(a: Any, b: Any, **kw: Any) -> Any:
     x = np.linalg.pinv(a) @ b
     rest = a @ x - b
-    squares = np.sqrt((rest * rest).sum(0, keepdims=b.ndim == 1) + 1)
+    squares = np.sqrt(np.real(rest * np.conj(rest)).sum(0, keepdims=b.ndim == 1) + 1)
     return x, squares, np.linalg.svd(a, compute_uv=False)
 
 
@@ -44,8 +43,7 @@ def mx_least_squares(a: mx.array, b: mx.array, **kw: Any) -> Any:
 
 
 def batched_expm(a: Any) -> Any:
-    a = np.asarray(a, np.complex128 if np.iscomplexobj(a) else np.float64)
-    return scipy.linalg.expm(a)
+    return scipy.linalg.expm(double(a))
 
 
 def square_only(name: str) -> list[Bad]:
@@ -69,7 +67,7 @@ OPS: list[Op] = [
             S(f(2, 5, 3)),
         ],
         in_double(np.linalg.matrix_rank),
-        dtypes=REAL,
+        dtypes=NUMBERS,
         errors=[
             Bad(S(f(3)), ValueError, r"\[linalg.matrix_rank\].*\(3\)"),
             Bad(S(f(3, 3), 1.0, rtol=1.0), ValueError, r"\[linalg.matrix_rank\].*tol"),
@@ -84,7 +82,7 @@ OPS: list[Op] = [
             *(S(heavy(3, 3), p) for p in (-2, "fro", inf, -1, "nuc")),
         ],
         **on_regular("cond", np.linalg.cond),
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         eps=CLOSE,
         errors=[
@@ -97,18 +95,18 @@ OPS: list[Op] = [
     Op(
         "linalg.cond[singular]",
         [S(v([[[1.0, 2.0], [2.0, 4.0]], [[2.0, 0.0], [0.0, 1.0]]]), p) for p in (1, "fro", inf)],
-        lambda a, p: np.array([inf, np.linalg.cond(np.asarray(a[1], np.float64), p)]),
-        dtypes=REAL,
+        lambda a, p: np.array([inf, np.linalg.cond(double(a[1]), p)]),
+        dtypes=NUMBERS,
         eps=CLOSE,
     ),
     Op(
         "linalg.lstsq",
         [S(heavy(5, 3), f(5)), S(heavy(5, 3), f(5, 2)), S(heavy(3, 5), f(3)), S(heavy(4, 4), f(4, 3), rcond=1e-4)],
-        lambda a, b, **kw: least_squares(regular(np.asarray(a, np.float64), np), np.asarray(b, np.float64)),
+        lambda a, b, **kw: least_squares(regular(double(a), np), double(b)),
         call=mx_least_squares,
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
-        eps={"float32": 64, "float64": 256},
+        eps={"float32": 64, "float64": 256, "complex64": 64},
         errors=[
             Bad(S(f(3, 2), f(4)), ValueError, r"\[linalg.lstsq\].*\(3,2\).*\(4\).*3 rows"),
             Bad(S(f(3), f(3)), ValueError, r"\[linalg.lstsq\]"),
@@ -118,26 +116,26 @@ OPS: list[Op] = [
         "linalg.lstsq[cut]",
         [S(v(np.diag([4.0, 2.0, 0.01])), v([1.0, 2.0, 3.0]), rcond=0.1), S(v(np.ones((3, 2))), v([1.0, 2.0, 6.0]))],
         lambda a, b, rcond=None: [
-            np.linalg.pinv(np.asarray(a, np.float64), rcond or 1e-6) @ b,
-            np.array(np.linalg.matrix_rank(np.asarray(a, np.float64), tol=0.1)),
+            np.linalg.pinv(double(a), rcond or 1e-6) @ b,
+            np.array(np.linalg.matrix_rank(double(a), tol=0.1)),
         ],
         call=lambda a, b, rcond=None: [mx.linalg.lstsq(a, b, rcond)[i] for i in (0, 2)],
-        dtypes=REAL,
+        dtypes=NUMBERS,
         eps=CLOSE,
     ),
     Op(
         "linalg.svdvals",
         [S(f(3, 3)), S(f(2, 4, 3)), S(f(2, 5))],
         in_double(lambda a: np.linalg.svd(a, compute_uv=False)),
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
-        eps={"float32": 8, "float64": 16},
+        eps={"float32": 8, "float64": 16, "complex64": 16},
     ),
     Op(
         "linalg.matrix_power",
         [S(heavy(3, 3), n) for n in (0, 1, 2, 3, 5, 8, -1, -3)] + [S(heavy(2, 3, 3), 3)],
         **on_regular("matrix_power", np.linalg.matrix_power),
-        dtypes=REAL,
+        dtypes=NUMBERS,
         diff=True,
         eps=CLOSE,
         errors=[
@@ -168,8 +166,8 @@ OPS: list[Op] = [
             S([f(3), f(3, 2), f(2)]),
             S([f(3, 4), f(4, 2), f(2)]),
         ],
-        lambda xs: np.linalg.multi_dot([np.asarray(x, np.float64) for x in xs]),
-        dtypes=("float32", "float64"),
+        lambda xs: np.linalg.multi_dot([double(x) for x in xs]),
+        dtypes=NUMBERS,
         diff=True,
         smooth=True,
         eps=CLOSE,
@@ -183,16 +181,16 @@ OPS: list[Op] = [
         "linalg.trace",
         [S(f(3, 3)), S(f(2, 3, 4), offset=1), S(f(2, 4, 3), offset=-1)],
         lambda a, offset=0: np.trace(a, offset, -2, -1),
-        dtypes=("int32", "float32", "float64"),
+        dtypes=("int32", *NUMBERS),
         diff=True,
-        eps={"float32": 4, "float64": 8},
+        eps={"float32": 4, "float64": 8, "complex64": 8},
         errors=[Bad(S(f(3)), (IndexError, ValueError), "trace|diagonal")],
     ),
     Op(
         "linalg.diagonal",
         [S(f(3, 3)), S(f(2, 3, 4), offset=1)],
         lambda a, offset=0: np.diagonal(a, offset, -2, -1),
-        dtypes=("int32", "float32"),
+        dtypes=("int32", "float32", "complex64"),
         diff=True,
     ),
     Op(
@@ -209,19 +207,19 @@ OPS: list[Op] = [
         [S(f(3, 4)), S(f(2, 3, 4), axis=(0, 2), ord=1), S(f(3, 4), axis=1, keepdims=True, ord=3)]
         + [S(f(5), ord=o) for o in (inf, -inf, 0)],
         lambda x, axis=None, keepdims=False, ord=2: np.linalg.vector_norm(
-            np.asarray(x, np.float64), axis=axis, keepdims=keepdims, ord=ord
+            double(x), axis=axis, keepdims=keepdims, ord=ord
         ),
-        dtypes=("float32", "float64"),
-        eps={"float32": 8, "float64": 16},
+        dtypes=NUMBERS,
+        eps={"float32": 8, "float64": 16, "complex64": 16},
     ),
     Op(
         "linalg.matrix_norm",
         [S(f(3, 4)), S(f(2, 3, 4), ord=1), S(f(3, 3), keepdims=True, ord=2), S(f(3, 3), ord="nuc")],
         lambda x, keepdims=False, ord="fro": np.linalg.matrix_norm(
-            np.asarray(x, np.float64), keepdims=keepdims, ord=ord
+            double(x), keepdims=keepdims, ord=ord
         ),
-        dtypes=("float32", "float64"),
-        eps={"float32": 8, "float64": 16},
+        dtypes=NUMBERS,
+        eps={"float32": 8, "float64": 16, "complex64": 16},
         errors=[Bad(S(f(3)), ValueError, r"\[linalg.matrix_norm\].*1"), Bad(S(f(3, 3), ord="x"), ValueError, "x")],
     ),
 ]

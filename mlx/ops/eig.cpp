@@ -9,7 +9,6 @@
 namespace mlx::core::linalg {
 namespace {
 
-array adjoint(const array& a, StreamOrDevice s) { return conjugate(flipped(a, s), s); }
 array solution(const array& a, const array& b, StreamOrDevice s) {
   return make<Solve>(b.shape(), b.dtype(), s, {a, b});
 }
@@ -33,14 +32,6 @@ array values_of(const array& a, StreamOrDevice s) {
   shape.pop_back();
   return make<Eig>(std::move(shape), complex64, s, {a}, false);
 }
-void check(const char* op, const array& a) {
-  if (a.dtype() != float32 && a.dtype() != float64 && a.dtype() != complex64)
-    throw invalid(op, "got ", a.dtype(), ", expected float32, float64 or complex64");
-  if (a.ndim() < 2) throw invalid(op, "got an array with ", a.ndim(), " dimensions, expected at least 2");
-  if (a.shape(-1) != a.shape(-2))
-    throw invalid(op, "got the shape ", a.shape(), ", expected square matrices");
-}
-
 }  // namespace
 
 Arrays Eig::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays& outputs) {
@@ -80,12 +71,12 @@ std::vector<Shape> Eig::output_shapes(const Arrays& inputs) {
 }
 
 std::pair<array, array> eig(const array& a, StreamOrDevice s) {
-  check("linalg.eig", a);
+  check_square("linalg.eig", a);
   const Arrays out = decomposed(a, s);
   return {out[0], out[1]};
 }
 array eigvals(const array& a, StreamOrDevice s) {
-  check("linalg.eigvals", a);
+  check_square("linalg.eigvals", a);
   return values_of(a, s);
 }
 

@@ -8,11 +8,6 @@
 namespace mlx::core::linalg {
 namespace {
 
-array adjoint(const array& a, StreamOrDevice s) {
-  return flipped(a.dtype() == complex64 ? conjugate(a, s) : a, s);
-}
-Dtype type_of_values(const array& a) { return a.dtype() == complex64 ? float32 : a.dtype(); }
-
 // 1 / (w[j] - w[i]) at (i, j). Between equal eigenvalues vectors can turn freely: what depends on the
 // direction has no derivative, and for the rest it does not matter what stands here.
 array inverse_gaps(const array& w, StreamOrDevice s) {
@@ -34,20 +29,11 @@ array values_of(const array& a, StreamOrDevice s) {
 
 // The whole of a symmetric or Hermitian matrix of which one triangle is given.
 array symmetric(const char* op, const array& a, const std::string& triangle, StreamOrDevice s) {
-  if (a.dtype() != complex64)
-    check_square(op, a);
-  else if (a.ndim() < 2 || a.shape(-1) != a.shape(-2))
-    throw invalid(op, "got the shape ", a.shape(), ", expected square matrices");
+  check_square(op, a);
   if (triangle != "L" && triangle != "U" && triangle != "l" && triangle != "u")
     throw invalid(op, "UPLO must be \"L\" or \"U\", got \"", triangle, "\"");
   const bool upper = triangle == "U" || triangle == "u";
-  if (a.dtype() == complex64) {
-    const array one = upper ? triu(a, 1, s) : tril(a, -1, s);
-    const array middle = multiply(eye(a.shape(-1), float32, s), real(a, s), s);
-    return add(add(one, adjoint(one, s), s), middle, s);
-  }
-  return upper ? add(triu(a, 0, s), flipped(triu(a, 1, s), s), s)
-               : add(tril(a, 0, s), flipped(tril(a, -1, s), s), s);
+  return hermitian_of(upper ? adjoint(a, s) : a, s);
 }
 
 }  // namespace

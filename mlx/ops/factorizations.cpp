@@ -11,9 +11,6 @@
 namespace mlx::core::linalg {
 namespace {
 
-array conjugate_flipped(const array& a, StreamOrDevice s) {
-  return flipped(a.dtype() == complex64 ? conjugate(a, s) : a, s);
-}
 array lower_solve(const array& l, const array& b, StreamOrDevice s) {  // L^-1 b
   return make<TriangularSolve>(b.shape(), b.dtype(), s, {l, b}, false);
 }
@@ -34,22 +31,21 @@ array factor(const array& a, bool upper, StreamOrDevice s) {
 
 Arrays Cholesky::vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Arrays& outputs) {
   const StreamOrDevice s = stream();
-  const array l = upper ? flipped(outputs[0], s) : outputs[0];
-  const array dl = upper ? flipped(cotangents[0], s) : cotangents[0], lt = flipped(l, s);
+  const array l = upper ? adjoint(outputs[0], s) : outputs[0];
+  const array dl = upper ? adjoint(cotangents[0], s) : cotangents[0], lt = adjoint(l, s);
   const array middle = upper_solve(lt, lower_half(matmul(lt, tril(dl, 0, s), s), s), s);
-  const array one = flipped(upper_solve(lt, flipped(middle, s), s), s);
+  const array one = adjoint(upper_solve(lt, adjoint(middle, s), s), s);
   // Each element off the diagonal stands for two.
-  const array da = lower_half(add(one, flipped(one, s), s), s);
-  return {upper ? flipped(da, s) : da};
+  const array da = lower_half(add(one, adjoint(one, s), s), s);
+  return {upper ? adjoint(da, s) : da};
 }
 Arrays Cholesky::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) {
   const StreamOrDevice s = stream();
-  const array out = factor(primals[0], upper, s), l = upper ? flipped(out, s) : out;
-  const array given = tril(upper ? flipped(tangents[0], s) : tangents[0], 0, s);
-  const array da = add(given, flipped(tril(given, -1, s), s), s);
+  const array out = factor(primals[0], upper, s), l = upper ? adjoint(out, s) : out;
+  const array da = hermitian_of(upper ? adjoint(tangents[0], s) : tangents[0], s);
   const array left = lower_solve(l, da, s);
-  const array dl = matmul(l, lower_half(flipped(lower_solve(l, flipped(left, s), s), s), s), s);
-  return {upper ? flipped(dl, s) : dl};
+  const array dl = matmul(l, lower_half(lower_solve(l, adjoint(left, s), s), s), s);
+  return {upper ? adjoint(dl, s) : dl};
 }
 Batched Cholesky::vmap(const Arrays& inputs, const Axes& at) {
   return batch_leading(inputs, at, [&](const Arrays& in) { return Arrays{factor(in[0], upper, stream())}; });
@@ -95,19 +91,19 @@ Arrays LU::vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Array
   const array &packed = outputs[0], &d = cotangents[0];
   const int m = packed.shape(-2), n = packed.shape(-1), k = std::min(m, n);
   const auto [l, u] = triangles(packed, s);
-  const array lt = flipped(l, s), ut = flipped(u, s), square = rows_of(columns_of(d, 0, k, s), 0, k, s);
+  const array lt = adjoint(l, s), ut = adjoint(u, s), square = rows_of(columns_of(d, 0, k, s), 0, k, s);
   array dl = tril(square, -1, s), du = triu(square, 0, s);
   array below = d, right = d;
   if (m > k) {  // L2 = A2 U^-1
-    below = flipped(upper_solve(u, flipped(rows_of(d, k, m, s), s), s), s);
-    du = subtract(du, matmul(flipped(rows_of(packed, k, m, s), s), below, s), s);
+    below = adjoint(upper_solve(u, adjoint(rows_of(d, k, m, s), s), s), s);
+    du = subtract(du, matmul(adjoint(rows_of(packed, k, m, s), s), below, s), s);
   }
   if (n > k) {  // U2 = L^-1 A2
     right = upper_solve(lt, columns_of(d, k, n, s), s);
-    dl = subtract(dl, matmul(right, flipped(columns_of(packed, k, n, s), s), s), s);
+    dl = subtract(dl, matmul(right, adjoint(columns_of(packed, k, n, s), s), s), s);
   }
   const array middle = add(tril(matmul(lt, dl, s), -1, s), triu(matmul(du, ut, s), 0, s), s);
-  array da = upper_solve(lt, flipped(upper_solve(u, flipped(middle, s), s), s), s);
+  array da = upper_solve(lt, adjoint(upper_solve(u, adjoint(middle, s), s), s), s);
   if (m > k) da = concatenate({da, below}, -2, s);
   if (n > k) da = concatenate({da, right}, -1, s);
   return {taken_rows(da, outputs[2], s)};
@@ -169,10 +165,9 @@ array inverse(const array& a, StreamOrDevice s) { return make<Inverse>(a.shape()
 Arrays Solve::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
                   const Arrays& outputs) {
   const StreamOrDevice s = stream();
-  const array db = solution(conjugate_flipped(primals[0], s), cotangents[0], s);
+  const array db = solution(adjoint(primals[0], s), cotangents[0], s);
   Arrays out;
-  for (int i : argnums)
-    out.push_back(i == 1 ? db : negative(matmul(db, conjugate_flipped(outputs[0], s), s), s));
+  for (int i : argnums) out.push_back(i == 1 ? db : negative(matmul(db, adjoint(outputs[0], s), s), s));
   return out;
 }
 Arrays Solve::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {
@@ -191,7 +186,7 @@ Batched Solve::vmap(const Arrays& inputs, const Axes& at) {
 
 Arrays Inverse::vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Arrays& outputs) {
   const StreamOrDevice s = stream();
-  const array yt = flipped(outputs[0], s);
+  const array yt = adjoint(outputs[0], s);
   return {negative(matmul(yt, matmul(cotangents[0], yt, s), s), s)};
 }
 Arrays Inverse::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) {
@@ -221,7 +216,7 @@ array tri_inv(const array& a, bool upper, StreamOrDevice s) {
 array cholesky_inv(const array& a, bool upper, StreamOrDevice s) {
   check_square("linalg.cholesky_inv", a);
   const array y = tri_inv(a, upper, s);
-  return upper ? matmul(y, flipped(y, s), s) : matmul(flipped(y, s), y, s);
+  return upper ? matmul(y, adjoint(y, s), s) : matmul(adjoint(y, s), y, s);
 }
 
 // --- determinants ---
@@ -230,8 +225,7 @@ namespace {
 
 // U's diagonal, with another sign where a row was exchanged: the determinant's factors.
 array factors_of(const char* op, const array& a, StreamOrDevice s) {
-  if (a.dtype() == complex64) throw invalid(op, "got complex64, expected real matrices");
-  const array x = a.dtype() == float64 ? a : astype(a, float32, s);
+  const array x = a.dtype() == float64 || a.dtype() == complex64 ? a : astype(a, float32, s);
   check_square(op, x);
   const Arrays out = factored(x, s);
   const array stayed = equal(out[1], arange(0, a.shape(-1), uint32, s), s),
@@ -247,8 +241,14 @@ array det(const array& a, StreamOrDevice s) {
 }
 std::pair<array, array> slogdet(const array& a, StreamOrDevice s) {
   const array d = factors_of("linalg.slogdet", a, s);
-  const array size = sum(log(abs(d, s), s), -1, false, s), direction = prod(sign(d, s), -1, false, s);
-  return {astype(direction, result_type(a), s), astype(size, result_type(a), s)};
+  const array modulus = abs(d, s), size = sum(log(modulus, s), -1, false, s);
+  if (d.dtype() == complex64) {
+    const array none = equal(modulus, zeros_of(modulus), s);
+    const array direction =
+        where(none, zeros_of(d), divide(d, where(none, ones_of(modulus), modulus, s), s), s);
+    return {prod(direction, -1, false, s), size};
+  }
+  return {astype(prod(sign(d, s), -1, false, s), result_type(a), s), astype(size, result_type(a), s)};
 }
 
 namespace {

@@ -11,14 +11,21 @@
 namespace mlx::core::linalg {
 
 void check_matrices(const char* op, const array& a) {
-  if (a.dtype() != float32 && a.dtype() != float64)
-    throw invalid(op, "got ", a.dtype(), ", expected float32 or float64");
+  if (a.dtype() != float32 && a.dtype() != float64 && a.dtype() != complex64)
+    throw invalid(op, "got ", a.dtype(), ", expected float32, float64 or complex64");
   if (a.ndim() < 2) throw invalid(op, "got an array with ", a.ndim(), " dimensions, expected at least 2");
 }
 void check_square(const char* op, const array& a) {
   check_matrices(op, a);
   if (a.shape(-1) != a.shape(-2))
     throw invalid(op, "got the shape ", a.shape(), ", expected square matrices");
+}
+
+array hermitian_of(const array& lower, StreamOrDevice s) {
+  const array below = tril(lower, -1, s);
+  if (lower.dtype() != complex64) return add(tril(lower, 0, s), flipped(below, s), s);
+  const array middle = multiply(eye(lower.shape(-1), float32, s), real(lower, s), s);
+  return add(add(below, adjoint(below, s), s), middle, s);
 }
 
 array columns_of(const array& a, int begin, int end, StreamOrDevice s) {
@@ -58,15 +65,14 @@ namespace {
 array right_solve(const array& b, const array& r, StreamOrDevice s) {
   return flipped(solve_triangular(flipped(r, s), flipped(b, s), false, s), s);
 }
-array right_solve_transposed(const array& b, const array& r, StreamOrDevice s) {  // x R^T = b
-  return flipped(solve_triangular(r, flipped(b, s), true, s), s);
+array right_solve_adjoint(const array& b, const array& r, StreamOrDevice s) {  // x R^H = b
+  return adjoint(solve_triangular(r, adjoint(b, s), true, s), s);
 }
 
 // dA of A = QR with m >= n, given those of Q and R.
 array tall_vjp(const array& q, const array& r, const array& dq, const array& dr, StreamOrDevice s) {
-  const array m = subtract(matmul(r, flipped(dr, s), s), matmul(flipped(dq, s), q, s), s);
-  const array symmetric = add(tril(m, 0, s), flipped(tril(m, -1, s), s), s);
-  return right_solve_transposed(add(dq, matmul(q, symmetric, s), s), r, s);
+  const array m = subtract(matmul(r, adjoint(dr, s), s), matmul(adjoint(dq, s), q, s), s);
+  return right_solve_adjoint(add(dq, matmul(q, hermitian_of(m, s), s), s), r, s);
 }
 
 }  // namespace
@@ -79,7 +85,7 @@ Arrays QR::vjp(const Arrays&, const Arrays& cotangents, const Axes&, const Array
   // Wide: A = [A1 A2] with A1 = Q R1 and A2 = Q R2.
   const array r1 = columns_of(r, 0, k, s), r2 = columns_of(r, k, n, s);
   const array dr1 = columns_of(dr, 0, k, s), dr2 = columns_of(dr, k, n, s);
-  const array through = matmul(matmul(q, r2, s), flipped(dr2, s), s);  // R2 = Q^T A2
+  const array through = matmul(matmul(q, r2, s), adjoint(dr2, s), s);  // R2 = Q^H A2
   return {concatenate({tall_vjp(q, r1, add(dq, through, s), dr1, s), matmul(q, dr2, s)}, -1, s)};
 }
 
@@ -90,14 +96,18 @@ Arrays QR::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) {
   const int k = r.shape(-2), n = r.shape(-1);
   const bool wide = n > k;
   const array r1 = wide ? columns_of(r, 0, k, s) : r, da1 = wide ? columns_of(da, 0, k, s) : da;
-  const array x = right_solve(da1, r1, s), qt = flipped(q, s);
+  const array x = right_solve(da1, r1, s), qt = adjoint(q, s);
   const array c = matmul(qt, x, s), below = tril(c, -1, s);
-  const array turn = subtract(below, flipped(below, s), s);
+  array turn = subtract(below, adjoint(below, s), s);
+  if (c.dtype() == complex64) {  // what is left is a triangle with a real diagonal
+    const array middle = multiply(eye(k, complex64, s), subtract(c, real(c, s), s), s);
+    turn = add(turn, middle, s);
+  }
   const array dq = add(x, matmul(q, subtract(turn, c, s), s), s);
   const array dr1 = triu(matmul(subtract(c, turn, s), r1, s), 0, s);
   if (!wide) return {dq, dr1};
   const array a2 = columns_of(a, k, n, s), da2 = columns_of(da, k, n, s);
-  const array dr2 = add(matmul(flipped(dq, s), a2, s), matmul(qt, da2, s), s);
+  const array dr2 = add(matmul(adjoint(dq, s), a2, s), matmul(qt, da2, s), s);
   return {dq, concatenate({dr1, dr2}, -1, s)};
 }
 
@@ -136,10 +146,10 @@ array triangle(const array& a, bool upper, StreamOrDevice s) { return upper ? tr
 Arrays TriangularSolve::vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
                             const Arrays& outputs) {
   const StreamOrDevice s = stream();
-  const array db = solved(flipped(primals[0], s), cotangents[0], !upper, s);
+  const array db = solved(adjoint(primals[0], s), cotangents[0], !upper, s);
   Arrays out;
   for (int i : argnums)
-    out.push_back(i == 1 ? db : negative(triangle(matmul(db, flipped(outputs[0], s), s), upper, s), s));
+    out.push_back(i == 1 ? db : negative(triangle(matmul(db, adjoint(outputs[0], s), s), upper, s), s));
   return out;
 }
 Arrays TriangularSolve::jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) {

@@ -1,5 +1,6 @@
-// The primitives of matrix factorizations, as their kernels see them: of matrices in float32 or float64 along
-// the last two axes.
+// The primitives of matrix factorizations, as their kernels see them: of matrices in float32, float64 or
+// complex64 along the last two axes. Derivatives of complex matrices: cotangents are those of the real
+// product Re <x, y>, so that where a real matrix is transposed a complex one is conjugated as well.
 #pragma once
 
 #include "mlx/ops.h"
@@ -7,7 +8,7 @@
 
 namespace mlx::core::linalg {
 
-// An array of matrices in float32 or float64.
+// An array of matrices in float32, float64 or complex64.
 void check_matrices(const char* op, const array& a);
 void check_square(const char* op, const array& a);
 // Matrices (..., n, n) and right-hand sides (..., n, k) of one dtype, with the leading axes of both.
@@ -19,11 +20,17 @@ struct System {
 System system_of(const char* op, const array& a, const array& b, StreamOrDevice s);
 
 inline array flipped(const array& a, StreamOrDevice s) { return matrix_transpose(a, s); }
+inline array adjoint(const array& a, StreamOrDevice s) {
+  return flipped(a.dtype() == complex64 ? conjugate(a, s) : a, s);
+}
+inline Dtype type_of_values(const array& a) { return a.dtype() == complex64 ? float32 : a.dtype(); }
+// The Hermitian matrix of which the lower triangle is given.
+array hermitian_of(const array& lower, StreamOrDevice s);
 // Of every matrix: columns, rows [begin, end).
 array columns_of(const array& a, int begin, int end, StreamOrDevice s);
 array rows_of(const array& a, int begin, int end, StreamOrDevice s);
 
-// (m, n) -> Q (m, k), R (k, n) with k = min(m, n).
+// (m, n) -> Q (m, k), R (k, n) with k = min(m, n); R's diagonal is real.
 class QR final : public Primitive {
  public:
   explicit QR(Stream s) : Primitive(s) {}
@@ -68,7 +75,7 @@ class TriangularSolve final : public Primitive {
   std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[1].shape()}; }
 };
 
-// L with L L^T = A, of which the lower triangle is looked at; or U with U^T U = A, of the upper one.
+// L with L L^H = A, of which the lower triangle is looked at; or U with U^H U = A, of the upper one.
 class Cholesky final : public Primitive {
  public:
   Cholesky(Stream s, bool upper) : Primitive(s), upper(upper) {}
@@ -98,7 +105,7 @@ class LU final : public Primitive {
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
-// x with A x = b for A (n, n) and b (n, k) with the same leading axes. Also of complex64, for derivatives.
+// x with A x = b for A (n, n) and b (n, k) with the same leading axes.
 class Solve final : public Primitive {
  public:
   explicit Solve(Stream s) : Primitive(s) {}

@@ -105,7 +105,7 @@ std::vector<array> lstsq(const array& a, const array& b, std::optional<double> r
   }
   const array solution = matmul(pinv(cleaned, s), y, s);
   const array rest = subtract(matmul(x, solution, s), y, s);
-  const array residuals = sum(square(rest, s), -2, false, s);
+  const array residuals = sum(square(x.dtype() == complex64 ? abs(rest, s) : rest, s), -2, false, s);
   return {vector ? squeeze(solution, -1, s) : solution, residuals, count_above(values, bound_of(values), s),
           values};
 }

@@ -11,8 +11,6 @@
 namespace mlx::core::linalg {
 namespace {
 
-Dtype type_of_values(const array& a) { return a.dtype() == complex64 ? float32 : a.dtype(); }
-
 Arrays decomposed(const array& a, StreamOrDevice s) {
   auto primitive = std::make_shared<SVD>(to_stream(s), true);
   const auto shapes = primitive->output_shapes({a});
@@ -35,9 +33,6 @@ array inverse_gaps(const array& w, StreamOrDevice s) {
 array reciprocals(const array& w, StreamOrDevice s) {
   const array none = equal(w, zeros_of(w), s);
   return where(none, zeros_of(w), reciprocal(where(none, ones_of(w), w, s), s), s);
-}
-array adjoint(const array& a, StreamOrDevice s) {
-  return flipped(a.dtype() == complex64 ? conjugate(a, s) : a, s);
 }
 array rotation_part(const array& g, StreamOrDevice s) { return subtract(g, adjoint(g, s), s); }
 
@@ -118,10 +113,7 @@ std::vector<Shape> SVD::output_shapes(const Arrays& inputs) {
 }
 
 std::vector<array> svd(const array& a, bool compute_uv, StreamOrDevice s) {
-  if (a.dtype() != complex64)
-    check_matrices("linalg.svd", a);
-  else if (a.ndim() < 2)
-    throw invalid("linalg.svd", "got an array with ", a.ndim(), " dimensions, expected at least 2");
+  check_matrices("linalg.svd", a);
   return compute_uv ? decomposed(a, s) : Arrays{values_of(a, s)};
 }
 std::vector<array> svd(const array& a, StreamOrDevice s) { return svd(a, true, s); }
@@ -137,11 +129,11 @@ array pseudoinverse(const array& a, StreamOrDevice s) {
 }
 }  // namespace
 
-// dY = -Y dA Y + Y Y^T dA^T (1 - A Y) + (1 - Y A) dA^T Y^T Y
+// dY = -Y dA Y + Y Y^H dA^H (1 - A Y) + (1 - Y A) dA^H Y^H Y
 Arrays PseudoInverse::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&,
                           const Arrays& outputs) {
   const StreamOrDevice s = stream();
-  const array &a = primals[0], &y = outputs[0], &g = cotangents[0], yt = flipped(y, s), gt = flipped(g, s);
+  const array &a = primals[0], &y = outputs[0], &g = cotangents[0], yt = adjoint(y, s), gt = adjoint(g, s);
   const array left = subtract(eye(a.shape(-2), a.dtype(), s), matmul(a, y, s), s);
   const array right = subtract(eye(a.shape(-1), a.dtype(), s), matmul(y, a, s), s);
   const array main = matmul(yt, matmul(g, yt, s), s);
@@ -151,8 +143,8 @@ Arrays PseudoInverse::vjp(const Arrays& primals, const Arrays& cotangents, const
 }
 Arrays PseudoInverse::jvp(const Arrays& primals, const Arrays& tangents, const Axes&) {
   const StreamOrDevice s = stream();
-  const array &a = primals[0], y = pseudoinverse(a, s), yt = flipped(y, s);
-  const array &d = tangents[0], dt = flipped(d, s);
+  const array &a = primals[0], y = pseudoinverse(a, s), yt = adjoint(y, s);
+  const array &d = tangents[0], dt = adjoint(d, s);
   const array left = subtract(eye(a.shape(-2), a.dtype(), s), matmul(a, y, s), s);
   const array right = subtract(eye(a.shape(-1), a.dtype(), s), matmul(y, a, s), s);
   const array main = matmul(y, matmul(d, y, s), s);

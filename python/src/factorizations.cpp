@@ -14,11 +14,11 @@ void init_factorizations(Module& linalg) {
       },
       "a"_a, "upper"_a = false, nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def cholesky(a: array, upper: bool = False, *, stream: StreamOrDevice = None) -> array"),
-      R"(The triangle ``L`` with ``a = L L^T`` of positive definite matrices.
+      R"(The triangle ``L`` with ``a = L L^H`` of positive definite matrices; ``L^H`` is ``conj(L)^T``.
 
 Args:
-  a: symmetric matrices (..., n, n) in float32 or float64. One triangle is looked at.
-  upper: give ``U`` with ``a = U^T U`` instead, and look at the upper triangle rather than the lower one.
+  a: symmetric matrices (..., n, n) in float32 or float64, or Hermitian ones in complex64. One triangle is looked at.
+  upper: give ``U`` with ``a = U^H U`` instead, and look at the upper triangle rather than the lower one.
   stream: where to run; ``None`` is the default stream.
 Returns:
   The shape and dtype of ``a``, with zeros in the other triangle.
@@ -31,11 +31,11 @@ Raises:
       },
       "a"_a, "upper"_a = false, nb::kw_only(), "stream"_a = nb::none(),
       nb::sig("def cholesky_inv(a: array, upper: bool = False, *, stream: StreamOrDevice = None) -> array"),
-      R"(The inverse of matrices of which ``cholesky`` gave the triangle: of ``a a^T``.
+      R"(The inverse of matrices of which ``cholesky`` gave the triangle: of ``a a^H``.
 
 Args:
-  a: lower triangles, matrices (..., n, n) in float32 or float64.
-  upper: they are upper ones: the inverse of ``a^T a``.
+  a: lower triangles, matrices (..., n, n) in float32, float64 or complex64.
+  upper: they are upper ones: the inverse of ``a^H a``.
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: the matrices are not square, or have another dtype; or, when evaluated, a diagonal has a zero.)");
@@ -49,7 +49,7 @@ Raises:
       R"(The inverse of triangular matrices.
 
 Args:
-  a: matrices (..., n, n) in float32 or float64. The other triangle is not looked at.
+  a: matrices (..., n, n) in float32, float64 or complex64. The other triangle is not looked at.
   upper: whether they are upper triangles.
   stream: where to run; ``None`` is the default stream.
 Raises:
@@ -62,7 +62,7 @@ Raises:
       R"(The inverse of matrices.
 
 Args:
-  a: matrices (..., n, n) in float32 or float64.
+  a: matrices (..., n, n) in float32, float64 or complex64.
   stream: where to run; ``None`` is the default stream.
 Raises:
   ValueError: the matrices are not square, or have another dtype; or, when evaluated, a matrix is singular.)");
@@ -78,7 +78,7 @@ Raises:
 Singular values up to ``10 max(m, n) eps`` times the largest are taken for zeros.
 
 Args:
-  a: matrices (..., m, n) in float32 or float64.
+  a: matrices (..., m, n) in float32, float64 or complex64.
   stream: where to run; ``None`` is the default stream.
 Returns:
   (..., n, m)
@@ -92,12 +92,12 @@ Raises:
       R"(The determinant of matrices.
 
 Args:
-  a: matrices (..., n, n) of reals; other dtypes than float64 are computed in float32.
+  a: matrices (..., n, n); other dtypes than float64 and complex64 are computed in float32.
   stream: where to run; ``None`` is the default stream.
 Returns:
   (...), in the dtype of ``a``; float32 for integers.
 Raises:
-  ValueError: the matrices are not square, or complex.)");
+  ValueError: the matrices are not square.)");
   linalg.def(
       "slogdet",
       [](nb::handle a, StreamOrDevice s) {
@@ -109,12 +109,13 @@ Raises:
       R"(Sign and logarithm of the modulus of the determinant of matrices.
 
 Args:
-  a: matrices (..., n, n) of reals; other dtypes than float64 are computed in float32.
+  a: matrices (..., n, n); other dtypes than float64 and complex64 are computed in float32.
   stream: where to run; ``None`` is the default stream.
 Returns:
-  The sign (...): 1, -1, or 0 where a matrix is singular; and the logarithm (...).
+  The sign (...): 1, -1 or, of complex matrices, another number of modulus 1, and 0 where a matrix is singular; and the
+  real logarithm (...).
 Raises:
-  ValueError: the matrices are not square, or complex.)");
+  ValueError: the matrices are not square.)");
   linalg.def(
       "lu",
       [](nb::handle a, StreamOrDevice s) {
@@ -125,7 +126,7 @@ Raises:
       R"(The factors of matrices ``a = L[p] U``, found with exchanges of rows.
 
 Args:
-  a: matrices (..., m, n) in float32 or float64.
+  a: matrices (..., m, n) in float32, float64 or complex64.
   stream: where to run; ``None`` is the default stream.
 Returns:
   The rows ``p`` (..., m) in uint32, ``L`` (..., m, k) with ones on its diagonal, and ``U`` (..., k, n), with
@@ -143,7 +144,7 @@ Raises:
       R"(The factors of ``lu`` in one matrix, and the exchanges of rows.
 
 Args:
-  a: matrices (..., m, n) in float32 or float64.
+  a: matrices (..., m, n) in float32, float64 or complex64.
   stream: where to run; ``None`` is the default stream.
 Returns:
   (..., m, n) with ``L`` below the diagonal and ``U`` from there on; and (..., k) in uint32: which row the j-th was
@@ -160,7 +161,7 @@ Raises:
       R"(The solution ``x`` of ``a x = b``.
 
 Args:
-  a: matrices (..., n, n) in float32 or float64.
+  a: matrices (..., n, n) in float32, float64 or complex64.
   b: (..., n, k), or one vector (n).
   stream: where to run; ``None`` is the default stream.
 Returns:

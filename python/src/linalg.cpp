@@ -75,10 +75,10 @@ Raises:
       R"(The factors of matrices ``a = Q R``: orthonormal columns and an upper triangle.
 
 Args:
-  a: matrices (..., m, n) in float32 or float64.
+  a: matrices (..., m, n) in float32, float64 or complex64.
   stream: where to run; ``None`` is the default stream.
 Returns:
-  Q (..., m, k) and R (..., k, n) with k = min(m, n).
+  Q (..., m, k) and R (..., k, n) with k = min(m, n). The diagonal of R is real.
 Raises:
   ValueError: there are fewer than two dimensions, or another dtype.)");
   const char* symmetric_arguments = R"(
@@ -127,7 +127,7 @@ Raises:
       R"(The solution ``x`` of ``a x = b`` with a triangular ``a``.
 
 Args:
-  a: matrices (..., n, n) in float32 or float64. The other triangle is not looked at.
+  a: matrices (..., n, n) in float32, float64 or complex64. The other triangle is not looked at.
   b: (..., n, k), or one vector (n).
   upper: whether ``a`` is an upper triangle.
   stream: where to run; ``None`` is the default stream.

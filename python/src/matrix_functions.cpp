@@ -85,7 +85,7 @@ Raises:
       R"(The least squares solution ``x`` of ``a x = b``: the shortest of those that make ``|a x - b|`` smallest.
 
 Args:
-  a: matrices (..., m, n) in float32 or float64.
+  a: matrices (..., m, n) in float32, float64 or complex64.
   b: (..., m, k), or a vector (m,).
   rcond: singular values up to so much times the largest count as zeros; ``None`` is ``10 max(m, n) eps``, as for pinv.
   stream: where to run; ``None`` is the default stream.

@@ -34,11 +34,6 @@ ROWS = (
     ),
     ("sums of integers have at least 32 bits", "integers", "vecdot linalg.vecdot"),
     ("numbers of other packages become float32", "float64", "from_dlpack"),
-    (
-        "factorizations are of real matrices",
-        "complex",
-        "linalg.cholesky linalg.inv linalg.det linalg.slogdet linalg.matrix_power linalg.solve linalg.qr linalg.pinv",
-    ),
 )
 DEVIATIONS = {(name, aspect): why for why, aspect, names in ROWS for name in names.split()}
 NAMED = [f"{p.name}: {p.aspect}" for p in PROPERTIES]

@@ -9,7 +9,18 @@ import sys
 import mlx.core as mx
 import numpy as np
 import pytest
-from linalg_cases import EPS, REAL, SIDES, check_orthogonal, exact, off, on_the_cpu, sample, to_mx  # noqa: F401
+from linalg_cases import (  # noqa: F401
+    EPS,
+    NUMBERS,
+    SIDES,
+    adjoint,
+    check_orthogonal,
+    exact,
+    off,
+    on_the_cpu,
+    sample,
+    to_mx,
+)
 
 # ---- QR ----
 
@@ -18,19 +29,19 @@ QR_SHAPES = [(n, n) for n in SIDES] + [(65, 64), (64, 65), (24, 400), (400, 24),
 QR_SHAPES += [(5, 4), (4, 5), (256, 128), (257, 128), (129, 129), (128, 200)]
 
 
-@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("dtype", NUMBERS)
 def test_qr(dtype: str) -> None:
     for shape in QR_SHAPES:
         a = sample(shape, dtype)
         q, r = map(exact, mx.linalg.qr(to_mx(a)))
         k = min(shape)
         assert q.shape == (shape[0], k) and r.shape == (k, shape[1])
-        assert (np.tril(r, -1) == 0).all()
+        assert (np.tril(r, -1) == 0).all() and (np.diagonal(r).imag == 0).all()
         check_orthogonal(q, dtype)
         assert off(q @ r, a, dtype) < 60, shape
 
 
-@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("dtype", NUMBERS)
 def test_qr_batch(dtype: str) -> None:
     a = sample((3, 2, 40, 30), dtype)
     q, r = map(exact, mx.linalg.qr(to_mx(a)))
@@ -60,29 +71,34 @@ def test_qr_of_few_ranks() -> None:
 # ---- LU, solve ----
 
 
-@pytest.mark.parametrize("dtype", REAL)
+def largest_multiplier(dtype: str) -> float:
+    """The size of complex pivots is the sum of their parts' moduli."""
+    return 1 + 1e-6 if dtype != "complex64" else 2**0.5 + 1e-6
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
 def test_lu(dtype: str) -> None:
     for shape in [(n, n) for n in SIDES] + [(6, 7), (7, 6), (100, 17), (17, 100), (130, 64), (64, 130)]:
         a = sample(shape, dtype)
         rows, lower, upper = mx.linalg.lu(to_mx(a))
         lower, upper = exact(lower), exact(upper)
-        assert np.abs(lower).max() <= 1 + 1e-6  # the largest pivots were chosen
+        assert np.abs(lower).max() <= largest_multiplier(dtype)  # the largest pivots were chosen
         assert off((lower @ upper)[np.array(rows)], a, dtype) < 200, shape
 
 
-@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("dtype", NUMBERS)
 def test_solve(dtype: str) -> None:
     for n in SIDES:
         a = sample((n, n), dtype) + np.array(2 * n**0.5, dtype) * np.eye(n, dtype=dtype)
         for columns in (1, 3, 16, 17, 63, 130, 300):
             b = sample((n, columns), dtype)
             x = exact(mx.linalg.solve(to_mx(a), to_mx(b)))
-            assert off(a.astype(float) @ x, b, dtype) < 500, (n, columns)
+            assert off(exact(to_mx(a)) @ x, b, dtype) < 500, (n, columns)
         x = exact(mx.linalg.inv(to_mx(a)))
-        assert off(a.astype(float) @ x, np.eye(n), dtype) < 500, n
+        assert off(exact(to_mx(a)) @ x, np.eye(n), dtype) < 500, n
 
 
-@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("upper", [False, True])
 def test_solve_triangular(dtype: str, upper: bool) -> None:
     for n in SIDES:
@@ -91,7 +107,7 @@ def test_solve_triangular(dtype: str, upper: bool) -> None:
         for columns in (1, 2, 15, 16, 33, 130, 515):
             b = sample((n, columns), dtype)
             x = exact(mx.linalg.solve_triangular(to_mx(a), to_mx(b), upper=upper))
-            assert off(t.astype(float) @ x, b, dtype) < 200, (n, columns)
+            assert off(exact(to_mx(t)) @ x, b, dtype) < 200, (n, columns)
 
 
 def test_solve_batches() -> None:
@@ -101,7 +117,7 @@ def test_solve_batches() -> None:
         assert off(a.astype(float) @ x, b, "float32") < 100
 
 
-@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17])
 def test_batches_of_small_matrices(dtype: str, n: int) -> None:
     """As many as fill vectors, one less, one more; rows are exchanged in some, and not in others."""
@@ -109,32 +125,56 @@ def test_batches_of_small_matrices(dtype: str, n: int) -> None:
         a, b = sample((count, n, n), dtype), sample((count, n, 3), dtype)
         a[::2] += np.array(3 * n, dtype) * np.eye(n, dtype=dtype)
         x, y = to_mx(a), to_mx(b)
-        limit = 20 * EPS[dtype] * np.linalg.cond(a.astype(float))
+        wide = exact(x)
+        limit = 20 * EPS[dtype] * np.linalg.cond(wide)
         for got, expected in (
-            (mx.linalg.solve(x, y), np.linalg.solve(a.astype(float), b)),
-            (mx.linalg.inv(x), np.linalg.inv(a.astype(float))),
+            (mx.linalg.solve(x, y), np.linalg.solve(wide, b)),
+            (mx.linalg.inv(x), np.linalg.inv(wide)),
         ):
             error = np.abs(exact(got) - expected).max((1, 2))
             assert (error <= limit * np.abs(expected).max((1, 2))).all(), count
         if n <= 8:  # more rows of few matrices are not solved in lanes
             assert np.array_equal(exact(mx.linalg.solve(x, y))[-1], exact(mx.linalg.solve(x[-1], y[-1])))
         rows, lower, upper = map(np.array, mx.linalg.lu(x))
-        assert np.abs(lower).max() <= 1
+        assert np.abs(lower).max() <= largest_multiplier(dtype)
         assert off(np.take_along_axis(lower @ upper, rows[..., None].astype(int), 1), a, dtype) < 20
         sign, size = map(exact, mx.linalg.slogdet(x))
-        expected = np.linalg.det(a.astype(float))
+        expected = np.linalg.det(wide)
         assert off(sign * np.exp(size), expected, dtype) < 300
-        definite = a @ np.swapaxes(a, -1, -2) + np.eye(n, dtype=dtype)
+        definite = a @ adjoint(a) + np.eye(n, dtype=dtype)
         for triangle in (False, True):
             factor = exact(mx.linalg.cholesky(to_mx(definite), upper=triangle))
-            product = np.swapaxes(factor, -1, -2) @ factor if triangle else factor @ np.swapaxes(factor, -1, -2)
+            product = adjoint(factor) @ factor if triangle else factor @ adjoint(factor)
             assert off(product, definite, dtype) < 20
             assert not (np.tril(factor, -1) if triangle else np.triu(factor, 1)).any()
 
 
+@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("n", [1, 7, 63, 64, 65, 130, 257])
+def test_cholesky(dtype: str, n: int) -> None:
+    a = sample((n, n), dtype)
+    definite = a @ adjoint(a) + np.eye(n, dtype=dtype)
+    for triangle in (False, True):
+        # What is in the other triangle, and beside the real numbers on the diagonal, is not looked at.
+        given = np.triu(definite) if triangle else np.tril(definite)
+        if dtype == "complex64":
+            given = given + np.complex64(3j) * np.eye(n, dtype=dtype)
+        factor = exact(mx.linalg.cholesky(to_mx(given), upper=triangle))
+        product = adjoint(factor) @ factor if triangle else factor @ adjoint(factor)
+        assert off(product, definite, dtype) < 20
+        assert not (np.tril(factor, -1) if triangle else np.triu(factor, 1)).any()
+        assert not np.diagonal(factor).imag.any()
+        inverse = exact(mx.linalg.cholesky_inv(to_mx(factor.astype(dtype)), upper=triangle))
+        condition = np.linalg.cond(exact(to_mx(definite)))
+        assert off(inverse @ definite, np.eye(n), dtype) < 20 * condition
+    with pytest.raises(ValueError, match="not positive definite"):
+        mx.eval(mx.linalg.cholesky(to_mx((definite - 3 * np.abs(definite).max() * np.eye(n)).astype(dtype))))
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("n", [2, 5, 12])
-def test_a_bad_matrix_in_a_batch(n: int) -> None:
-    a = np.tile(np.eye(n, dtype=np.float32), (50, 1, 1))
+def test_a_bad_matrix_in_a_batch(dtype: str, n: int) -> None:
+    a = np.tile(np.eye(n, dtype=dtype), (50, 1, 1))
     a[37, n - 1] = 0
     for call in (mx.linalg.inv, lambda x: mx.linalg.solve(x, x)):
         with pytest.raises(ValueError, match=f"pivot {n - 1} of {n} is 0"):
@@ -151,12 +191,24 @@ def test_tiny_pivots() -> None:
     a = np.array([[1e-40, 2e-40], [3e-40, 1e-40]], np.float32)
     x = exact(mx.linalg.solve(to_mx(a), to_mx((a @ np.ones((2, 1), np.float32)).astype(np.float32))))
     assert np.abs(x - 1).max() < 1e-3
+    for n in (2, 6, 40):  # in lanes, and in columns
+        a = (sample((n, n), "complex64") * np.float32(2e-38)).astype(np.complex64)
+        a += np.float32(n) * np.float32(2e-38) * np.eye(n, dtype=np.complex64)
+        x = exact(mx.linalg.solve(to_mx(a), to_mx(a)))
+        assert np.abs(x - np.eye(n)).max() < 1e-3
 
 
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("n", [1, 4, 6, 7, 40, 130])
-def test_singular(n: int) -> None:
-    a = mx.zeros((n, n))
-    for call in (lambda: mx.linalg.solve(a, mx.ones((n, 2))), lambda: mx.linalg.inv(a)):
+def test_singular(dtype: str, n: int) -> None:
+    a = to_mx(np.zeros((n, n), dtype))
+    sign, size = mx.linalg.slogdet(a)
+    assert mx.linalg.det(a).item() == 0 and sign.item() == 0 and size.item() == -float("inf")
+    for call in (
+        lambda: mx.linalg.solve(a, mx.ones((n, 2))),
+        lambda: mx.linalg.inv(a),
+        lambda: mx.linalg.solve_triangular(a, mx.ones((n, 2))),
+    ):
         with pytest.raises(ValueError, match="singular"):
             mx.eval(call())
     lower, upper = mx.linalg.lu(a)[1:]
@@ -166,12 +218,13 @@ def test_singular(n: int) -> None:
 # ---- input that is not finite, or empty ----
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("n", [3, 20, 70])
-def test_not_finite(bad: float, n: int) -> None:
+def test_not_finite(bad: float, n: int, dtype: str) -> None:
     """Ends, with nan or a ValueError. (The reciprocal of an infinite pivot is 0.)"""
-    a = sample((n, n), "float32")
-    a = a @ a.T + np.eye(n, dtype=np.float32)
+    a = sample((n, n), dtype)
+    a = a @ adjoint(a) + np.eye(n, dtype=dtype)
     a[n // 2, n // 2] = bad
     x = to_mx(a)
     for call in (
@@ -227,6 +280,10 @@ outs += [mx.linalg.inv(x), mx.linalg.det(x / 9), *mx.linalg.lu_factor(big), mx.l
          mx.linalg.cholesky(x @ x.T + mx.eye(330)), mx.linalg.qr(x[:100, :90])[1], mx.linalg.pinv(x[:80, :60]),
          mx.linalg.solve(x[:, :256].reshape(-1, 16, 16), x[:, :16].reshape(-1, 16, 1)),
          *mx.linalg.eigh(hermitian), *mx.linalg.svd(x[:90, :70] + 1j * x[100:190, :70])]
+z = big[:500, :500] + 1j * big[100:600, 50:550]
+outs += [mx.linalg.inv(z), *mx.linalg.lu_factor(z), mx.linalg.solve(z, z[:, :1]), *mx.linalg.qr(z),
+         mx.linalg.cholesky(z @ mx.conj(z).T), mx.linalg.pinv(z[:90, :60]), mx.linalg.svd(z, compute_uv=False),
+         mx.linalg.solve(z[:480, :480].reshape(-1, 16, 16), z[:480, :30].reshape(-1, 16, 1))]
 print([zlib.crc32(np.array(y).tobytes()) for y in outs])
 """
 

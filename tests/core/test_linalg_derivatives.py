@@ -102,6 +102,15 @@ def complex_eig(z: mx.array) -> mx.array:
     return weighed(mx.real(w), mx.imag(w)) + moduli(v)
 
 
+def of_both(*ys: mx.array) -> mx.array:
+    """Of real and imaginary parts: where phases are determined."""
+    return weighed(*(part for y in ys for part in (mx.real(y), mx.imag(y))))
+
+
+def complex_definite(z: mx.array) -> mx.array:
+    return z @ mx.conj(z).T + 2 * mx.eye(z.shape[0])
+
+
 SECOND_COMPLEX: dict[str, tuple[Callable[[mx.array], mx.array], tuple[int, ...]]] = {
     "eigh": (complex_eigh, (4, 4)),
     "eigvalsh": (lambda z: weighed(mx.linalg.eigvalsh(hermitian(z))), (4, 4)),
@@ -110,6 +119,19 @@ SECOND_COMPLEX: dict[str, tuple[Callable[[mx.array], mx.array], tuple[int, ...]]
     "svd wide": (complex_svd, (3, 4)),
     "svd values": (lambda z: weighed(mx.linalg.svd(z, compute_uv=False)), (3, 4)),
     "eig": (complex_eig, (4, 4)),
+    "qr": (lambda z: of_both(*mx.linalg.qr(z)), (4, 4)),
+    "qr tall": (lambda z: of_both(*mx.linalg.qr(z)), (4, 3)),
+    "qr wide": (lambda z: of_both(*mx.linalg.qr(z)), (3, 4)),
+    "cholesky": (lambda z: of_both(mx.linalg.cholesky(complex_definite(z))), (4, 4)),
+    "cholesky upper": (lambda z: of_both(mx.linalg.cholesky(complex_definite(z), True)), (4, 4)),
+    "lu": (lambda z: of_both(*mx.linalg.lu(z + 2 * mx.eye(4))[1:]), (4, 4)),
+    "lu tall": (lambda z: of_both(*mx.linalg.lu(z + 2 * mx.eye(4, 3))[1:]), (4, 3)),
+    "solve": (lambda z: of_both(mx.linalg.solve(z + 2 * mx.eye(4), mx.conj(z))), (4, 4)),
+    "solve_triangular": (lambda z: of_both(mx.linalg.solve_triangular(z + 2 * mx.eye(4), mx.conj(z))), (4, 4)),
+    "inv": (lambda z: of_both(mx.linalg.inv(z + 2 * mx.eye(4))), (4, 4)),
+    "pinv": (lambda z: of_both(mx.linalg.pinv(z + 2 * mx.eye(4, 3))), (4, 3)),
+    "slogdet": (lambda z: of_both(*mx.linalg.slogdet(z + 2 * mx.eye(4))), (4, 4)),
+    "expm": (lambda z: of_both(mx.linalg.expm(z / 4)), (4, 4)),
 }
 
 

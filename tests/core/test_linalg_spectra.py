@@ -7,7 +7,18 @@ from collections.abc import Iterator
 import mlx.core as mx
 import numpy as np
 import pytest
-from linalg_cases import EPS, REAL, adjoint, check_orthogonal, exact, off, on_the_cpu, sample, to_mx  # noqa: F401
+from linalg_cases import (  # noqa: F401
+    EPS,
+    NUMBERS,
+    REAL,
+    adjoint,
+    check_orthogonal,
+    exact,
+    off,
+    on_the_cpu,
+    sample,
+    to_mx,
+)
 
 # ---- eigenvalues ----
 
@@ -58,14 +69,25 @@ def test_eigh_many_rows() -> None:
     assert np.abs(exact(mx.linalg.eigvalsh(to_mx(a))) - w).max() < 200 * EPS["float64"] * norm
 
 
-@pytest.mark.parametrize("n", [1, 2, 31, 36, 37, 70, 130])
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 24, 64, 65, 130, 200])
 def test_eigh_hermitian(n: int) -> None:
-    a = sample((n, n), "complex64")
-    a = ((a + adjoint(a)) / 2).astype(np.complex64)
-    w, v = map(exact, mx.linalg.eigh(to_mx(a)))
-    assert off(a @ v, v * w, "complex64") < 60
-    check_orthogonal(v, "complex64")
-    assert off(exact(mx.linalg.eigvalsh(to_mx(a))), np.linalg.eigvalsh(a.astype(complex)), "complex64") < 10
+    """Real cases under a unitary transformation by phases, and any matrix."""
+    turn = np.exp(1j * np.random.default_rng(n).uniform(0, 6.3, n))
+    any_matrix = sample((n, n), "complex64").astype(complex)
+    cases = [(name, turn[:, None] * a * turn.conj()) for name, a in hard_cases(n)]
+    for name, a in [*cases, ("complex", any_matrix + adjoint(any_matrix))]:
+        a = exact(to_mx(((a + adjoint(a)) / 2).astype(np.complex64)))
+        w, v = map(exact, mx.linalg.eigh(to_mx(a.astype(np.complex64))))
+        alone = exact(mx.linalg.eigvalsh(to_mx(a.astype(np.complex64))))
+        a = (a + adjoint(a)) / 2
+        expected = np.linalg.eigvalsh(a)
+        norm = np.abs(expected).max() or 1.0
+        limit = EPS["float32"] * max(n, 10)
+        assert (np.diff(w) >= 0).all() and (np.diff(alone) >= 0).all(), name
+        assert np.abs(w - expected).max() < limit * norm, name
+        assert np.abs(alone - expected).max() < limit * norm, name
+        assert np.abs(a @ v - v * w).max() < limit * norm, name
+        assert np.abs(adjoint(v) @ v - np.eye(n)).max() < limit, name
 
 
 def test_eigh_batch() -> None:
@@ -93,12 +115,15 @@ def test_eig(n: int) -> None:
         w, v = map(exact, mx.linalg.eig(to_mx(a)))
         alone = exact(mx.linalg.eigvals(to_mx(a)))
         norm = max(np.linalg.norm(a, 2), 1.0)
-        assert np.abs(a @ v - v * w).max() < 1e-6 * norm, name
+        # Large ones in float, others in double. LAPACK's values in float are 24 eps off where n is 240.
+        limit = (30 * EPS["float32"] if name == "complex" and n > 32 else 1e-6) * norm
+        a = exact(to_mx(a))
+        assert np.abs(a @ v - v * w).max() < limit, name
         assert np.abs(np.linalg.norm(v, axis=0) - 1).max() < 1e-6, name
         if name != "triangle":  # its eigenvalues depend much on rounding
             expected = np.linalg.eigvals(a)
-            assert np.abs(w[:, None] - expected).min(0).max() < 1e-6 * norm, name
-            assert np.abs(alone[:, None] - expected).min(0).max() < 1e-6 * norm, name
+            assert np.abs(w[:, None] - expected).min(0).max() < limit, name
+            assert np.abs(alone[:, None] - expected).min(0).max() < limit, name
 
 
 def adversarial(n: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -139,7 +164,7 @@ def test_eig_converges(dtype: str, n: int) -> None:
         alone = exact(mx.linalg.eigvals(to_mx(a)))
         a = exact(to_mx(a))
         norm = np.linalg.norm(a, 2) or 1.0
-        limit = (n if dtype == "float32" and n > 64 else 4) * 2 * EPS["float32"] * norm
+        limit = (n if dtype != "float64" and n > 64 else 4) * 2 * EPS["float32"] * norm
         assert np.abs(a @ v - v * w).max() < limit, name
         assert np.abs(np.linalg.norm(v, axis=0) - 1).max() < 1e-5, name
         for x in (w, alone):
@@ -154,9 +179,10 @@ def test_eig_converges(dtype: str, n: int) -> None:
 # ---- singular values ----
 
 
-@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize(
-    "shape", [(1, 1), (5, 9), (79, 79), (80, 80), (81, 81), (97, 96), (131, 130), (200, 100), (100, 200)]
+    "shape",
+    [(1, 1), (5, 9), (24, 16), (64, 65), (79, 79), (80, 80), (81, 81), (97, 96), (131, 130), (200, 100), (100, 200)],
 )
 def test_svd(dtype: str, shape: tuple[int, int]) -> None:
     a = sample(shape)
@@ -176,33 +202,27 @@ def test_svd(dtype: str, shape: tuple[int, int]) -> None:
         "small": 1e-30 * a,
     }
     for name, x in cases.items():
+        if dtype == "complex64":
+            rows, columns = (np.exp(1j * np.random.default_rng(m).uniform(0, 6.3, m)) for m in shape)
+            x = rows[:, None] * x * columns
+            x = x + 0.3j * x[::-1] if name == "any" else x
         x = x.astype(dtype)
         u, s, vt = map(exact, mx.linalg.svd(to_mx(x)))
-        expected = np.linalg.svd(x.astype(float), compute_uv=False)
+        expected = np.linalg.svd(exact(to_mx(x)), compute_uv=False)
         limit = 60 * EPS[dtype] * (expected[0] or 1)
         assert np.abs(s - expected).max() < limit and (np.diff(s) <= 0).all(), name
         assert np.abs((u[:, :k] * s) @ vt[:k] - x).max() < limit, name
         check_orthogonal(u, dtype, 60 + shape[0])  # ones: sums rounded in one direction
-        check_orthogonal(vt.T, dtype, 60 + shape[1])
+        check_orthogonal(adjoint(vt), dtype, 60 + shape[1])
         alone = exact(mx.linalg.svd(to_mx(x), compute_uv=False))
         assert np.abs(alone - expected).max() < limit, name
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (3, 5), (36, 36), (37, 37), (70, 50), (50, 70), (130, 130)])
-def test_svd_complex(shape: tuple[int, int]) -> None:
-    a = sample(shape, "complex64")
-    u, s, vt = map(exact, mx.linalg.svd(to_mx(a)))
-    check_orthogonal(u, "complex64")
-    check_orthogonal(adjoint(vt), "complex64")
-    assert off((u[:, : s.size] * s) @ vt[: s.size], a, "complex64") < 60
-    assert off(s, np.linalg.svd(exact(to_mx(a)), compute_uv=False), "complex64") < 10
-
-
-@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("dtype", NUMBERS)
 def test_pinv(dtype: str) -> None:
     for shape in [(1, 1), (5, 3), (3, 5), (90, 60), (60, 90), (89, 60), (300, 20), (20, 300), (100, 100)]:
-        for a in (sample(shape), np.ones(shape)):
-            expected = np.linalg.pinv(a)
+        for a in (sample(shape, dtype), np.ones(shape)):
+            expected = np.linalg.pinv(exact(to_mx(a.astype(dtype))))
             # Sums of equal numbers are rounded in one direction.
             limit = (500 if (a == 1).all() else 100 * np.linalg.cond(a)) * EPS[dtype]
             got = exact(mx.linalg.pinv(to_mx(a.astype(dtype))))

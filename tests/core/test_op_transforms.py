@@ -91,6 +91,51 @@ def test_jvp_and_vjp(op: Op):
         )
 
 
+COMPLEX = [op for op in DIFFERENTIABLE if "complex64" in op.dtypes]
+
+
+@pytest.mark.parametrize("op", COMPLEX, ids=lambda o: o.name)
+def test_complex_jvp_and_vjp(op: Op):
+    """Along complex directions. The product that vjp is the transpose in is Re <x, y>."""
+    h, tolerance = 1e-5, 2e-4
+
+    def like(rng, x):
+        parts = rng.uniform(-1, 1, x.shape) + 1j * rng.uniform(-1, 1, x.shape)
+        return parts if np.iscomplexobj(x) else parts.real
+
+    def product(xs, ys) -> float:
+        return float(sum(np.sum(np.real(np.conj(x) * y)) for x, y in zip(xs, ys, strict=True)))
+
+    for sample in op.samples:
+        which = op.differentiable(sample)
+        if not which or any(0 in g.shape for g in sample.leaves()):
+            continue
+        operands, _, arrays = case(op, sample, "complex64")
+        rng = seeded(op.name, repr(sample), "complex tangent")
+        tangents = [like(rng, operands[k]) for k in which]
+        fn = of_some(op, sample, arrays, which)
+        primals = [arrays[k] for k in which]
+        ys, dys = mx.jvp(fn, primals, [to_mx(t, "complex64") for t in tangents])
+        high = reference(op, sample, moved(operands, which, tangents, h))
+        low = reference(op, sample, moved(operands, which, tangents, -h))
+        where = f"{op.name} {sample!r}"
+        for y, dy, a, b in zip(ys, dys, high, low, strict=True):
+            assert dy.shape == y.shape and dy.dtype == y.dtype, where
+            quotient = (np.asarray(a, complex) - b) / (2 * h)
+            error = np.max(np.abs(to_np(dy) - quotient), initial=0)
+            assert scaled(error, quotient) <= tolerance, f"jvp of {where}: {error}"
+        cotangents = [like(rng, to_np(y)) for y in ys]
+        given = [to_mx(c, str(y.dtype).rsplit(".", 1)[-1]) for c, y in zip(cotangents, ys, strict=True)]
+        _, pulled = mx.vjp(fn, primals, given)
+        for g, x in zip(pulled, primals, strict=True):
+            assert g.shape == x.shape and g.dtype == x.dtype, f"vjp of {where}"
+        forward = product([to_np(d) for d in dys], cotangents)
+        backward = product([to_np(g) for g in pulled], tangents)
+        assert scaled(abs(forward - backward), forward) <= tolerance, (
+            f"vjp of {where}: <c, J t> = {forward}, <J^H c, t> = {backward}"
+        )
+
+
 @pytest.mark.parametrize("op", [o for o in OPS if o.smooth], ids=lambda o: o.name)
 def test_second_order(op: Op):
     """t^T H t of c . f against the second difference of the reference, through both orders of

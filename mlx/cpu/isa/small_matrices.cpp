@@ -1,6 +1,6 @@
 #include "mlx/cpu/isa/small_matrices.h"
 
-#include "mlx/cpu/isa/reduce_impl.h"
+#include "mlx/cpu/isa/scalar.h"
 
 namespace mlx::core::cpu::MLX_ISA {
 namespace {
@@ -15,38 +15,49 @@ constexpr int64_t kMost = kLaneMatrix;
 template <int N>
 constexpr int64_t kMost<Fixed<N>> = N;
 
-template <class T>
+template <class S>
 struct Small {
+  using T = Real<S>;
+  using E = typename ScalarOf<S>::Element;
   using V = Vec<T>;
+  using W = Wide<E>;
   static constexpr int kN = kLanes<T>;
-  static V magnitude(V x) { return x < 0 ? -x : x; }
+  static constexpr int64_t kParts = W::kPlanes;
 
+  static W constant(T x) {
+    W w{};
+    w.re += x;
+    return w;
+  }
+  static W identity(int64_t row, int64_t column) { return constant(T(row == column ? 1 : 0)); }
   // Elements of kN matrices; lanes beyond `count` are identities, which are fit for everything.
-  static void load(const T* from, int64_t count, int64_t rows, int64_t columns, V* to) {
+  static void load(const S* from, int64_t count, int64_t rows, int64_t columns, W* to) {
     const int64_t size = rows * columns;
     if (count < kN)
-      for (int64_t e = 0; e < size; ++e) to[e] = splat<V>(T(e / columns == e % columns ? 1 : 0));
+      for (int64_t e = 0; e < size; ++e) to[e] = identity(e / columns, e % columns);
+    const T* parts = reinterpret_cast<const T*>(from);
     T* lanes = reinterpret_cast<T*>(to);
     for (int64_t m = 0; m < count; ++m)
-      for (int64_t e = 0; e < size; ++e) lanes[e * kN + m] = from[m * size + e];
+      for (int64_t e = 0; e < kParts * size; ++e) lanes[e * kN + m] = parts[m * kParts * size + e];
   }
-  static void store(const V* from, int64_t count, int64_t size, T* to) {
+  static void store(const W* from, int64_t count, int64_t size, S* to) {
     const T* lanes = reinterpret_cast<const T*>(from);
+    T* parts = reinterpret_cast<T*>(to);
     for (int64_t m = 0; m < count; ++m)
-      for (int64_t e = 0; e < size; ++e) to[m * size + e] = lanes[e * kN + m];
+      for (int64_t e = 0; e < kParts * size; ++e) parts[m * kParts * size + e] = lanes[e * kN + m];
   }
 
   // Elimination with the largest pivots of each lane; rows of x are exchanged and reduced as well. A pivot
   // of 0 leaves its column as it is.
   template <class Rows>
-  static void eliminate(Rows rows, V* a, V* x, int64_t columns, V* pivots) {
+  static void eliminate(Rows rows, W* a, W* x, int64_t columns, V* pivots) {
     const int64_t n = rows;
     for (int64_t j = 0; j < n; ++j) {
-      V most = magnitude(a[j * n + j]), at = splat<V>(T(j));
+      V most = size(a[j * n + j]), at = splat<V>(T(j));
       for (int64_t i = j + 1; i < n; ++i) {
-        const V size = magnitude(a[i * n + j]);
-        at = size > most ? splat<V>(T(i)) : at;
-        most = size > most ? size : most;
+        const V here = size(a[i * n + j]);
+        at = here > most ? splat<V>(T(i)) : at;
+        most = here > most ? here : most;
       }
       if (pivots) pivots[j] = at;
       for (int64_t i = j + 1; i < n; ++i) {
@@ -54,94 +65,106 @@ struct Small {
         for (int64_t c = 0; c < n; ++c) exchange(chosen, a[j * n + c], a[i * n + c]);
         for (int64_t c = 0; c < columns; ++c) exchange(chosen, x[j * columns + c], x[i * columns + c]);
       }
-      const V pivot = a[j * n + j];
+      const W pivot = a[j * n + j];
+      const auto none = is_zero(pivot);
       for (int64_t i = j + 1; i < n; ++i) {
-        const V f = pivot == 0 ? V{} : a[i * n + j] / pivot;
-        a[i * n + j] = pivot == 0 ? a[i * n + j] : f;
-        for (int64_t c = j + 1; c < n; ++c) a[i * n + c] -= f * a[j * n + c];
-        for (int64_t c = 0; c < columns; ++c) x[i * columns + c] -= f * x[j * columns + c];
+        const W f = choose(none, W{}, a[i * n + j] / pivot);
+        a[i * n + j] = choose(none, a[i * n + j], f);
+        for (int64_t c = j + 1; c < n; ++c) a[i * n + c] = a[i * n + c] - f * a[j * n + c];
+        for (int64_t c = 0; c < columns; ++c)
+          x[i * columns + c] = x[i * columns + c] - f * x[j * columns + c];
       }
     }
   }
   template <class M>
-  static void exchange(M chosen, V& x, V& y) {
-    const V old = x;
-    x = chosen ? y : x;
-    y = chosen ? old : y;
+  static void exchange(M chosen, W& x, W& y) {
+    const W old = x;
+    x = choose(chosen, y, x);
+    y = choose(chosen, old, y);
   }
 
   template <class Rows>
-  static int64_t solve(Rows rows, const T* from, const T* b, T* to, int64_t count, int64_t columns) {
+  static int64_t solve(Rows rows, const S* from, const S* b, S* to, int64_t count, int64_t columns) {
     const int64_t n = rows;
-    V a[kMost<Rows> * kMost<Rows>], x[kMost<Rows> * kSmallColumns];
+    W a[kMost<Rows> * kMost<Rows>], x[kMost<Rows> * kSmallColumns];
     for (int64_t m = 0; m < count; m += kN) {
       const int64_t some = count - m < kN ? count - m : kN;
-      load(from + m * n * n, some, n, n, a);
+      load(at(from, m * n * n), some, n, n, a);
       if (b)
-        load(b + m * n * columns, some, n, columns, x);
+        load(at(b, m * n * columns), some, n, columns, x);
       else
-        for (int64_t e = 0; e < n * n; ++e) x[e] = splat<V>(T(e / n == e % n ? 1 : 0));
+        for (int64_t e = 0; e < n * n; ++e) x[e] = identity(e / n, e % n);
       eliminate(rows, a, x, columns, nullptr);
-      auto singular = a[0] == 0;
-      for (int64_t i = 1; i < n; ++i) singular |= a[i * n + i] == 0;
+      auto singular = is_zero(a[0]);
+      for (int64_t i = 1; i < n; ++i) singular |= is_zero(a[i * n + i]);
       for (int64_t lane = 0; lane < some; ++lane)
         for (int64_t i = 0; singular[lane] && i < n; ++i)
-          if (a[i * n + i][lane] == 0) return (m + lane) * n + i;
+          if (is_zero(a[i * n + i])[lane]) return (m + lane) * n + i;
       for (int64_t i = n - 1; i >= 0; --i)
         for (int64_t c = 0; c < columns; ++c) {
-          V sum = x[i * columns + c];
-          for (int64_t j = i + 1; j < n; ++j) sum -= a[i * n + j] * x[j * columns + c];
+          W sum = x[i * columns + c];
+          for (int64_t j = i + 1; j < n; ++j) sum = sum - a[i * n + j] * x[j * columns + c];
           x[i * columns + c] = sum / a[i * n + i];
         }
-      store(x, some, n * columns, to + m * n * columns);
+      store(x, some, n * columns, at(to, m * n * columns));
     }
     return count * n;
   }
+  // Of complex numbers nothing is known here but their size.
+  static S* at(S* p, int64_t i) { return reinterpret_cast<S*>(reinterpret_cast<T*>(p) + kParts * i); }
+  static const S* at(const S* p, int64_t i) {
+    return reinterpret_cast<const S*>(reinterpret_cast<const T*>(p) + kParts * i);
+  }
 
   template <class Rows>
-  static int64_t cholesky(Rows rows, const T* from, T* to, int64_t count, bool upper) {
+  static int64_t cholesky(Rows rows, const S* from, S* to, int64_t count, bool upper) {
     const int64_t n = rows;
-    V a[kMost<Rows> * kMost<Rows>];
+    W a[kMost<Rows> * kMost<Rows>];
     for (int64_t m = 0; m < count; m += kN) {
       const int64_t some = count - m < kN ? count - m : kN;
-      load(from + m * n * n, some, n, n, a);
-      // Column j of L is row j of U: where they are read from and written to.
+      load(at(from, m * n * n), some, n, n, a);
+      // Column j of L is row j of U, conjugated: where they are read from and written to.
       const int64_t row = upper ? 1 : n, column = upper ? n : 1;
+      const auto product = [&](int64_t i, int64_t j, int64_t k) {
+        return a[i * row + k * column] * conj(a[j * row + k * column]);
+      };
       for (int64_t j = 0; j < n; ++j) {
-        V d = a[j * n + j];
-        for (int64_t k = 0; k < j; ++k) d -= a[j * row + k * column] * a[j * row + k * column];
+        V d = a[j * n + j].re;
+        for (int64_t k = 0; k < j; ++k) d -= product(j, j, k).re;
         const auto bad = !((d > 0) & (d - d == 0));
         for (int64_t lane = 0; lane < some; ++lane)
           if (bad[lane]) return (m + lane) * n + j;
         for (int lane = 0; lane < kN; ++lane) d[lane] = root(d[lane]);
-        a[j * n + j] = d;
+        W pivot{};
+        pivot.re = d;
+        a[j * n + j] = pivot;
         for (int64_t i = j + 1; i < n; ++i) {
-          V sum = a[i * row + j * column];
-          for (int64_t k = 0; k < j; ++k) sum -= a[i * row + k * column] * a[j * row + k * column];
-          a[i * row + j * column] = sum / d;
-          a[j * row + i * column] = V{};
+          W sum = a[i * row + j * column];
+          for (int64_t k = 0; k < j; ++k) sum = sum - product(i, j, k);
+          a[i * row + j * column] = by_real(sum, d);
+          a[j * row + i * column] = W{};
         }
       }
-      store(a, some, n * n, to + m * n * n);
+      store(a, some, n * n, at(to, m * n * n));
     }
     return count * n;
   }
-  static T root(T x) {
-    if constexpr (sizeof(T) == 4)
-      return __builtin_sqrtf(x);
-    else
-      return __builtin_sqrt(x);
+  static W by_real(W x, V d) {
+    x.re /= d;
+    if constexpr (kPair<E>) x.im /= d;
+    return x;
   }
 
   template <class Rows>
-  static void lu(Rows rows, T* matrices, int64_t count, uint32_t* pivots) {
+  static void lu(Rows rows, S* matrices, int64_t count, uint32_t* pivots) {
     const int64_t n = rows;
-    V a[kMost<Rows> * kMost<Rows>], found[kMost<Rows>];
+    W a[kMost<Rows> * kMost<Rows>];
+    V found[kMost<Rows>];
     for (int64_t m = 0; m < count; m += kN) {
       const int64_t some = count - m < kN ? count - m : kN;
-      load(matrices + m * n * n, some, n, n, a);
+      load(at(matrices, m * n * n), some, n, n, a);
       eliminate(rows, a, nullptr, 0, found);
-      store(a, some, n * n, matrices + m * n * n);
+      store(a, some, n * n, at(matrices, m * n * n));
       for (int64_t lane = 0; lane < some; ++lane)
         for (int64_t j = 0; j < n; ++j) pivots[(m + lane) * n + j] = static_cast<uint32_t>(found[j][lane]);
     }
@@ -156,22 +179,23 @@ struct Small {
     else
       return f(n);
   }
-  static int64_t solve_any(const T* a, const T* b, T* x, int64_t count, int64_t n, int64_t columns) {
+  static int64_t solve_any(const S* a, const S* b, S* x, int64_t count, int64_t n, int64_t columns) {
     return of_rows(n, [&](auto rows) { return solve(rows, a, b, x, count, columns); });
   }
-  static int64_t cholesky_any(const T* a, T* out, int64_t count, int64_t n, bool upper) {
+  static int64_t cholesky_any(const S* a, S* out, int64_t count, int64_t n, bool upper) {
     return of_rows(n, [&](auto rows) { return cholesky(rows, a, out, count, upper); });
   }
-  static void lu_any(T* a, int64_t count, int64_t n, uint32_t* pivots) {
+  static void lu_any(S* a, int64_t count, int64_t n, uint32_t* pivots) {
     of_rows(n, [&](auto rows) { lu(rows, a, count, pivots); });
   }
-  static constexpr SmallKernels<T> table{solve_any, cholesky_any, lu_any};
+  static constexpr SmallKernels<S> table{solve_any, cholesky_any, lu_any};
 };
 
 }  // namespace
 
 const SmallTable& small_kernels_table() {
-  static constexpr SmallTable table{Small<float>::table, Small<double>::table};
+  static constexpr SmallTable table{Small<float>::table, Small<double>::table,
+                                    Small<cpu::Complex<float>>::table};
   return table;
 }
 

@@ -261,12 +261,12 @@ class Divided {
       for (int64_t j = begin; j < end; ++j) {
         const double scale =
             1 / std::sqrt(kernels.quotients(d, near.data(), k, roots[j].origin, roots[j].eta, line));
-        new_first[j] = factor<double>().dot(line, front.data(), k) * scale;
-        new_last[j] = factor<double>().dot(line, back.data(), k) * scale;
+        new_first[j] = real_vectors<double>().dot(line, front.data(), k) * scale;
+        new_last[j] = real_vectors<double>().dot(line, back.data(), k) * scale;
         for (int64_t i = 0; i < k; ++i) turn_v[j * k + place[i]] = static_cast<T>(line[i] * scale);
         for (int64_t i = 1; i < k; ++i) line[i] *= d[i];
         line[0] = -1;
-        const double of_u = 1 / std::sqrt(factor<double>().dot(line, line, k));
+        const double of_u = 1 / std::sqrt(real_vectors<double>().dot(line, line, k));
         for (int64_t i = 0; i < k; ++i) turn_u[j * k + place[i]] = static_cast<T>(line[i] * of_u);
         of_middle[j] = static_cast<T>(-of_u);
       }

@@ -6,6 +6,7 @@
 #include "mlx/cpu/gemm/gemm.h"
 #include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/isa/factor.h"
+#include "mlx/cpu/isa/vectors.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
@@ -17,12 +18,12 @@ constexpr int64_t kFew = 6;
 constexpr int64_t kColumns = 128;  // of an item
 
 template <class T>
-void substitute(const T* a, int64_t row, int64_t column, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
-                int64_t columns) {
+void substitute(const T* a, int64_t row, int64_t column, bool conjugated, int64_t n, bool upper, bool unit,
+                T* x, int64_t ldx, int64_t columns) {
   // An item has some 20 us of work.
   const int64_t grain = std::max(kColumns, (int64_t{1} << 18) / (n * n) / kColumns * kColumns);
   parallel_ranges(columns, grain, [&](int64_t begin, int64_t end) {
-    factor<T>().substitute(a, row, column, n, upper, unit, x + begin, ldx, end - begin);
+    factor<T>().substitute(a, row, column, conjugated, n, upper, unit, x + begin, ldx, end - begin);
   });
 }
 
@@ -49,7 +50,7 @@ namespace {
 template <class T>
 void solve_halves(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
                   int64_t columns) {
-  if (n <= kBlock) return substitute(a, lda, 1, n, upper, unit, x, ldx, columns);
+  if (n <= kBlock) return substitute(a, lda, 1, false, n, upper, unit, x, ldx, columns);
   const int64_t half = (n / 2 + kBlock - 1) / kBlock * kBlock, first = upper ? half : 0,
                 second = upper ? 0 : half;
   const int64_t known = upper ? n - half : half;
@@ -64,7 +65,7 @@ void solve_halves(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* 
 template <class T>
 void solve_triangle(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
                     int64_t columns) {
-  if (n <= kBlock) return substitute(a, lda, 1, n, upper, unit, x, ldx, columns);
+  if (n <= kBlock) return substitute(a, lda, 1, false, n, upper, unit, x, ldx, columns);
   // Columns are independent of each other: threads need not meet.
   const int64_t grain = std::clamp(columns / 4 / kBlock * kBlock, kColumns, 4 * kColumns);
   parallel_ranges(columns, grain, [&](int64_t begin, int64_t end) {
@@ -77,9 +78,9 @@ bool cholesky(T* a, int64_t lda, int64_t n) {
   for (int64_t k = 0; k < n; k += kBlock) {
     const int64_t size = std::min(kBlock, n - k), right = n - k - size;
     T* block = a + k * lda + k;
-    if (k > 0) multiply_into<T>(block, lda, size, n - k, k, {a + k, 1, lda}, {a + k, lda}, -1, 1);
+    if (k > 0) multiply_into<T>(block, lda, size, n - k, k, {a + k, 1, lda, true}, {a + k, lda}, -1, 1);
     if (factor<T>().cholesky(block, size, lda) < size) return false;
-    if (right > 0) substitute(block, 1, lda, size, false, false, block + size, lda, right);
+    if (right > 0) substitute(block, 1, lda, true, size, false, false, block + size, lda, right);
   }
   return true;
 }
@@ -101,16 +102,16 @@ void eliminate(T* a, int64_t lda, int64_t m, int64_t n, int64_t* pivots) {
   for (int64_t j = 0; j < k; ++j) {
     T* row = a + j * lda;
     int64_t p = j;
-    T most = std::abs(row[j]);
+    Real<T> most = roughly(row[j]);
     for (int64_t i = j + 1; i < m; ++i) {
-      const T size = std::abs(a[i * lda + j]);
+      const Real<T> size = roughly(a[i * lda + j]);
       if (size > most) most = size, p = i;
     }
     pivots[j] = p;
     if (p != j) std::swap_ranges(row, row + n, a + p * lda);
-    if (row[j] == 0) continue;
-    const T inverse = 1 / row[j];
-    const bool exact = !std::isfinite(inverse);
+    if (roughly(row[j]) == 0) continue;
+    const T inverse = T{1} / row[j];
+    const bool exact = !std::isfinite(roughly(inverse));
     for (int64_t i = j + 1; i < m; ++i) {
       T* to = a + i * lda;
       const T f = exact ? to[j] / row[j] : to[j] * inverse;
@@ -126,14 +127,18 @@ void lu(T* a, int64_t lda, int64_t m, int64_t n, int64_t* pivots) {
   const int64_t k = std::min(m, n);
   if (std::max(m, n) <= kFew) return eliminate(a, lda, m, n, pivots);
   if (k <= kPanel) {
-    constexpr int64_t kEven = 64 / sizeof(T);
+    // Parts of complex numbers are columns of their own.
+    using R = Real<T>;
+    constexpr int64_t kEven = 64 / sizeof(R), kPlanes = kParts<T>;
     const int64_t stride = (m + kEven - 1) / kEven * kEven;
-    Workspace space((k + 1) * stride * static_cast<int64_t>(sizeof(T)));
-    T* columns = space.as<T>();
-    factor<T>().transpose(a, lda, m, k, columns, stride);
-    for (int64_t j = 0; j < k; ++j) std::fill(columns + j * stride + m, columns + (j + 1) * stride, T{0});
+    Workspace space((k + 1) * kPlanes * stride * static_cast<int64_t>(sizeof(R)));
+    R* columns = space.as<R>();
+    const auto transpose = real_vectors<R>().transpose;
+    transpose(reals(a), kPlanes * lda, m, kPlanes * k, columns, stride);
+    for (int64_t j = 0; j < kPlanes * k; ++j)
+      std::fill(columns + j * stride + m, columns + (j + 1) * stride, R{0});
     factor<T>().lu(columns, m, k, stride, pivots);
-    factor<T>().transpose(columns, stride, k, m, a, lda);
+    transpose(columns, stride, kPlanes * k, m, reals(a), kPlanes * lda);
     exchange_rows(a + k, lda, n - k, pivots, 0, k);
     solve_triangle(a, lda, k, false, true, a + k, lda, n - k);
     if (m > k && n > k)
@@ -157,6 +162,10 @@ template void multiply_into<double>(double*, int64_t, int64_t, int64_t, int64_t,
                                     Operand<double>, double, double);
 template void solve_triangle<float>(const float*, int64_t, int64_t, bool, bool, float*, int64_t, int64_t);
 template void solve_triangle<double>(const double*, int64_t, int64_t, bool, bool, double*, int64_t, int64_t);
+template void solve_triangle<C>(const C*, int64_t, int64_t, bool, bool, C*, int64_t, int64_t);
+template bool cholesky<C>(C*, int64_t, int64_t);
+template void exchange_rows<C>(C*, int64_t, int64_t, const int64_t*, int64_t, int64_t);
+template void lu<C>(C*, int64_t, int64_t, int64_t, int64_t*);
 template bool cholesky<float>(float*, int64_t, int64_t);
 template bool cholesky<double>(double*, int64_t, int64_t);
 template void exchange_rows<float>(float*, int64_t, int64_t, const int64_t*, int64_t, int64_t);

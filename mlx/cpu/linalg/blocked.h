@@ -1,5 +1,6 @@
-// Triangular solves and factorizations of row-major matrices in float or double, in blocks: most of the work
-// is matrix products. They run on all threads, or inside an item of a parallel loop on its one.
+// Triangular solves and factorizations of row-major matrices of floats, doubles or complex floats, in blocks:
+// most of the work is matrix products. They run on all threads, or inside an item of a parallel loop on its
+// one.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@ template <class T>
 void solve_triangle(const T* a, int64_t lda, int64_t n, bool upper, bool unit, T* x, int64_t ldx,
                     int64_t columns);
 
-// The upper triangle of A becomes U with U^T U = A. False where A is not positive definite.
+// The upper triangle of A becomes U with U^H U = A. False where A is not positive definite.
 template <class T>
 bool cholesky(T* a, int64_t lda, int64_t n);
 
@@ -37,6 +38,9 @@ struct Operand {
 template <class T>
 void multiply_into(T* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<T> a, Operand<T> b,
                    double alpha, double beta);
+template <>
+void multiply_into<C>(C* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<C> a, Operand<C> b,
+                      double alpha, double beta);
 template <>
 void multiply_into<Z>(Z* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<Z> a, Operand<Z> b,
                       double alpha, double beta);

@@ -1,4 +1,6 @@
-// Products of complex matrices as real ones, which read one operand where it is.
+// Products of complex matrices: of floats those of the general product, of doubles as real ones, which read
+// one operand where it is.
+#include "mlx/cpu/gemm/gemm.h"
 #include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/linalg/blocked.h"
 
@@ -51,7 +53,34 @@ void by_pairs(Z* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<Z> a, 
                         alpha, beta);
 }
 
+// Contiguous rows of conjugate numbers.
+Operand<C> conjugated_copy(Operand<C> x, int64_t rows, int64_t columns, C* to) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) to[i * columns + j] = conj(x.data[i * x.row + j * x.column]);
+  return {to, columns};
+}
+
 }  // namespace
+
+template <>
+void multiply_into<C>(C* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<C> a, Operand<C> b,
+                      double alpha, double beta) {
+  if (m == 0 || n == 0) return;
+  Workspace space(((a.conjugated ? m * k : 0) + (b.conjugated ? k * n : 0)) *
+                  static_cast<int64_t>(sizeof(C)));
+  C* copies = space.as<C>();
+  if (b.conjugated) b = conjugated_copy(b, k, n, copies + (a.conjugated ? m * k : 0));
+  if (a.conjugated) a = conjugated_copy(a, m, k, copies);
+  GemmCall g;
+  g.dtype = complex64;
+  g.m = m, g.n = n, g.k = k;
+  g.a = a.data, g.a_row = a.row, g.a_col = a.column;
+  g.b = b.data, g.b_row = b.row, g.b_col = b.column;
+  g.c = c, g.ldc = ldc;
+  g.d = c, g.d_row = ldc, g.d_col = 1;
+  g.alpha = alpha, g.beta = beta;
+  gemm(g);
+}
 
 template <>
 void multiply_into<Z>(Z* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<Z> a, Operand<Z> b,

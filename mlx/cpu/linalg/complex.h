@@ -22,9 +22,10 @@ struct Complex {
   }
   friend Complex operator*(T a, Complex b) { return {a * b.re, a * b.im}; }
   friend Complex operator/(Complex a, Complex b) {
-    const T scale = std::max(std::abs(b.re), std::abs(b.im));
-    const Complex d = (1 / scale) * b;
-    return (1 / (scale * squared(d))) * (a * conj(d));
+    const T scale = std::max(std::abs(b.re), std::abs(b.im));  // whose reciprocal may be infinite
+    const Complex d{b.re / scale, b.im / scale}, product = a * conj(d);
+    const T f = 1 / squared(d);
+    return {product.re * f / scale, product.im * f / scale};
   }
   Complex& operator+=(Complex b) { return *this = *this + b; }
   Complex& operator-=(Complex b) { return *this = *this - b; }
@@ -40,10 +41,19 @@ struct Complex {
     return a.re >= 0 ? Complex{x, y} : Complex{std::abs(y), std::copysign(x, a.im)};
   }
 };
+using C = Complex<float>;
 using Z = Complex<double>;
 
 inline float conj(float x) { return x; }
 inline double conj(double x) { return x; }
+inline float roughly(float x) { return std::abs(x); }
+inline double roughly(double x) { return std::abs(x); }
+inline float real_part(float x) { return x; }
+inline double real_part(double x) { return x; }
+template <class T>
+T real_part(Complex<T> x) {
+  return x.re;
+}
 
 template <class S>
 struct RealOf {
@@ -57,5 +67,24 @@ template <class S>
 using Real = typename RealOf<S>::Type;
 template <class S>
 constexpr bool kComplex = !std::is_same_v<S, Real<S>>;
+// Complex numbers as the reals that they are in memory.
+template <class S>
+constexpr int64_t kParts = sizeof(S) / sizeof(Real<S>);
+template <class S>
+Real<S>* reals(S* x) {
+  return reinterpret_cast<Real<S>*>(x);
+}
+template <class S>
+const Real<S>* reals(const S* x) {
+  return reinterpret_cast<const Real<S>*>(x);
+}
+// Scalars of another type.
+template <class To, class From>
+To convert(From x) {
+  if constexpr (kComplex<From>)
+    return {static_cast<Real<To>>(x.re), static_cast<Real<To>>(x.im)};
+  else
+    return static_cast<To>(x);
+}
 
 }  // namespace mlx::core::cpu

@@ -85,7 +85,7 @@ class Leaf {
       e_[l_] = at_.g;
     }
     e_[m_] = 0;
-    factor<double>().rotate(q_.row(0), q_.stride, q_.stride, c_of_, s_of_, row_, m_ - 1 - at_.i);
+    real_vectors<double>().rotate(q_.row(0), q_.stride, q_.stride, c_of_, s_of_, row_, m_ - 1 - at_.i);
   }
 
  private:
@@ -330,8 +330,8 @@ class Divided {
       for (int64_t j = begin; j < end; ++j) {
         const double squares = kernels.quotients(d, near.data(), k, roots[j].origin, roots[j].eta, line);
         const double scale = 1 / std::sqrt(squares);
-        new_first[j] = factor<double>().dot(line, top.data(), k) * scale;
-        new_last[j] = factor<double>().dot(line, bottom.data(), k) * scale;
+        new_first[j] = real_vectors<double>().dot(line, top.data(), k) * scale;
+        new_last[j] = real_vectors<double>().dot(line, bottom.data(), k) * scale;
         for (int64_t i = 0; i < k; ++i) turn[j * k + place[i]] = static_cast<T>(line[i] * scale);
       }
     });

@@ -50,7 +50,7 @@ void store_columns(complex64_t* vectors, int64_t n, F&& f) {
 }
 
 template <class T, class Work>
-void decompose_in(const T* in, int64_t n, int exponent, complex64_t* values, complex64_t* vectors) {
+void decompose_real(const T* in, int64_t n, int exponent, complex64_t* values, complex64_t* vectors) {
   const PowerOfTwo scale(-exponent);
   const PaddedMatrix<Work> a(n, n), rows(vectors ? n : 0, n);
   for (int64_t i = 0; i < n; ++i) scale(in + i * n, n, a.row(i));
@@ -68,41 +68,43 @@ void decompose_in(const T* in, int64_t n, int exponent, complex64_t* values, com
     return conj(factors[k - 1] * Z{p[-rows.stride], *p});
   });
 }
+template <class Work>
+void decompose_complex(const C* in, int64_t n, int exponent, complex64_t* values, complex64_t* vectors) {
+  const PowerOfTwo scale(-exponent), back(exponent);
+  const PaddedMatrix<Work> a(n, n), rows(vectors ? n : 0, n);
+  for (int64_t i = 0; i < n; ++i) scale(reals(in + i * n), 2 * n, reals(a.row(i)));
+  const std::vector<Work> w = complex_eigen<Real<Work>>(a, n, vectors ? &rows : nullptr);
+  for (int64_t k = 0; k < n; ++k) values[k] = to_complex({back(w[k].re), back(w[k].im)});
+  if (!vectors) return;
+  std::vector<Z> factors(n);
+  for (int64_t k = 0; k < n; ++k) {
+    const Work* row = rows.row(k);
+    factors[k] = normal_factor(&row->re, &row->im, n, 2);
+  }
+  store_columns(vectors, n, [&](int64_t k, int64_t i) { return factors[k] * convert<Z>(rows.row(k)[i]); });
+}
 
-template <class T>
-void decompose(const T* in, int64_t n, complex64_t* values, complex64_t* vectors) {
-  const T largest = largest_modulus(in, n * n);
+template <class S>
+void decompose(const S* in, int64_t n, complex64_t* values, complex64_t* vectors) {
+  const Real<S> largest = largest_modulus(in, n * n);
   check_finite(largest);
   const int exponent = largest > 0 ? std::ilogb(largest) : 0;
-  in_working_type<T>(n, [&]<class Work>() {
-    if constexpr (sizeof(Work) == 4) {
+  in_working_type<S>(n, [&]<class Work>() {
+    const auto run = [&]<class As>() {
+      if constexpr (kComplex<S>)
+        decompose_complex<As>(in, n, exponent, values, vectors);
+      else
+        decompose_real<S, As>(in, n, exponent, values, vectors);
+    };
+    if constexpr (sizeof(Real<Work>) == 4) {
       // Of elements of many magnitudes, products vanish in float.
       try {
-        return decompose_in<T, Work>(in, n, exponent, values, vectors);
+        return run.template operator()<Work>();
       } catch (const NotConverged&) {
       }
     }
-    decompose_in<T, double>(in, n, exponent, values, vectors);
+    run.template operator()<std::conditional_t<kComplex<S>, Z, double>>();
   });
-}
-
-void decompose(const complex64_t* in, int64_t n, complex64_t* values, complex64_t* vectors) {
-  const auto* parts = reinterpret_cast<const float*>(in);
-  const float largest = largest_modulus(parts, 2 * n * n);
-  check_finite(largest);
-  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
-  const PowerOfTwo scale(-exponent), back(exponent);
-  const PaddedMatrix<Z> a(n, n), rows(vectors ? n : 0, n);
-  for (int64_t i = 0; i < n; ++i) scale(parts + 2 * i * n, 2 * n, &a.row(i)->re);
-  const std::vector<Z> w = complex_eigen(a, n, vectors ? &rows : nullptr);
-  for (int64_t k = 0; k < n; ++k) values[k] = to_complex({back(w[k].re), back(w[k].im)});
-  if (!vectors) return;
-  for (int64_t k = 0; k < n; ++k) {
-    Z* row = rows.row(k);
-    const Z factor = normal_factor(&row->re, &row->im, n, 2);
-    for (int64_t i = 0; i < n; ++i) row[i] = factor * row[i];
-  }
-  store_columns(vectors, n, [&](int64_t k, int64_t i) { return rows.row(k)[i]; });
 }
 
 void run_eig(const linalg::Eig& p, const Arrays& inputs, Arrays& outputs) {
@@ -110,17 +112,10 @@ void run_eig(const linalg::Eig& p, const Arrays& inputs, Arrays& outputs) {
   const array a = row_contiguous(inputs[0]);
   const int64_t n = a.shape(-1);
   if (a.size() == 0) return;
-  const auto one = [&]<class T>(int64_t i) {
-    decompose(a.data<T>() + i * n * n, n, outputs[0].data<complex64_t>() + i * n,
+  each_matrix(a, 32, [&]<class S>(int64_t i) {
+    decompose(a.data<S>() + i * n * n, n, outputs[0].data<complex64_t>() + i * n,
               p.vectors ? outputs[1].data<complex64_t>() + i * n * n : nullptr);
-  };
-  const int64_t batch = static_cast<int64_t>(a.size()) / (n * n);
-  if (a.dtype() == complex64 && batch == 1)
-    one.template operator()<complex64_t>(0);  // outside of any item, so that it may use all threads
-  else if (a.dtype() == complex64)
-    parallel_for(batch, [&](int64_t i) { one.template operator()<complex64_t>(i); });
-  else
-    each_matrix(a, 32, one);
+  });
 }
 
 const bool registered = kernels(Device::cpu).add<linalg::Eig>(run_eig);

@@ -1,7 +1,6 @@
 // cholesky, lu, solve, inv, solve_triangular: of each matrix of a batch, in parallel; of a single large one,
 // in blocks on all threads.
 #include <algorithm>
-#include <complex>
 #include <numeric>
 #include <vector>
 
@@ -17,7 +16,7 @@
 namespace mlx::core::cpu {
 namespace {
 
-// to[j, i] = from[i, j] for j <= i, and zeros elsewhere, where from's rows and columns are n apart.
+// to[j, i] = conj(from[i, j]) for j <= i, and zeros elsewhere, where from's rows and columns are n apart.
 template <class T>
 void copy_flipped_triangle(const T* from, T* to, int64_t n) {
   constexpr int64_t kTile = 32;
@@ -29,11 +28,11 @@ void copy_flipped_triangle(const T* from, T* to, int64_t n) {
       for (int64_t at = first; at < n; at += kTile)
         for (int64_t j = first; j < last; ++j)
           for (int64_t i = at; i < std::min(n, at + kTile); ++i)
-            to[j * n + i] = i >= j ? from[i * n + j] : T{0};
+            to[j * n + i] = i >= j ? conj(from[i * n + j]) : T{0};
     }
   });
 }
-// The same of an upper triangle: to[i, j] = from[j, i] for j <= i.
+// The same of an upper triangle: to[i, j] = conj(from[j, i]) for j <= i.
 template <class T>
 void copy_flipped_upper(const T* from, T* to, int64_t n) {
   constexpr int64_t kTile = 32;
@@ -44,7 +43,7 @@ void copy_flipped_upper(const T* from, T* to, int64_t n) {
       for (int64_t at = 0; at < last; at += kTile)
         for (int64_t i = first; i < last; ++i)
           for (int64_t j = at; j < std::min(last, at + kTile); ++j)
-            to[i * n + j] = j <= i ? from[j * n + i] : T{0};
+            to[i * n + j] = j <= i ? conj(from[j * n + i]) : T{0};
       for (int64_t i = first; i < last; ++i) std::fill(to + i * n + last, to + (i + 1) * n, T{0});
     }
   });
@@ -60,8 +59,9 @@ void each_small_piece(const array& a, F&& f) {
   const int64_t n = a.shape(-1), batch = static_cast<int64_t>(a.size()) / (n * n);
   const int64_t grain = std::max(kSmallGroup, (1 << 15) / (n * n * n + 8) / kSmallGroup * kSmallGroup);
   parallel_ranges(batch, grain, [&](int64_t begin, int64_t end) {
-    a.dtype() == float64 ? f.template operator()<double>(begin, end - begin)
-                         : f.template operator()<float>(begin, end - begin);
+    a.dtype() == float64     ? f.template operator()<double>(begin, end - begin)
+    : a.dtype() == complex64 ? f.template operator()<C>(begin, end - begin)
+                             : f.template operator()<float>(begin, end - begin);
   });
 }
 [[noreturn]] void not_definite() { throw invalid("linalg.cholesky", "the matrix is not positive definite"); }
@@ -137,7 +137,7 @@ void run_lu(const linalg::LU&, const Arrays& inputs, Arrays& outputs) {
 template <class T>
 void check_diagonal(const char* op, const T* a, int64_t n) {
   for (int64_t i = 0; i < n; ++i)
-    if (a[i * n + i] == T{0}) is_singular(op, i, n);
+    if (roughly(a[i * n + i]) == 0) is_singular(op, i, n);
 }
 
 template <class T>
@@ -157,32 +157,6 @@ void solve_in_place(const char* op, T* a, int64_t n, T* x, int64_t columns) {
   solve_triangle(a, n, n, false, true, x, columns, columns);
   solve_triangle(a, n, n, true, false, x, columns, columns);
 }
-// Of complex numbers, which derivatives of eig ask for: elimination.
-void solve_complex(const char* op, const complex64_t* from, int64_t n, complex64_t* out, int64_t columns) {
-  using Double = std::complex<double>;
-  std::vector<Double> a(from, from + n * n), x(out, out + n * columns);
-  for (int64_t k = 0; k < n; ++k) {
-    int64_t p = k;
-    for (int64_t i = k; i < n; ++i)
-      if (std::abs(a[i * n + k]) > std::abs(a[p * n + k])) p = i;
-    if (a[p * n + k] == 0.0) is_singular(op, k, n);
-    if (p != k) {
-      std::swap_ranges(&a[k * n], &a[k * n] + n, &a[p * n]);
-      std::swap_ranges(&x[k * columns], &x[k * columns] + columns, &x[p * columns]);
-    }
-    for (int64_t i = 0; i < n; ++i) {  // Gauss and Jordan
-      if (i == k) continue;
-      const Double f = a[i * n + k] / a[k * n + k];
-      for (int64_t j = k; j < n; ++j) a[i * n + j] -= f * a[k * n + j];
-      for (int64_t c = 0; c < columns; ++c) x[i * columns + c] -= f * x[k * columns + c];
-    }
-  }
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t c = 0; c < columns; ++c) {
-      const Double y = x[i * columns + c] / a[i * n + i];
-      out[i * columns + c] = complex64_t(static_cast<float>(y.real()), static_cast<float>(y.imag()));
-    }
-}
 
 void run_solve(const linalg::Solve&, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
@@ -191,11 +165,6 @@ void run_solve(const linalg::Solve&, const Arrays& inputs, Arrays& outputs) {
   if (out.size() == 0) return;
   const array a = row_contiguous(inputs[0]);
   const int64_t n = out.shape(-2), columns = out.shape(-1);
-  if (a.dtype() == complex64)
-    return parallel_for(static_cast<int64_t>(a.size()) / (n * n), [&](int64_t i) {
-      solve_complex("linalg.solve", a.data<complex64_t>() + i * n * n, n,
-                    out.data<complex64_t>() + i * n * columns, columns);
-    });
   if (small_matrices(a) && columns <= kSmallColumns)
     return each_small_piece(a, [&]<class T>(int64_t begin, int64_t count) {
       T* x = out.data<T>() + begin * n * columns;
@@ -228,7 +197,7 @@ void run_inverse(const linalg::Inverse&, const Arrays& inputs, Arrays& outputs) 
     T* used = space.as<T>();
     std::copy(from, from + n * n, used);
     std::fill(to, to + n * n, T{0});
-    for (int64_t i = 0; i < n; ++i) to[i * n + i] = 1;
+    for (int64_t i = 0; i < n; ++i) to[i * n + i] = T{1};
     solve_in_place("linalg.inv", used, n, to, n);
   });
 }
@@ -243,7 +212,7 @@ void run_solve_triangular(const linalg::TriangularSolve& p, const Arrays& inputs
   each_matrix(a, 1, [&]<class T>(int64_t item) {
     const T* one = a.data<T>() + item * n * n;
     for (int64_t i = 0; i < n; ++i)
-      if (one[i * n + i] == 0)
+      if (roughly(one[i * n + i]) == 0)
         throw invalid("linalg.solve_triangular", "the matrix is singular: element ", i,
                       " of its diagonal is 0");
     solve_triangle(one, n, n, p.upper, false, out.data<T>() + item * n * columns, columns, columns);

@@ -39,7 +39,7 @@ class Reduction : PanelReduction<S> {
     if (known > 0) {
       for (int64_t m = 0; m < known; ++m) f[m] = conj(v_.row(p + m)[k]);
       subtract(x, y_.row(0), y_.stride, known, f, 0, lines_.row(1));
-      row_products(v_.row(p) + at, v_.stride, known, x + at, length, f, true);
+      panels<S>().dots(v_.row(p) + at, v_.stride, known, x + at, length, true, f);
       for (int64_t m = 0; m < known; ++m) {
         g[m] = S{0};
         for (int64_t l = 0; l <= m; ++l) g[m] += conj(t_[l * panel_ + m]) * f[l];
@@ -57,10 +57,10 @@ class Reduction : PanelReduction<S> {
     S* y = y_.row(known);
     const int64_t from = PaddedMatrix<S>::even(k + 1), width = a_.stride - from;
     parallel_ranges(n_, std::max<int64_t>(4, (1 << 17) / width / 4 * 4), [&](int64_t begin, int64_t end) {
-      row_products(a_.row(begin) + from, a_.stride, end - begin, v + from, width, y + begin);
+      panels<S>().dots(a_.row(begin) + from, a_.stride, end - begin, v + from, width, false, y + begin);
     });
     if (known > 0) {
-      row_products(v_.row(p) + from, v_.stride, known, v + from, width, f, true);
+      panels<S>().dots(v_.row(p) + from, v_.stride, known, v + from, width, true, f);
       subtract(y, y_.row(0), y_.stride, known, f, 0, lines_.row(1));
       for (int64_t m = 0; m < known; ++m) {
         S sum{0};
@@ -129,6 +129,7 @@ void to_hessenberg(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const Padd
 template void to_hessenberg<float>(const PaddedMatrix<float>&, int64_t, float*, const PaddedMatrix<float>&);
 template void to_hessenberg<double>(const PaddedMatrix<double>&, int64_t, double*,
                                     const PaddedMatrix<double>&);
+template void to_hessenberg<C>(const PaddedMatrix<C>&, int64_t, float*, const PaddedMatrix<C>&);
 template void to_hessenberg<Z>(const PaddedMatrix<Z>&, int64_t, double*, const PaddedMatrix<Z>&);
 
 }  // namespace mlx::core::cpu

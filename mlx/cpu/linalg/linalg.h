@@ -8,33 +8,36 @@
 #include <type_traits>
 
 #include "mlx/array.h"
+#include "mlx/cpu/linalg/complex.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
 
-// The largest modulus; inf or nan where an element is not finite. (Without signs, bits are in the order of
-// the numbers, nan last; loops over integers become vectors.)
-template <class T>
-T largest_modulus(const T* x, int64_t n) {
+// The largest modulus, of complex numbers that of their parts; inf or nan where an element is not finite.
+// (Without signs, bits are in the order of the numbers, nan last; loops over integers become vectors.)
+template <class S>
+Real<S> largest_modulus(const S* x, int64_t n) {
+  using T = Real<S>;
   using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
   constexpr Bits sign = std::numeric_limits<Bits>::max();
   Bits most = 0;
-  for (int64_t i = 0; i < n; ++i) most = std::max<Bits>(most, std::bit_cast<Bits>(x[i]) & sign);
+  for (int64_t i = 0; i < kParts<S> * n; ++i)
+    most = std::max<Bits>(most, std::bit_cast<Bits>(reals(x)[i]) & sign);
   return std::bit_cast<T>(most);
 }
 
-// What reductions of n x n matrices are done in, by f.operator()<Work>(): float32 ones of many rows in float,
-// as double would read twice the memory; all others in double.
+// What reductions of n x n matrices are done in, by f.operator()<Work>(): float32 and complex64 ones of many
+// rows as they are, since doubles would be twice the memory; all others in double.
 constexpr int64_t kInDouble = 64;
-template <class T, class F>
+template <class S, class F>
 void in_working_type(int64_t n, F&& f) {
-  if (n > kInDouble)
-    f.template operator()<T>();
+  if (n > kInDouble / kParts<S>)
+    f.template operator()<S>();
   else
-    f.template operator()<double>();
+    f.template operator()<std::conditional_t<kComplex<S>, Z, double>>();
 }
 
-// f.operator()<T>(i) for each matrix of a batch that is not empty, T being float or double: small ones
+// f.operator()<S>(i) for each matrix of a batch that is not empty, S being float, double or C: small ones
 // several to an item; a single one outside of any item, so that it may use all threads. `weight`: how much
 // work an element is.
 template <class F>
@@ -53,7 +56,7 @@ void each_matrix(const array& a, int64_t weight, F&& f) {
       for (int64_t i = begin; i < end; ++i) f.template operator()<T>(i);
     });
   };
-  a.dtype() == float64 ? all(double{}) : all(float{});
+  a.dtype() == float64 ? all(double{}) : a.dtype() == complex64 ? all(C{}) : all(float{});
 }
 
 }  // namespace mlx::core::cpu

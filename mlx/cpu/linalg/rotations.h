@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "mlx/cpu/gemm/workspace.h"
-#include "mlx/cpu/isa/factor.h"
-#include "mlx/cpu/isa/householder.h"
+#include "mlx/cpu/isa/panel.h"
+#include "mlx/cpu/isa/vectors.h"
 #include "mlx/cpu/linalg/complex.h"
 #include "mlx/cpu/parallel.h"
 
@@ -39,13 +39,21 @@ class PaddedMatrix {
   Workspace memory_;
 };
 
-// Of the rows of a matrix; null: nothing is done.
+template <class From, class To>
+void convert_line(const From* from, int64_t n, To* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = convert<To>(from[i]);
+}
+
+// Of the rows of a matrix, those of complex numbers as reals; null: nothing is done.
 template <class T>
 class Rotations {
  public:
   // `step`: how many are added, at most, before anybody asks whether it is full.
-  Rotations(const PaddedMatrix<T>* vectors, int64_t step)
-      : vectors_(vectors), many_(std::min<int64_t>(8192, 2 * step * step)) {
+  template <class S>
+  Rotations(const PaddedMatrix<S>* vectors, int64_t step)
+      : vectors_(vectors ? reals(vectors->row(0)) : nullptr),
+        stride_(vectors ? kParts<S> * vectors->stride : 0),
+        many_(std::min<int64_t>(8192, 2 * step * step)) {
     if (!vectors) return;
     for (Batch* b : {&next_, &ready_}) {
       b->c.resize(many_ + step);
@@ -70,11 +78,11 @@ class Rotations {
     std::swap(ready_, next_);
     next_.count = 0;
   }
-  int64_t parts() const { return ready_.count == 0 ? 0 : (vectors_->stride + kPart - 1) / kPart; }
+  int64_t parts() const { return ready_.count == 0 ? 0 : (stride_ + kPart - 1) / kPart; }
   void apply(int64_t part) const {
-    const int64_t begin = part * kPart, columns = std::min(kPart, vectors_->stride - begin);
-    factor<T>().rotate(vectors_->row(0) + begin, vectors_->stride, columns, ready_.c.data(), ready_.s.data(),
-                       ready_.at.data(), ready_.count);
+    const int64_t begin = part * kPart, columns = std::min(kPart, stride_ - begin);
+    real_vectors<T>().rotate(vectors_ + begin, stride_, columns, ready_.c.data(), ready_.s.data(),
+                             ready_.at.data(), ready_.count);
   }
 
  private:
@@ -84,8 +92,8 @@ class Rotations {
     std::vector<int32_t> at;
     int64_t count = 0;
   };
-  const PaddedMatrix<T>* vectors_;
-  int64_t many_;
+  T* vectors_;
+  int64_t stride_, many_;
   Batch next_, ready_;
 };
 
@@ -124,7 +132,7 @@ struct Reflection {
 };
 template <class T>
 Reflection<T> find_reflection(T* x, int64_t n) {
-  const double squares = n > 1 ? factor<T>().squares(x + 1, n - 1) : 0, alpha = x[0];
+  const double squares = n > 1 ? real_vectors<T>().squares(x + 1, n - 1) : 0, alpha = x[0];
   x[0] = 1;
   if (squares < 1e-280) return {0, static_cast<T>(alpha)};
   const double beta = -std::copysign(std::sqrt(alpha * alpha + squares), alpha);
@@ -134,7 +142,7 @@ Reflection<T> find_reflection(T* x, int64_t n) {
 }
 template <class T>
 Reflection<Complex<T>> find_reflection(Complex<T>* x, int64_t n) {
-  const double rest = n > 1 ? factor<T>().squares(&x[1].re, 2 * (n - 1)) : 0;
+  const double rest = n > 1 ? real_vectors<T>().squares(&x[1].re, 2 * (n - 1)) : 0;
   const Z alpha{x[0].re, x[0].im};
   x[0] = {1, 0};
   if (rest < 1e-280) return {0, {static_cast<T>(alpha.re), static_cast<T>(alpha.im)}};
@@ -150,34 +158,38 @@ Reflection<Complex<T>> find_reflection(Complex<T>* x, int64_t n) {
 
 // Rows of z become columns 0 ... count - 1 of the product of reflections 0 ... k - 1; the vector of
 // reflection i is row i of v, zero before element i + offset.
-template <class T, class Work>
-void accumulate(const PaddedMatrix<T>& z, int64_t count, int64_t k, int64_t offset, const Work* tau,
+template <class S, class Work>
+void accumulate(const PaddedMatrix<S>& z, int64_t count, int64_t k, int64_t offset, const Real<Work>* tau,
                 const PaddedMatrix<Work>& vectors) {
   constexpr int64_t kGroup = 8;
-  const PaddedMatrix<T> v(k, vectors.stride);
-  for (int64_t i = 0; i < k; ++i) std::copy(vectors.row(i), vectors.row(i) + vectors.stride, v.row(i));
-  for (int64_t i = 0; i < count; ++i) z.row(i)[i] = 1;
+  const PaddedMatrix<S> v(k, vectors.stride);
+  for (int64_t i = 0; i < k; ++i) convert_line(vectors.row(i), vectors.stride, v.row(i));
+  for (int64_t i = 0; i < count; ++i) z.row(i)[i] = S{1};
   const int64_t grain = std::max<int64_t>(kGroup, (1 << 14) / z.stride / kGroup * kGroup);
   parallel_ranges(count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; j += kGroup) {
       const int64_t some = std::min(kGroup, end - j);
       // Reflections further down leave these unit vectors alone.
       for (int64_t i = std::min(k, j + some - offset) - 1; i >= 0; --i) {
-        const int64_t at = PaddedMatrix<T>::even(i + offset);
+        const int64_t at = PaddedMatrix<S>::even(i + offset);
         if (tau[i] != 0)
-          reflect(v.row(i) + at, z.stride - at, static_cast<T>(tau[i]), z.row(j) + at, z.stride, some);
+          panels<S>().reflect(v.row(i) + at, z.stride - at, static_cast<Real<S>>(tau[i]), z.row(j) + at,
+                              z.stride, some);
       }
     }
   });
 }
 
 // What rounding in many rotations did to the lengths of vectors.
-template <class T>
-void normalize(const PaddedMatrix<T>& z, int64_t count) {
+template <class S>
+void normalize(const PaddedMatrix<S>& z, int64_t count) {
+  using T = Real<S>;
+  const int64_t length = kParts<S> * z.stride;
   for (int64_t i = 0; i < count; ++i) {
-    T* row = z.row(i);
-    const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(factor<T>().dot(row, row, z.stride))));
-    for (int64_t j = 0; j < z.stride; ++j) row[j] *= scale;
+    T* row = reals(z.row(i));
+    const T scale =
+        static_cast<T>(1 / std::sqrt(static_cast<double>(real_vectors<T>().dot(row, row, length))));
+    for (int64_t j = 0; j < length; ++j) row[j] *= scale;
   }
 }
 

@@ -9,17 +9,12 @@
 #include <limits>
 #include <vector>
 
-#include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/isa/schur.h"
-#include "mlx/cpu/linalg/blocked.h"
-#include "mlx/cpu/linalg/hessenberg.h"
 #include "mlx/cpu/linalg/schur_block.h"
+#include "mlx/cpu/linalg/schur_steps.h"
 
 namespace mlx::core::cpu {
 namespace {
-
-constexpr int64_t kSmall = 88;   // rows of blocks that bulges one by one are faster for
-constexpr int64_t kPiece = 128;  // rows or columns of an item
 
 // The shifts one and other, or one +- i sqrt(square).
 template <class T>
@@ -28,10 +23,15 @@ struct Shifts {
 };
 
 template <class T>
-class Iteration {
+class Iteration : SchurSteps<Iteration<T>, T> {
+  using Steps = SchurSteps<Iteration<T>, T>;
+  friend Steps;
+  using Steps::at, Steps::top, Steps::right, Steps::large_step, Steps::copy_block, Steps::put_back,
+      Steps::turn_rest, Steps::h_, Steps::n_;
+
  public:
   Iteration(const PaddedMatrix<T>& h, int64_t n, const PaddedMatrix<T>* z)
-      : form_{h, z, n, z ? z->stride : 0}, n_(n) {}
+      : Steps(h, n, z), form_{h, z, n, z ? z->stride : 0} {}
 
   void run() {
     int64_t last = n_ - 1;
@@ -57,10 +57,8 @@ class Iteration {
   static constexpr T kEps = std::numeric_limits<T>::epsilon();
   static constexpr T kLeast = std::numeric_limits<T>::min() / kEps;
 
-  T& at(int64_t i, int64_t j) const { return form_.at(i, j); }
-  // Rows and columns beyond the active block matter to vectors only.
-  int64_t top(int64_t first) const { return form_.z ? 0 : first; }
-  int64_t right(int64_t last) const { return form_.z ? n_ : last + 1; }
+  using Shift = Shifts<T>;
+  static constexpr int64_t kEach = 2, kSmall = 88, kEnough = 14;
 
   // M. Ahues, F. Tisseur, "A new deflation criterion for the QR algorithm", 1997.
   bool negligible(int64_t i) const {
@@ -115,7 +113,7 @@ class Iteration {
     }
     int64_t begin = last - 2;
     while (begin > first && !starts_at(begin, s)) --begin;
-    const PaddedMatrix<T>& h = form_.h;
+    const PaddedMatrix<T>& h = h_;
     schur<T>().step(h.row(0), h.stride, first, begin, last, top(first), right(last), s.one, s.other, s.square,
                     form_.z ? form_.z->row(0) : nullptr, form_.z ? form_.z->stride : 0, form_.length);
   }
@@ -130,40 +128,20 @@ class Iteration {
     return std::abs(at(i, i - 1)) * (std::abs(y) + std::abs(z)) <= kEps * std::abs(x) * near;
   }
 
-  // How many shifts a step has.
+  // How many eigenvalues are the shifts of a step.
   static int64_t many(int64_t size) {
     return size < 150 ? 16 : size < 400 ? 24 : size < 1200 ? 32 : size < 3000 ? 64 : 128;
   }
 
-  // Returns how many eigenvalues were found.
-  int64_t large_step(int64_t first, int64_t last, int64_t idle) {
-    const int64_t size = last - first + 1, wanted = many(size);
-    int64_t window = wanted * 3 / 2;
-    if (idle >= 5) window *= 2;
-    window = size <= kSmall ? size : std::min(window, size / 2);  // smaller: windows are worked on like this
-    if (window < size && window + 1 < size &&
-        std::abs(at(last - window + 1, last - window)) > std::abs(at(last - window, last - window - 1)))
-      ++window;
-    std::vector<Shifts<T>> shifts;
-    const int64_t found = deflate(first, last, window, shifts);
-    // Where much was found, the next window will find more.
-    if (found > 0 && 100 * found > 14 * window) return found;
-    const int64_t end = last - found, rest = end - first + 1;
-    if (rest <= 2) return found;
-    if (idle % 6 == 5) {
-      shifts.clear();
-      for (int64_t i = end; i > first + 1 && static_cast<int64_t>(shifts.size()) < wanted / 2; i -= 2) {
-        const T below = std::abs(at(i, i - 1)) + std::abs(at(i - 1, i - 2)),
-                middle = T(0.75) * below + at(i, i);
-        shifts.push_back({middle, middle, T(0.4375) * below * below});
-      }
-    } else if (static_cast<int64_t>(shifts.size()) <= wanted / 4) {
-      shifts = shifts_of_end(end, std::min(rest, wanted));
-    }
-    const auto most = static_cast<size_t>(std::max<int64_t>(1, std::min(wanted / 2, rest / 6)));
-    if (shifts.size() > most) shifts.erase(shifts.begin(), shifts.end() - static_cast<int64_t>(most));
-    if (!shifts.empty()) sweep(first, end, shifts);
-    return found;
+  // Not through the middle of a pair.
+  int64_t window_of(int64_t first, int64_t last, int64_t window) const {
+    const bool more = window + 1 < last - first + 1 && std::abs(at(last - window + 1, last - window)) >
+                                                           std::abs(at(last - window, last - window - 1));
+    return more ? window + 1 : window;
+  }
+  Shifts<T> exceptional_shift(int64_t i) const {
+    const T below = std::abs(at(i, i - 1)) + std::abs(at(i - 1, i - 2)), middle = T(0.75) * below + at(i, i);
+    return {middle, middle, T(0.4375) * below * below};
   }
 
   // The eigenvalues of blocks [0, count), in pairs.
@@ -193,10 +171,6 @@ class Iteration {
     to_schur_form<T>(part, count, nullptr);
     return pairs({part, nullptr, count, 0}, count);
   }
-  void copy_block(int64_t from, int64_t count, const PaddedMatrix<T>& to) const {
-    for (int64_t i = 0; i < count; ++i)
-      for (int64_t j = std::max<int64_t>(0, i - 1); j < count; ++j) to.row(i)[j] = at(from + i, from + j);
-  }
 
   // Aggressive early deflation: in the Schur form of the last rows and columns, what is beside the block
   // becomes a spike, a column of which elements at the end are negligible. Others wait above as shifts.
@@ -223,16 +197,7 @@ class Iteration {
     }
     shifts = pairs(form, kept);
     if (kept == window && beside != 0) return 0;
-    if (kept == 0) {
-      if (from > first) at(from, from - 1) = 0;
-    } else {
-      back_to_hessenberg(t, v, window, kept);
-      at(from, from - 1) = beside * v.row(0)[0];
-    }
-    for (int64_t i = 0; i < window; ++i)
-      std::copy(t.row(i) + std::max<int64_t>(0, i - 1), t.row(i) + window,
-                form_.h.row(from + i) + from + std::max<int64_t>(0, i - 1));
-    turn_rest(v, from, window, first, last);
+    put_back(t, v, window, kept, beside, first, last);
     return window - kept;
   }
   // The block at `begin` changes places with those above, up to row `to`. Returns where it came to rest.
@@ -248,86 +213,9 @@ class Iteration {
     return begin;
   }
 
-  // Rows and columns [0, kept) of t, beside which the spike is, to Hessenberg form with one element beside.
-  static void back_to_hessenberg(const PaddedMatrix<T>& t, const PaddedMatrix<T>& v, int64_t window,
-                                 int64_t kept) {
-    if (kept == 1) return;
-    const FactorKernels<T>& kernels = factor<T>();
-    const PaddedMatrix<T> lines(2, std::max(window, kept));
-    std::vector<T> x(kept);
-    const auto reflect_from_left = [&](const T* vector, int64_t from, T tau, const PaddedMatrix<T>& m,
-                                       int64_t begin, int64_t end) {
-      T* sums = lines.row(0);
-      if (begin >= end) return;
-      T* rows = m.row(from) + begin;
-      kernels.combine(rows, m.stride, kept - from, end - begin, nullptr, nullptr, vector + from, sums);
-      T* factors = lines.row(1);
-      for (int64_t i = from; i < kept; ++i) factors[i] = tau * vector[i];
-      for (int64_t i = from; i < kept; ++i) {
-        T* row = m.row(i) + begin;
-        const T f = factors[i];
-        for (int64_t j = 0; j < end - begin; ++j) row[j] -= f * sums[j];
-      }
-    };
-    for (int64_t i = 0; i < kept; ++i) x[i] = v.row(i)[0];
-    const Reflection<T> r = find_reflection(x.data(), kept);
-    if (r.tau != 0) {
-      const T tau = static_cast<T>(r.tau);
-      reflect_from_left(x.data(), 0, tau, t, 0, window);
-      for (int64_t i = 0; i < kept; ++i) {
-        const T f = tau * kernels.dot(t.row(i), x.data(), kept);
-        for (int64_t j = 0; j < kept; ++j) t.row(i)[j] -= f * x[j];
-      }
-      reflect_from_left(x.data(), 0, tau, v, 0, window);
-    }
-    const PaddedMatrix<T> part(kept, kept), vectors(kept, kept);
-    std::vector<T> tau(kept);
-    for (int64_t i = 0; i < kept; ++i) std::copy(t.row(i), t.row(i) + kept, part.row(i));
-    to_hessenberg(part, kept, tau.data(), vectors);
-    for (int64_t i = 0; i < kept; ++i) std::copy(part.row(i), part.row(i) + kept, t.row(i));
-    for (int64_t k = 0; k + 2 < kept; ++k) {
-      if (tau[k] == 0) continue;
-      reflect_from_left(vectors.row(k), k + 1, tau[k], t, kept, window);
-      reflect_from_left(vectors.row(k), k + 1, tau[k], v, 0, window);
-    }
-  }
-
-  // What an orthogonal matrix of rows and columns from ... from + count - 1, columns of which are rows of u,
-  // does to the rest.
-  void turn_rest(const PaddedMatrix<T>& u, int64_t from, int64_t count, int64_t first, int64_t last) {
-    const PaddedMatrix<T>& h = form_.h;
-    const int64_t end = from + count, begin = top(first), columns = right(last) - end, rows = from - begin;
-    const int64_t of_z = form_.z ? form_.length : 0;
-    const auto pieces = [](int64_t n) { return n > 0 ? (n + kPiece - 1) / kPiece : 0; };
-    const int64_t p = pieces(columns), q = pieces(rows), all = p + q + pieces(of_z);
-    const auto one = [&](int64_t item) {
-      const Workspace space(count * kPiece * static_cast<int64_t>(sizeof(T)));
-      T* turned = space.as<T>();
-      if (item >= p && item < p + q) {
-        const int64_t row = begin + (item - p) * kPiece, some = std::min(kPiece, from - row);
-        multiply_into<T>(turned, count, some, count, count, {h.row(row) + from, h.stride},
-                         {u.row(0), 1, u.stride}, 1, 0);
-        for (int64_t i = 0; i < some; ++i)
-          std::copy(turned + i * count, turned + (i + 1) * count, h.row(row + i) + from);
-        return;
-      }
-      const PaddedMatrix<T>& m = item < p ? h : *form_.z;
-      const int64_t column = item < p ? end + item * kPiece : (item - p - q) * kPiece,
-                    some = std::min(kPiece, (item < p ? end + columns : of_z) - column);
-      multiply_into<T>(turned, some, count, some, count, {u.row(0), u.stride},
-                       {m.row(from) + column, m.stride}, 1, 0);
-      for (int64_t i = 0; i < count; ++i)
-        std::copy(turned + i * some, turned + (i + 1) * some, m.row(from + i) + column);
-    };
-    if (all * count < 512)
-      for (int64_t i = 0; i < all; ++i) one(i);
-    else
-      parallel_for(all, one);
-  }
-
   // All bulges through rows [first, last]: window by window.
   void sweep(int64_t first, int64_t last, const std::vector<Shifts<T>>& shifts) {
-    const PaddedMatrix<T>& h = form_.h;
+    const PaddedMatrix<T>& h = h_;
     const auto bulges = static_cast<int64_t>(shifts.size());
     std::vector<T> one(bulges), other(bulges), squares(bulges);
     for (int64_t i = 0; i < bulges; ++i) {
@@ -362,7 +250,6 @@ class Iteration {
   }
 
   const SchurForm<T> form_;
-  const int64_t n_;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@ namespace mlx::core::cpu {
 
 // H = Q S Q^H with an upper triangle S. h becomes S; rows of z, where it is given, which are columns of a
 // matrix Z, become those of Z Q. Without z nothing but the diagonal is found.
-void to_triangle(const PaddedMatrix<Z>& h, int64_t n, const PaddedMatrix<Z>* z);
+template <class T>
+void to_triangle(const PaddedMatrix<Complex<T>>& h, int64_t n, const PaddedMatrix<Complex<T>>* z);
 
 }  // namespace mlx::core::cpu

@@ -20,17 +20,17 @@ constexpr int64_t kRowsOfUpdate = 128;
 constexpr int64_t kManyRows = 640;  // products with vectors are shared among threads from here on
 constexpr int64_t kPieces = 4;
 
-double real_part(double x) { return x; }
-double real_part(Z x) { return x.re; }
-
 // What is beside the diagonal: its modulus, and the factors of rows that make it real.
 template <class S>
 void keep_real(const std::vector<S>& beside, Tridiagonal& t, [[maybe_unused]] std::vector<S>* factors) {
   if constexpr (kComplex<S>) {
-    factors->assign(beside.size(), S{1, 0});
+    Z turn{1, 0};
+    factors->assign(beside.size(), S{1});
     for (size_t k = 0; k + 1 < beside.size(); ++k) {
-      t.e[k] = size(beside[k]);
-      (*factors)[k + 1] = t.e[k] > 0 ? (*factors)[k] * ((1 / t.e[k]) * beside[k]) : (*factors)[k];
+      const Z x = convert<Z>(beside[k]);
+      t.e[k] = size(x);
+      if (t.e[k] > 0) turn = turn * ((1 / t.e[k]) * x);
+      (*factors)[k + 1] = convert<S>(turn);
     }
   } else {
     std::copy(beside.begin(), beside.end(), t.e.begin());
@@ -46,7 +46,7 @@ class Reduction : PanelReduction<S> {
   Reduction(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v)
       : PanelReduction<S>(a, n, tau, v),
         rows_(3 * panel_, n),
-        sums_(kComplex<S> ? 0 : kPieces, n),
+        sums_(kPieces, n),
         line_(3, n),
         t_{std::vector<double>(n), std::vector<double>(n)},
         beside_(n) {}
@@ -90,13 +90,13 @@ class Reduction : PanelReduction<S> {
     const int64_t at = round_down(j + 1), length = a_.stride - at;
     multiply(at, mine, product);
     if (known > 0) {
-      row_products(w(0) + at, rows_.stride, known, mine + at, length, f, true);
+      panels<S>().dots(w(0) + at, rows_.stride, known, mine + at, length, true, f);
       subtract(product, v(0), rows_.stride, known, f, at, sum);
-      row_products(v(0) + at, rows_.stride, known, mine + at, length, f, true);
+      panels<S>().dots(v(0) + at, rows_.stride, known, mine + at, length, true, f);
       subtract(product, w(0), rows_.stride, known, f, at, sum);
     }
     S dot;
-    row_products(mine + at, rows_.stride, 1, product + at, length, &dot, true);
+    panels<S>().dots(mine + at, rows_.stride, 1, product + at, length, true, &dot);
     const auto half = static_cast<Real<S>>(Real<S>(0.5) * r.tau * r.tau * real_part(dot));
     for (int64_t i = j + 1; i < n_; ++i) product[i] = r.tau * product[i] - half * mine[i];
     std::fill(product, product + j + 1, S{0});
@@ -108,41 +108,29 @@ class Reduction : PanelReduction<S> {
   }
   // y = A x, of the rows and columns from `at` on.
   void multiply(int64_t at, const S* x, S* y) const {
-    if constexpr (kComplex<S>) {
-      const int64_t width = a_.stride - at;
-      std::fill(y + at, y + rows_.stride, S{0});
-      parallel_ranges(
-          n_ - at, std::max<int64_t>(4, (1 << 17) / width / 4 * 4), [&](int64_t begin, int64_t end) {
-            row_products(a_.row(at + begin) + at, a_.stride, end - begin, x + at, width, y + at + begin);
-          });
-    } else {
-      multiply_triangle(at, x, y);
-    }
-  }
-  void multiply_triangle(int64_t at, const S* x, S* y) const {
     const int64_t end = symmetric_rows<S>(n_), rows = end - at;
     std::fill(y + at, y + rows_.stride, S{0});
-    if (rows < kManyRows) return factor<S>().symmetric_product(a_.row(0), a_.stride, at, end, at, x, y);
+    const auto product = panels<S>().hermitian_product;
+    if (rows < kManyRows) return product(a_.row(0), a_.stride, at, end, at, x, y);
     parallel_for(kPieces, [&](int64_t piece) {
       // Pieces of equal area.
       const auto border = [&](int64_t i) {
         const double part = std::sqrt(static_cast<double>(i) / static_cast<double>(kPieces));
-        return at + round_down(static_cast<int64_t>(part * static_cast<S>(rows)));
+        return at + round_down(static_cast<int64_t>(part * static_cast<double>(rows)));
       };
       S* part = sums_.row(piece);
       std::fill(part + at, part + sums_.stride, S{0});
-      factor<S>().symmetric_product(a_.row(0), a_.stride, border(piece),
-                                    piece + 1 == kPieces ? end : border(piece + 1), at, x, part);
+      product(a_.row(0), a_.stride, border(piece), piece + 1 == kPieces ? end : border(piece + 1), at, x,
+              part);
     });
     for (int64_t piece = 0; piece < kPieces; ++piece)
       for (int64_t i = at; i < n_; ++i) y[i] += sums_.row(piece)[i];
   }
 
-  // Of complex matrices both triangles, as products with vectors read both.
   void update(int64_t from) const {
     for (int64_t begin = from; begin < n_; begin += kRowsOfUpdate) {
-      const int64_t end = std::min(n_, begin + kRowsOfUpdate), right = kComplex<S> ? n_ : end;
-      multiply_into<S>(a_.row(begin) + from, a_.stride, end - begin, right - from, 2 * panel_,
+      const int64_t end = std::min(n_, begin + kRowsOfUpdate);
+      multiply_into<S>(a_.row(begin) + from, a_.stride, end - begin, end - from, 2 * panel_,
                        {v(0) + begin, 1, rows_.stride}, {w(0) + from, rows_.stride, 1, true}, -1, 1);
     }
   }
@@ -198,6 +186,8 @@ template Tridiagonal tridiagonalize<float>(const PaddedMatrix<float>&, int64_t, 
                                            const PaddedMatrix<float>&, std::vector<float>*);
 template Tridiagonal tridiagonalize<double>(const PaddedMatrix<double>&, int64_t, double*,
                                             const PaddedMatrix<double>&, std::vector<double>*);
+template Tridiagonal tridiagonalize<C>(const PaddedMatrix<C>&, int64_t, float*, const PaddedMatrix<C>&,
+                                       std::vector<C>*);
 template Tridiagonal tridiagonalize<Z>(const PaddedMatrix<Z>&, int64_t, double*, const PaddedMatrix<Z>&,
                                        std::vector<Z>*);
 

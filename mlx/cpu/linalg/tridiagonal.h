@@ -19,8 +19,8 @@ int64_t symmetric_rows(int64_t n) {
 }
 
 // Reflections k = 0 ... n - 2 with factors tau_k and vectors v.row(k), 1 at k + 1 and 0 before, make the
-// n x n matrix tridiagonal. It is used up: its lower triangle and the blocks on its diagonal, or of a complex
-// matrix all of it. Numbers of modulus 1, row j by factors[j], make a complex one real.
+// n x n matrix tridiagonal. It is used up: its lower triangle and the blocks on its diagonal. Numbers of
+// modulus 1, row j by factors[j], make a complex one real.
 template <class S>
 Tridiagonal tridiagonalize(const PaddedMatrix<S>& a, int64_t n, Real<S>* tau, const PaddedMatrix<S>& v,
                            std::vector<S>* factors = nullptr);

@@ -15,7 +15,7 @@ namespace mlx::core::cpu {
 
 constexpr int64_t kReflections = 32;  // of a block
 template <class S>
-constexpr int64_t kFewRows = kComplex<S> ? 36 : 24;  // that blocks gain nothing for
+constexpr int64_t kFewRows = kComplex<S> ? 16 : 24;  // that blocks gain nothing for
 
 // T of k vectors with `length` elements; t's rows are k apart.
 template <class T>
@@ -78,17 +78,17 @@ void apply_product(T* z, int64_t ldz, int64_t rows, int64_t length, const T* v, 
 }
 
 // Columns of a become the product of reflections 0 ... k - 1 times them, row by row: of few rows, without
-// sums across vectors. `unit`: columns are unit vectors, column j that with element j.
-template <class T>
-void reflect_by_rows(const PaddedMatrix<T>& a, const PaddedMatrix<T>& v, const T* tau, int64_t k,
+// sums across vectors. `unit`: columns are unit vectors, column j that with element j, up to factors.
+template <class S>
+void reflect_by_rows(const PaddedMatrix<S>& a, const PaddedMatrix<S>& v, const Real<S>* tau, int64_t k,
                      int64_t offset, bool unit) {
-  const PaddedMatrix<T> lines(3, std::max(a.rows, a.stride));
-  T *z = lines.row(0), *w = lines.row(1), *next = lines.row(2);
+  const PaddedMatrix<S> lines(3, std::max(a.rows, a.stride));
+  S *z = lines.row(0), *w = lines.row(1), *next = lines.row(2);
   for (int64_t j = k - 1; j >= 0; --j) {
     // a - z w^T is what the reflection before leaves.
-    const int64_t from = j + offset, at = unit ? PaddedMatrix<T>::even(from) : 0;
-    factor<T>().combine(a.row(from) + at, a.stride, a.rows - from, a.stride - at, z + from, w + at,
-                        v.row(j) + from, next + at);
+    const int64_t from = j + offset, at = unit ? PaddedMatrix<S>::even(from) : 0;
+    panels<S>().combine(a.row(from) + at, a.stride, a.rows - from, a.stride - at, z + from, w + at,
+                        v.row(j) + from, true, next + at);
     for (int64_t i = from; i < a.rows; ++i) z[i] = tau[j] * v.row(j)[i];
     std::swap(w, next);
   }

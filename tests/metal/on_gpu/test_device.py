@@ -129,6 +129,10 @@ class TestGraphs:
         assert mx.get_active_memory() == before
 
 
+def tree_of(out):
+    return list(out) if isinstance(out, tuple) else [out]
+
+
 class TestHandOver:
     def test_what_metal_has_no_type_for(self):
         x = mx.array([1.0, 2.0], dtype=mx.float64)
@@ -140,6 +144,23 @@ class TestHandOver:
         q, r = mx.linalg.qr(a, stream=mx.gpu)
         assert hand_overs(lambda: mx.linalg.qr(a, stream=mx.gpu))
         np.testing.assert_allclose(np.array(q @ r), np.array(a), atol=1e-6)
+        z = mx.array([[4.0 + 1j, 1.0 - 2j], [1.0j, 3.0]])
+        definite = z @ mx.conj(z).T
+        for call in (
+            mx.linalg.qr,
+            mx.linalg.lu,
+            mx.linalg.inv,
+            mx.linalg.pinv,
+            mx.linalg.svd,
+            mx.linalg.eig,
+            lambda x, stream: mx.linalg.solve(x, x, stream=stream),
+            lambda x, stream: mx.linalg.solve_triangular(x, x, stream=stream),
+            lambda x, stream: mx.linalg.cholesky(definite, stream=stream),
+            lambda x, stream: mx.linalg.eigh(definite, stream=stream),
+        ):
+            assert hand_overs(lambda call=call: call(z, stream=mx.gpu))
+            for x, y in zip(*(tree_of(call(z, stream=d)) for d in (mx.gpu, mx.cpu)), strict=True):
+                np.testing.assert_allclose(np.array(x), np.array(y), atol=1e-5)
 
     @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
     def test_a_transformer_block_runs_on_the_gpu(self, dtype):
