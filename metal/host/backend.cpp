@@ -19,7 +19,7 @@ std::unordered_map<std::type_index, Supports>& supports() {
 
 struct Counts {
   std::mutex mutex;
-  std::map<std::string, uint64_t> by_name;
+  std::map<std::string, uint64_t> hand_overs, waits;
 };
 Counts& counts() {
   static Counts* const all = std::make_unique<Counts>().release();
@@ -66,7 +66,11 @@ class MetalBackend final : public GpuBackend {
   void stop_capture() override { device_.stop_capture(); }
   std::map<std::string, uint64_t> hand_overs() const override {
     std::lock_guard lock(counts().mutex);
-    return counts().by_name;
+    return counts().hand_overs;
+  }
+  std::map<std::string, uint64_t> waits() const override {
+    std::lock_guard lock(counts().mutex);
+    return counts().waits;
   }
 
  private:
@@ -94,7 +98,11 @@ void set_support(const std::type_info& type, Supports f) { supports()[type] = f;
 
 void count_hand_over(const std::string& name) {
   std::lock_guard lock(counts().mutex);
-  ++counts().by_name[name];
+  ++counts().hand_overs[name];
+}
+void count_wait(const std::string& name) {
+  std::lock_guard lock(counts().mutex);
+  ++counts().waits[name];
 }
 
 bool without_float64(const Primitive&, const Arrays& inputs, const Arrays& outputs) {
@@ -154,7 +162,7 @@ void allocate(array& out) {
       throw OutOfMemory("malloc",
                         e.message() + ", a buffer of the device has at most " + std::to_string(most));
     // What the device is still using of freed memory comes back when it is done.
-    Encoder::current().finish();
+    Encoder::current().wait_for_all();
     out.set_data(allocator::malloc(out.nbytes()));
   }
 }

@@ -239,8 +239,8 @@ void gather_mm(const GatherMM& m, const Arrays& inputs, Arrays& outputs) {
   allocate(out);
   if (out.size() == 0) return;
   const Stream s = m.stream();
-  check_indices("gather_mm", inputs[2], 0, inputs[0].shape(0));
-  check_indices("gather_mm", inputs[3], 0, inputs[1].shape(0));
+  check_indices("gather_mm", inputs[2], 0, inputs[0].shape(0), s);
+  check_indices("gather_mm", inputs[3], 0, inputs[1].shape(0), s);
   if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
   gemm(chosen(inputs[0], inputs[1], out, s),
        {indices_for_kernel(inputs[2], s), indices_for_kernel(inputs[3], s), std::nullopt}, out, s);
@@ -252,7 +252,7 @@ void segmented_mm(const SegmentedMM& m, const Arrays& inputs, Arrays& outputs) {
   if (out.size() == 0) return;
   const Stream s = m.stream();
   if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
-  checked_segments(inputs[2], inputs[0].shape(1));
+  check_segments(inputs[2], inputs[0].shape(1), s);
   Product p = chosen(inputs[0], inputs[1], out, s);
   // Segments begin anywhere.
   p.a.aligned = p.a.aligned && p.a.transposed;
