@@ -1,4 +1,6 @@
 // The GPU of evaluation (mlx/graph/backend.h) on a Metal device.
+#include <pthread.h>
+
 #include <atomic>
 #include <map>
 #include <mutex>
@@ -26,6 +28,8 @@ Counts& counts() {
   return *all;
 }
 
+std::atomic<bool> forked{false};  // the threads and connections of the device stayed behind
+
 class MetalBackend final : public GpuBackend {
  public:
   explicit MetalBackend(Device& device) : device_(device) {
@@ -37,9 +41,16 @@ class MetalBackend final : public GpuBackend {
              {"max_recommended_working_set_size", d.recommended_working_set},
              {"resource_limit", d.resource_limit}};
     take_memory_from(device);
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
   }
 
-  std::unique_ptr<Work> begin() override { return std::make_unique<Encoder>(device_); }
+  std::unique_ptr<Work> begin() override {
+    if (forked)
+      throw std::runtime_error(
+          "[gpu] this process was forked from one that has the GPU, which works only there; expected the CPU "
+          "(set_default_device) or a process that was started anew (multiprocessing's spawn)");
+    return std::make_unique<Encoder>(device_);
+  }
 
   void run(Primitive& p, const Arrays& inputs, Arrays& outputs) override {
     Encoder& encoder = Encoder::current();

@@ -30,24 +30,15 @@ uint32_t new_user() {
   return user;
 }
 
-// One queue per stream. A queue that failed is forgotten: the next evaluation gets a new one.
+// Queues that no evaluation has. Evaluations share none: what fails in one may take what is behind it in its
+// queue along.
 struct Queues {
   std::mutex mutex;
-  std::unordered_map<int, std::shared_ptr<Queue>> by_stream;
+  std::vector<std::shared_ptr<Queue>> idle;
 };
 Queues& queues() {
   static Queues* const all = std::make_unique<Queues>().release();
   return *all;
-}
-std::shared_ptr<Queue> queue_of(Device& device, const Stream& stream) {
-  std::lock_guard lock(queues().mutex);
-  auto& queue = queues().by_stream[stream.index];
-  if (!queue) queue = device.new_queue();
-  return queue;
-}
-void forget_queues() {
-  std::lock_guard lock(queues().mutex);
-  queues().by_stream.clear();
 }
 
 }  // namespace
@@ -76,6 +67,10 @@ Encoder::~Encoder() {
     finish();
   } catch (...) {
     // Who evaluated has asked before.
+  }
+  if (!queues_.empty()) {
+    std::lock_guard lock(queues().mutex);
+    for (auto& [stream, queue] : queues_) queues().idle.push_back(std::move(queue));
   }
   current_encoder = outer_;
   allocator::set_pin_user(outer_user_);
@@ -108,9 +103,20 @@ Encoder::Commands& Encoder::commands(const Stream& stream) {
   return *open_;
 }
 
+std::shared_ptr<Queue> Encoder::queue_of(const Stream& stream) {
+  std::shared_ptr<Queue>& queue = queues_[stream.index];
+  if (queue) return queue;
+  std::lock_guard lock(queues().mutex);
+  std::vector<std::shared_ptr<Queue>>& idle = queues().idle;
+  if (idle.empty()) return queue = device_.new_queue();
+  queue = std::move(idle.back());
+  idle.pop_back();
+  return queue;
+}
+
 void Encoder::open(const Stream& stream) {
   open_.emplace();
-  open_->buffer = queue_of(device_, stream)->command_buffer();
+  open_->buffer = queue_of(stream)->command_buffer();
   stream_ = stream;
 }
 
@@ -140,7 +146,7 @@ void Encoder::wait_for_oldest() {
   }
   for (void* memory : done.pinned) allocator::unpin(allocator::Buffer(memory));
   if (error) {
-    forget_queues();
+    queues_.clear();  // they may be dead
     fail(error, 0);
   } else {
     for (const Watch& w : done.watches)

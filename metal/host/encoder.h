@@ -11,6 +11,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -91,6 +92,7 @@ class Encoder final : public GpuBackend::Work {
   // change them, or end the command buffer that they are for.
   void check_no_dispatch(const char* what) const;
   Commands& commands(const Stream& stream);
+  std::shared_ptr<Queue> queue_of(const Stream& stream);
   void open(const Stream& stream);
   void commit();
   void wait_for_oldest();
@@ -105,7 +107,8 @@ class Encoder final : public GpuBackend::Work {
   Encoder* const outer_;
   std::string operation_;
   bool dispatch_open_ = false;
-  std::optional<Stream> stream_;  // of the open commands
+  std::unordered_map<int, std::shared_ptr<Queue>> queues_;  // by stream
+  std::optional<Stream> stream_;                            // of the open commands
   std::optional<Commands> open_;
   std::deque<Commands> committed_;
   std::optional<Late> failure_;
