@@ -39,16 +39,22 @@ kernel void softmax_short(device const T* in [[buffer(0)]], device T* out [[buff
   }
 }
 
-// The largest element and the sum of exp(x - largest) of a row, in one pass.
+// The largest element and the sum of exp(x - largest) of a row, in one pass. What each addition rounds away is kept:
+// a thread adds thousands of numbers where rows are long.
 METAL_FUNC float2 largest_and_sum(device const T* x, uint n, uint thread_index, uint threads, uint lane, uint simd,
                                   uint simds, threadgroup float* maxima, threadgroup float* sums) {
-  float m = -INFINITY, sum = 0;
+  float m = -INFINITY, sum = 0, rest = 0;
   for (uint i = thread_index; i < n; i += threads) {
     const float v = static_cast<float>(x[i]);
     const float larger = max_of(m, v);
-    if (larger != -INFINITY) sum = sum * exp(m - larger) + exp(v - larger);
+    if (larger != -INFINITY) {
+      const float scale = exp(m - larger), term = exp(v - larger), before = sum * scale;
+      sum = before + term;
+      rest = rest * scale + (before < term ? (term - sum) + before : (before - sum) + term);
+    }
     m = larger;
   }
+  sum += rest;
   const float all = group_combine(max_kind, m, maxima, lane, simd, simds);
   sum = m == all ? sum : m == -INFINITY ? 0.0f : sum * exp(m - all);
   return float2(all, group_combine(sum_kind, sum, sums, lane, simd, simds));

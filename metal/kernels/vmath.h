@@ -315,17 +315,14 @@ METAL_FUNC float log1p(float x) {
   const float rest = x - (u - 1.0f);
   return rest == 0 || u == INFINITY ? metal::log(u) : metal::log(u) + rest / u;
 }
-// W. Kahan's form: the error of exp(x) cancels with the same error in the quotient.
 METAL_FUNC float expm1(float x) {
-  const float u = metal::exp(x);
-  if (u == 1.0f) return x;
-  if (u == INFINITY || x != x) return u;
-  const float v = u - 1.0f;
-  return v == -1.0f || x > 20.0f ? v : v * (x / metal::log(u));
+  const float c[] = {0.5f,          0.1666667f,     0.041666657f,  0.008332758f,
+                     0.0013889202f, 0.00020077576f, 2.4907209e-05f};
+  return metal::fabs(x) < 0.7f ? metal::fma(x * x, polynomial(c, x), x) : metal::exp(x) - 1.0f;
 }
 METAL_FUNC float sigmoid(float x) {
-  const float e = metal::exp(-metal::fabs(x)), r = 1.0f / (1.0f + e);
-  return x < 0 ? e * r : r;
+  const float e = metal::exp(-metal::fabs(x));
+  return (x < 0 ? e : 1.0f) / (1.0f + e);
 }
 METAL_FUNC float logaddexp(float a, float b) {
   if (a == b) return a + 0.693147182f;
