@@ -321,8 +321,9 @@ METAL_FUNC float expm1(float x) {
   return metal::fabs(x) < 0.7f ? metal::fma(x * x, polynomial(c, x), x) : metal::exp(x) - 1.0f;
 }
 METAL_FUNC float sigmoid(float x) {
-  const float e = metal::exp(-metal::fabs(x));
-  return (x < 0 ? e : 1.0f) / (1.0f + e);
+  const float e = metal::exp(-metal::fabs(x)), sum = 1.0f + e, lost = (1.0f - sum) + e;
+  const float y = (x < 0 ? e : 1.0f) / sum;
+  return metal::fma(-y, lost / sum, y);
 }
 METAL_FUNC float logaddexp(float a, float b) {
   if (a == b) return a + 0.693147182f;
