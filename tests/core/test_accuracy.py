@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from op_row import LARGEST, ULP, Op, bound, seeded, to_mx, to_np, ulps
 from op_table import BY_NAME, OPS
+from scripts import simulated_gpu
 
 SLOW = ("erf", "erfinv", "lgamma", "digamma")  # references
 
@@ -199,6 +200,8 @@ def test_matmul_of_many_equal_terms(dtype: str, sides: tuple[int, int]):
     """Sums in one float32 would be rounded in one direction at every step: up to half of them is lost, or more."""
     m, n = sides
     k = (1 << 24) + 12345 if m * n == 1 else (1 << 21) + 12345
+    if simulated_gpu:  # which takes hours for so many
+        k = (1 << (20 if m * n == 1 and dtype != "complex64" else 17)) + 12345
     a = mx.broadcast_to(mx.array(0.1, getattr(mx, dtype)), (m, k))
     b = mx.broadcast_to(mx.array(2.0**-12, getattr(mx, dtype)), (k, n))
     want = a[0, 0].item() * 2.0**-12 * k
