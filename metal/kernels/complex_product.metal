@@ -68,7 +68,8 @@ struct ProductParams {
     for (int j = 0; j < per_thread; ++j) {
       const int r = static_cast<int>(thread_at.y) + 8 * i, s = static_cast<int>(thread_at.x) + 8 * j;
       if (r >= m || s >= n) continue;
-      complex64_t value = folded ? totals[i][j] + sums[i][j] : sums[i][j];
+      complex64_t value = sums[i][j];
+      if (folded) value = totals[i][j] + value;
       if (has_d)
         value = value * p.alpha + d[p.d_first + at.d + (row + r) * p.d_row + (column + s) * p.d_column] * p.beta;
       c[static_cast<long>(r) * p.n + s] = value;
