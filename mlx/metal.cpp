@@ -25,6 +25,7 @@ const std::unordered_map<std::string, std::variant<std::string, size_t>>& device
 void start_capture(const std::string& path) { needed("start_capture").start_capture(path); }
 void stop_capture() { needed("stop_capture").stop_capture(); }
 std::map<std::string, uint64_t> hand_overs() { return needed("hand_overs").hand_overs(); }
+std::map<std::string, uint64_t> waits() { return needed("waits").waits(); }
 
 }  // namespace metal
 

@@ -20,5 +20,7 @@ void start_capture(const std::string& path);
 void stop_capture();
 // How often a primitive that has no kernel for its dtype ran on the CPU in the GPU's place, by name.
 std::map<std::string, uint64_t> hand_overs();
+// How often encoding work for the GPU waited for values that it was still computing, by the primitive's name.
+std::map<std::string, uint64_t> waits();
 
 }  // namespace mlx::core::metal

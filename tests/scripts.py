@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 
+import mlx.core as mx
 import pytest
 
 # tests/sanitize preloads the runtime. It maps terabytes of address space, so no process can limit that.
@@ -18,6 +19,9 @@ needs_address_limit = pytest.mark.skipif(
 
 # Under ThreadSanitizer building a graph takes about ten times as long; graphs of millions of nodes are built smaller.
 thread_sanitizer = "libtsan" in os.environ.get("LD_PRELOAD", "")
+
+# So do kernels where the GPU is simulated: what only has to take a while is made smaller.
+simulated_gpu = mx.metal.is_available() and mx.metal.device_info()["architecture"] == "simulator"
 
 
 def run_python(code: str, timeout: float = 120, **env: str) -> str:

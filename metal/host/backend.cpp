@@ -1,4 +1,6 @@
 // The GPU of evaluation (mlx/graph/backend.h) on a Metal device.
+#include <pthread.h>
+
 #include <atomic>
 #include <map>
 #include <mutex>
@@ -19,12 +21,14 @@ std::unordered_map<std::type_index, Supports>& supports() {
 
 struct Counts {
   std::mutex mutex;
-  std::map<std::string, uint64_t> by_name;
+  std::map<std::string, uint64_t> hand_overs, waits;
 };
 Counts& counts() {
   static Counts* const all = std::make_unique<Counts>().release();
   return *all;
 }
+
+std::atomic<bool> forked{false};  // the threads and connections of the device stayed behind
 
 class MetalBackend final : public GpuBackend {
  public:
@@ -37,9 +41,16 @@ class MetalBackend final : public GpuBackend {
              {"max_recommended_working_set_size", d.recommended_working_set},
              {"resource_limit", d.resource_limit}};
     take_memory_from(device);
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
   }
 
-  std::unique_ptr<Work> begin() override { return std::make_unique<Encoder>(device_); }
+  std::unique_ptr<Work> begin() override {
+    if (forked)
+      throw std::runtime_error(
+          "[gpu] this process was forked from one that has the GPU, which works only there; expected the CPU "
+          "(set_default_device) or a process that was started anew (multiprocessing's spawn)");
+    return std::make_unique<Encoder>(device_);
+  }
 
   void run(Primitive& p, const Arrays& inputs, Arrays& outputs) override {
     Encoder& encoder = Encoder::current();
@@ -66,7 +77,11 @@ class MetalBackend final : public GpuBackend {
   void stop_capture() override { device_.stop_capture(); }
   std::map<std::string, uint64_t> hand_overs() const override {
     std::lock_guard lock(counts().mutex);
-    return counts().by_name;
+    return counts().hand_overs;
+  }
+  std::map<std::string, uint64_t> waits() const override {
+    std::lock_guard lock(counts().mutex);
+    return counts().waits;
   }
 
  private:
@@ -94,7 +109,11 @@ void set_support(const std::type_info& type, Supports f) { supports()[type] = f;
 
 void count_hand_over(const std::string& name) {
   std::lock_guard lock(counts().mutex);
-  ++counts().by_name[name];
+  ++counts().hand_overs[name];
+}
+void count_wait(const std::string& name) {
+  std::lock_guard lock(counts().mutex);
+  ++counts().waits[name];
 }
 
 bool without_float64(const Primitive&, const Arrays& inputs, const Arrays& outputs) {
@@ -154,7 +173,7 @@ void allocate(array& out) {
       throw OutOfMemory("malloc",
                         e.message() + ", a buffer of the device has at most " + std::to_string(most));
     // What the device is still using of freed memory comes back when it is done.
-    Encoder::current().finish();
+    Encoder::current().wait_for_all();
     out.set_data(allocator::malloc(out.nbytes()));
   }
 }

@@ -53,7 +53,7 @@ void complex_product(const array& a, const array& b, const std::optional<array>&
                         extent_of(a).first,
                         extent_of(b).first,
                         d ? extent_of(*d).first : 0};
-  Dispatch dispatch(s, pipeline("complex_product", "complex_product", {{0, d.has_value()}}));
+  Dispatch dispatch(s, pipeline("complex_product", "complex_product", {{0, d.has_value()}, {1, p.k > 2048}}));
   dispatch.in(a).in(b).out(out).value(p).values(table);
   if (d) dispatch.in(*d);
   dispatch.groups({ceil_div(static_cast<size_t>(p.n), 32), ceil_div(static_cast<size_t>(p.m), 32),

@@ -309,7 +309,8 @@ void run_program(const Program& program, const std::vector<const array*>& inputs
     std::vector<array> all;
     for (const array* in : inputs)
       if (in->data_shared_ptr()->is_owned() && allocator::is_pinned(in->buffer())) {
-        encoder.finish();
+        count_wait(names);
+        encoder.wait_for_all();
         break;
       }
     return run_program_of(core::Device::cpu)(program, inputs, outputs, donors);

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "metal/host/kernels.h"
 #include "metal/host/memory.h"
 
 namespace mlx::core::metal {
@@ -17,6 +18,8 @@ constexpr size_t kMostBytes = size_t{64} << 20;  // that its dispatches touch: w
 constexpr size_t kMostCommitted = 2;             // command buffers that wait for the device
 constexpr size_t kMostDerived = size_t{64} << 20;  // bytes of what is kept for this evaluation
 constexpr size_t kMostSpans = 128;  // looked through for each dispatch; then a barrier is cheaper
+constexpr ShapeElem kWords = 64;    // of watches, in one block
+constexpr uint32_t kUntouched = ~uint32_t{0};
 
 thread_local Encoder* current_encoder = nullptr;
 
@@ -27,24 +30,15 @@ uint32_t new_user() {
   return user;
 }
 
-// One queue per stream. A queue that failed is forgotten: the next evaluation gets a new one.
+// Queues that no evaluation has. Evaluations share none: what fails in one may take what is behind it in its
+// queue along.
 struct Queues {
   std::mutex mutex;
-  std::unordered_map<int, std::shared_ptr<Queue>> by_stream;
+  std::vector<std::shared_ptr<Queue>> idle;
 };
 Queues& queues() {
   static Queues* const all = std::make_unique<Queues>().release();
   return *all;
-}
-std::shared_ptr<Queue> queue_of(Device& device, const Stream& stream) {
-  std::lock_guard lock(queues().mutex);
-  auto& queue = queues().by_stream[stream.index];
-  if (!queue) queue = device.new_queue();
-  return queue;
-}
-void forget_queues() {
-  std::lock_guard lock(queues().mutex);
-  queues().by_stream.clear();
 }
 
 }  // namespace
@@ -73,6 +67,10 @@ Encoder::~Encoder() {
     finish();
   } catch (...) {
     // Who evaluated has asked before.
+  }
+  if (!queues_.empty()) {
+    std::lock_guard lock(queues().mutex);
+    for (auto& [stream, queue] : queues_) queues().idle.push_back(std::move(queue));
   }
   current_encoder = outer_;
   allocator::set_pin_user(outer_user_);
@@ -105,9 +103,20 @@ Encoder::Commands& Encoder::commands(const Stream& stream) {
   return *open_;
 }
 
+std::shared_ptr<Queue> Encoder::queue_of(const Stream& stream) {
+  std::shared_ptr<Queue>& queue = queues_[stream.index];
+  if (queue) return queue;
+  std::lock_guard lock(queues().mutex);
+  std::vector<std::shared_ptr<Queue>>& idle = queues().idle;
+  if (idle.empty()) return queue = device_.new_queue();
+  queue = std::move(idle.back());
+  idle.pop_back();
+  return queue;
+}
+
 void Encoder::open(const Stream& stream) {
   open_.emplace();
-  open_->buffer = queue_of(device_, stream)->command_buffer();
+  open_->buffer = queue_of(stream)->command_buffer();
   stream_ = stream;
 }
 
@@ -137,12 +146,20 @@ void Encoder::wait_for_oldest() {
   }
   for (void* memory : done.pinned) allocator::unpin(allocator::Buffer(memory));
   if (error) {
-    forget_queues();
-    std::rethrow_exception(error);
+    queues_.clear();  // they may be dead
+    fail(error, 0);
+  } else {
+    for (const Watch& w : done.watches)
+      if (const uint32_t found = *w.word.data<uint32_t>(); found != kUntouched) fail(w.error(found), w.node);
   }
+  if (failure_) std::rethrow_exception(failure_->error);
 }
 
-void Encoder::finish() {
+void Encoder::fail(std::exception_ptr error, size_t at) {
+  if (!failure_ || at < failure_->node) failure_ = Late{std::move(error), at};
+}
+
+void Encoder::wait_for_all() {
   std::exception_ptr first;
   const auto attempt = [&](auto f) {
     try {
@@ -157,8 +174,34 @@ void Encoder::finish() {
   if (first) std::rethrow_exception(first);
 }
 
+void Encoder::finish() {
+  try {
+    wait_for_all();
+  } catch (...) {
+    if (!failure_) throw;
+    const Late late = *failure_;
+    failure_.reset();
+    throw late;
+  }
+}
+
 void Encoder::finish_for(const std::vector<array>& arrays) {
-  if (used_by_gpu(arrays)) finish();
+  if (!used_by_gpu(arrays)) return;
+  count_wait(operation_);
+  wait_for_all();
+}
+
+array Encoder::watch(const Stream& stream, std::function<std::exception_ptr(uint32_t)> error) {
+  if (!words_ || used_words_ == kWords) {
+    words_.emplace(Shape{kWords}, uint32, nullptr, std::vector<array>{});
+    allocate(*words_);
+    std::fill_n(words_->data<uint32_t>(), kWords, kUntouched);
+    used_words_ = 0;
+  }
+  array word({1}, uint32, nullptr, {});
+  word.copy_shared_buffer(*words_, {1}, {true, true, true}, 1, static_cast<int64_t>(used_words_++));
+  commands(stream).watches.push_back({word, node, std::move(error)});
+  return word;
 }
 
 void Encoder::keep(Commands& c, const array& a) {

@@ -8,8 +8,10 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -40,6 +42,14 @@ class Encoder final : public GpuBackend::Work {
   void finish() override;
   // Before the CPU reads these arrays or writes into them.
   void finish_for(const std::vector<array>& arrays);
+  // Returns when everything encoded so far is done; what went wrong is thrown here and by `finish`.
+  void wait_for_all();
+
+  // A word for the dispatch that is encoded next on this stream, by which its kernel says that values which
+  // only the device knows are wrong: it has all bits set until the kernel gives it another value (the least
+  // of several, atomically). What `error` makes of that value is thrown when the work is waited for, and the
+  // values of the node that is being encoded, and of those behind it, are lost.
+  array watch(const Stream& stream, std::function<std::exception_ptr(uint32_t)> error);
 
   // What kernels made of an array for others to use: transformed weights, for a second convolution with them.
   // `made` stays for this evaluation, while the array lives (its value does not change then) and as long as
@@ -58,8 +68,14 @@ class Encoder final : public GpuBackend::Work {
     const char* end;
     bool meets(const Span& other) const { return begin < other.end && other.begin < end; }
   };
+  struct Watch {
+    array word;
+    size_t node;
+    std::function<std::exception_ptr(uint32_t)> error;
+  };
   struct Commands {
     std::shared_ptr<CommandBuffer> buffer;
+    std::vector<Watch> watches;
     std::unordered_set<void*> pinned;
     std::vector<Span> read, written;  // since the last barrier
     std::string first, last;          // operations
@@ -76,9 +92,12 @@ class Encoder final : public GpuBackend::Work {
   // change them, or end the command buffer that they are for.
   void check_no_dispatch(const char* what) const;
   Commands& commands(const Stream& stream);
+  std::shared_ptr<Queue> queue_of(const Stream& stream);
   void open(const Stream& stream);
   void commit();
   void wait_for_oldest();
+  // Keeps what costs the most values.
+  void fail(std::exception_ptr error, size_t node);
   void keep(Commands& c, const array& a);
   void order(Commands& c, const std::vector<Span>& read, const std::vector<Span>& written);
 
@@ -88,10 +107,14 @@ class Encoder final : public GpuBackend::Work {
   Encoder* const outer_;
   std::string operation_;
   bool dispatch_open_ = false;
-  std::optional<Stream> stream_;  // of the open commands
+  std::unordered_map<int, std::shared_ptr<Queue>> queues_;  // by stream
+  std::optional<Stream> stream_;                            // of the open commands
   std::optional<Commands> open_;
   std::deque<Commands> committed_;
-  std::deque<Derived> derived_;   // what was used last is at the end
+  std::optional<Late> failure_;
+  std::deque<Derived> derived_;  // what was used last is at the end
+  std::optional<array> words_;   // for watches; `used_words_` of them have one
+  size_t used_words_ = 0;
   std::shared_ptr<Event> event_;  // between streams
   uint64_t event_value_ = 0;
 };

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "metal/host/kernels.h"
+#include "metal/host/elementwise.h"
 #include "metal/host/matmul.h"
 
 namespace mlx::core::metal {
@@ -193,17 +193,25 @@ void with_chirp(const array& in, const array& out, const Lines& p, const Flags& 
   transform(m, product, out, last, back, nullptr, s);
 }
 
-void fft_kernel(const FFT& f, const Arrays& inputs, Arrays& outputs) {
-  array& out = outputs[0];
-  allocate(out);
-  if (out.size() == 0) return;
+// A view of `a` whose last axis is `axis`.
+array with_last(const array& a, int axis) {
+  Shape shape = a.shape();
+  Strides strides = a.strides();
+  std::rotate(shape.begin() + axis, shape.begin() + axis + 1, shape.end());
+  std::rotate(strides.begin() + axis, strides.begin() + axis + 1, strides.end());
+  array out(shape, a.dtype(), nullptr, {});
+  out.copy_shared_buffer(a, strides, flags_of(shape, strides, a.data_size()), a.data_size(), 0);
+  return out;
+}
+
+// Along an axis of two row-contiguous arrays.
+void transform_along(const FFT& f, const array& x, int axis, const array& out) {
   const Stream s = f.stream();
-  const array x = row_contiguous(inputs[0], s);
   Lines p;
-  for (int d = f.axis + 1; d < static_cast<int>(x.ndim()); ++d) p.inners *= static_cast<uint32_t>(x.shape(d));
-  p.lines = static_cast<uint32_t>(x.size() / static_cast<size_t>(x.shape(f.axis)));
-  p.in = {int64_t{x.shape(f.axis)} * p.inners, 1, p.inners, 1, 0};
-  p.out = {int64_t{out.shape(f.axis)} * p.inners, 1, p.inners, 1, 0};
+  for (int d = axis + 1; d < static_cast<int>(x.ndim()); ++d) p.inners *= static_cast<uint32_t>(x.shape(d));
+  p.lines = static_cast<uint32_t>(x.size() / static_cast<size_t>(x.shape(axis)));
+  p.in = {int64_t{x.shape(axis)} * p.inners, 1, p.inners, 1, 0};
+  p.out = {int64_t{out.shape(axis)} * p.inners, 1, p.inners, 1, 0};
   p.n = static_cast<uint32_t>(f.n), p.scale = static_cast<float>(f.scale);
   Flags flags;
   flags.in_across = flags.out_across = p.inners > 1;
@@ -218,6 +226,13 @@ void fft_kernel(const FFT& f, const Arrays& inputs, Arrays& outputs) {
   flags.target = from_reals ? kHalf : to_reals ? kReals : kComplex;
   if (fits(f.n) || split_of(f.n).first > 0) return transform(f.n, x, out, p, flags, nullptr, s);
   if (long_split_of(f.n).first == 0) return with_chirp(x, out, p, flags, s);
+  if (axis + 1 < static_cast<int>(x.ndim())) {  // these need lines: turned before and afterwards
+    const array there = row_contiguous(with_last(x, axis), s), back = with_last(out, axis);
+    array lines(back.shape(), back.dtype(), nullptr, {});
+    allocate(lines);
+    transform_along(f, there, static_cast<int>(x.ndim()) - 1, lines);
+    return copy_into(lines, back, s);
+  }
   if (!from_reals) return long_transform(f.n, x, out, p, flags, s);
   // Half a line is what is left of a whole one.
   const array whole = numbers(int64_t{p.lines} * f.n);
@@ -231,13 +246,18 @@ void fft_kernel(const FFT& f, const Arrays& inputs, Arrays& outputs) {
   copy_to(half, out, s);
 }
 
+void fft_kernel(const FFT& f, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  allocate(out);
+  if (out.size() > 0) transform_along(f, row_contiguous(inputs[0], f.stream()), f.axis, out);
+}
+
 bool supports(const Primitive& p, const Arrays& inputs, const Arrays& outputs) {
   const auto& f = static_cast<const FFT&>(p);
   const int64_t n = f.n;
-  const bool lines = f.axis + 1 == static_cast<int>(inputs[0].ndim());
   constexpr size_t most = size_t{1} << 30;
   return inputs[0].size() < most && outputs[0].size() < most &&
-         (split_of(n).first > 0 || fits(n) || 2 * n - 1 <= kLongest || (lines && long_split_of(n).first > 0));
+         (split_of(n).first > 0 || fits(n) || 2 * n - 1 <= kLongest || long_split_of(n).first > 0);
 }
 const bool registered = add_kernel<FFT>(fft_kernel, supports);
 

@@ -1,6 +1,6 @@
 // take, take_along_axis, gather and selection by a mask. The host looks at the indices first, as the CPU's
-// kernels do: one that is out of range is an error of evaluation, not a fault of the device. Indices that the
-// device is still computing are waited for.
+// kernels do: one that is out of range is an error of evaluation, not a fault of the device. The device looks
+// at those that it is still computing (check_indices), and reads what is first on the axis for wrong ones.
 #include <algorithm>
 
 #include "metal/host/elementwise.h"
@@ -21,7 +21,7 @@ void gather(const Primitive& p, const Arrays& inputs, array& out, int axis, size
   const int64_t limit = inputs[0].shape(axis);
   allocate(out);
   if (out.size() == 0) return;
-  check_indices(p.name(), inputs[1], axis, limit);
+  check_indices(p.name(), inputs[1], axis, limit, s);
   array indices(inputs[1].shape(), int64, nullptr, {});
   allocate(indices);
   copy_to(inputs[1], indices, s);
@@ -38,7 +38,7 @@ void gather(const Primitive& p, const Arrays& inputs, array& out, int axis, size
   };
   for (; !along_axis && word.size() < 8 && g.inner % 2 == 0 && aligned(2u * word.size()); g.inner /= 2)
     word = wider(word);
-  Dispatch d(s, typed_pipeline("gather", word, "gather", {{0, along_axis}}));
+  Dispatch d(s, typed_pipeline("gather", word, "gather", {{0, along_axis}, {1, false}}));
   d.in(in).in(indices).out(out).value(g);
   const uint32_t x = std::min<uint32_t>(g.inner, 256);
   d.threads({g.inner, g.count, g.outer}, {x, std::min<uint32_t>(g.count, 256 / x), 1});
@@ -68,8 +68,8 @@ void take_where_it_is(const Take& p, const array& in, const array& index, array&
   allocate(out);
   if (out.size() == 0) return;
   const auto axis = static_cast<size_t>(p.axis);
-  check_indices(p.name(), index, p.axis, in.shape(p.axis));
-  const array offsets = offsets_of(in, {index}, {p.axis}, {in.shape(p.axis)}, index.shape(), p.stream());
+  check_indices(p.name(), index, p.axis, in.shape(p.axis), p.stream());
+  const array offsets = offsets_of(in, {index}, {p.axis}, {in.shape(p.axis)}, {}, index.shape(), p.stream());
   Shape box = in.shape();
   box[axis] = 1;
   // The strides of out for the axes of `in`; those of the indices lie together.
@@ -105,10 +105,10 @@ void gather_boxes(const Gather& p, const Arrays& inputs, Arrays& outputs) {
   if (out.size() == 0) return;
   const Arrays indices(inputs.begin() + 1, inputs.end());
   const std::vector<int64_t> limits = starts_of_boxes(in.shape(), p.axes, p.sizes);
-  for (size_t i = 0; i < indices.size(); ++i) check_indices(p.name(), indices[i], p.axes[i], limits[i]);
+  for (size_t i = 0; i < indices.size(); ++i) check_indices(p.name(), indices[i], p.axes[i], limits[i], s);
   const auto k = static_cast<std::ptrdiff_t>(out.ndim() - in.ndim());
   const Shape lead(out.shape().begin(), out.shape().begin() + k);
-  const array offsets = offsets_of(in, indices, p.axes, limits, lead, s);
+  const array offsets = offsets_of(in, indices, p.axes, limits, {}, lead, s);
   const Strides out_box(out.strides().begin() + k, out.strides().end());
   move_boxes(in, offsets, p.sizes, out, out_box, out.size() / offsets.size(), s);
 }
@@ -143,4 +143,9 @@ const bool registered =
     add_kernel<Gather>(gather_boxes, boxes_supports) && add_kernel<MaskedSelect>(masked_select, supports);
 
 }  // namespace
+
+void read_box(const array& in, const array& offset, const array& out, const Stream& s) {
+  move_boxes(in, offset, out.shape(), out, out.strides(), out.size(), s);
+}
+
 }  // namespace mlx::core::metal

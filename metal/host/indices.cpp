@@ -35,16 +35,61 @@ void for_each_element(const array& a, F&& f) {
 // As struct Offsets and struct Along of metal/kernels/offsets.metal.
 struct Offsets {
   int64_t first, stride;
-  uint32_t dims, limit;
+  uint32_t dims, limit, wrap;
 };
 struct Along {
   int64_t first;
   uint32_t dims, n, inner, limit;
 };
+struct Inside {
+  int64_t first, limit, wrap;
+  uint32_t dims;
+};
+
+// As text: the element with this number in row-major order.
+std::string element(const array& a, size_t number) {
+  int64_t offset = 0;
+  auto rest = static_cast<int64_t>(number);
+  for (size_t d = a.ndim(); d-- > 0; rest /= a.shape()[d]) offset += rest % a.shape()[d] * a.strides()[d];
+  std::string out;
+  dispatch_all(a.dtype(), [&]<class T>() {
+    if constexpr (std::is_integral_v<T>) out = std::to_string(a.data<T>()[offset]);
+  });
+  return out;
+}
 
 }  // namespace
 
-bool check_indices(std::string_view op, const array& indices, int axis, int64_t limit) {
+void check_later(const array& indices, int64_t limit, int64_t wrap, IndexFault error, const Stream& s) {
+  if (indices.size() == 0) return;
+  const auto kernel = typed_pipeline("offsets", indices.dtype(), "inside", {{0, false}});
+  array kept(indices.shape(), indices.dtype(), nullptr, {});  // for the message
+  kept.copy_shared_buffer(indices);
+  const array word = Encoder::current().watch(
+      s, [kept, error = std::move(error)](uint32_t number) { return error(element(kept, number), number); });
+  const Walk walk = walk_of(indices.shape(), {indices.strides()});
+  Dispatch d(s, kernel);
+  d.in(indices).out(word);
+  // Those without a sign that seem to be below 0 are too large.
+  d.value(Inside{extent_of(indices).first, limit, issubdtype(indices.dtype(), unsignedinteger) ? 0 : wrap,
+                 walk.dims()});
+  d.values(walk.shape).values(walk.strides);
+  const Line l = line(indices.size());
+  d.threads(l.threads, l.per_group);
+}
+
+bool check_indices(std::string_view op, const array& indices, int axis, int64_t limit, const Stream& s) {
+  const auto error = [op = std::string(op), axis, limit](const std::string& index) {
+    return std::out_of_range(
+        text("[", op, "] index ", index, " is out of range for axis ", axis, " with size ", limit));
+  };
+  if (limit > 0 && used_by_gpu({indices})) {
+    const auto later = [error](const std::string& index, size_t) {
+      return std::make_exception_ptr(error(index));
+    };
+    check_later(indices, limit, limit, later, s);
+    return indices.size() < 2;
+  }
   Encoder::current().finish_for({indices});
   bool ascending = true;
   int64_t before = 0;
@@ -53,9 +98,7 @@ bool check_indices(std::string_view op, const array& indices, int axis, int64_t 
     const bool inside = std::is_signed_v<decltype(value)>
                             ? i >= -limit && i < limit
                             : static_cast<uint64_t>(value) < static_cast<uint64_t>(limit);
-    if (!inside)
-      throw std::out_of_range(text("[", op, "] index ", std::to_string(value), " is out of range for axis ",
-                                   axis, " with size ", limit));
+    if (!inside) throw error(std::to_string(value));
     const int64_t place = i < 0 ? i + limit : i;
     ascending = ascending && place >= before;
     before = place;
@@ -96,7 +139,8 @@ std::vector<int64_t> starts_of_boxes(const Shape& shape, const std::vector<int>&
 }
 
 array offsets_of(const array& target, const Arrays& indices, const std::vector<int>& axes,
-                 const std::vector<int64_t>& limits, const Shape& lead, const Stream& s) {
+                 const std::vector<int64_t>& limits, const std::vector<int64_t>& wraps, const Shape& lead,
+                 const Stream& s) {
   array out(lead, int32, nullptr, {});
   allocate(out);
   if (out.size() == 0) return out;
@@ -108,7 +152,8 @@ array offsets_of(const array& target, const Arrays& indices, const std::vector<i
     d.in(index);
     i > 0 ? d.in_out(out) : d.out(out);
     d.value(Offsets{extent_of(index).first, target.strides(axes[i]), walk.dims(),
-                    static_cast<uint32_t>(limits[i])});
+                    static_cast<uint32_t>(limits[i]),
+                    static_cast<uint32_t>(wraps.empty() ? limits[i] : wraps[i])});
     d.values(walk.shape).values(walk.strides);
     const Line l = line(out.size());
     d.threads(l.threads, l.per_group);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "metal/host/kernels.h"
 
@@ -9,6 +10,12 @@ namespace mlx::core::metal {
 
 // Calls f(value, position) for each, in row-major order.
 void for_each_index(const array& indices, const std::function<void(int64_t, size_t)>& f);
+
+// Has the device look, while the work goes on, whether all are in [0, limit) once `wrap` is added to those
+// below 0. What `error` makes of the first one that is not, and of its number in row-major order, is thrown
+// by who waits for the work (Encoder::watch). `limit` is at least 1.
+using IndexFault = std::function<std::exception_ptr(const std::string& index, size_t number)>;
+void check_later(const array& indices, int64_t limit, int64_t wrap, IndexFault error, const Stream& s);
 
 // What a kernel counts in 32 bits: sizes, and offsets in elements in either direction.
 bool in_32_bits(const array& a);
@@ -20,11 +27,19 @@ Dtype bits_of(Dtype dtype);
 std::vector<int64_t> starts_of_boxes(const Shape& shape, const std::vector<int>& axes, const Shape& box);
 
 // Offsets in `target`, in elements, of tuples of indices of `axes`; all index arrays have the shape `lead`.
-// int32, as many as `lead` has elements.
+// int32, as many as `lead` has elements. Those that are outside of [0, limit) with `wraps` added if they are
+// below 0 (an empty one: the limits) count as 0.
 array offsets_of(const array& target, const Arrays& indices, const std::vector<int>& axes,
-                 const std::vector<int64_t>& limits, const Shape& lead, const Stream& s);
+                 const std::vector<int64_t>& limits, const std::vector<int64_t>& wraps, const Shape& lead,
+                 const Stream& s);
 // Offsets in a row-major array whose axis `axis` has `limit` elements, of indices along it.
 array offsets_along(const array& indices, int axis, int64_t limit, const Stream& s);
+
+// The box at this offset of `in` (one of offsets_of).
+void read_box(const array& in, const array& offset, const array& out, const Stream& s);
+// `out` becomes `src`, in whose memory if that dies, but for the box at an offset, which `offset_in` gives.
+void write_box(const array& src, const array& update, array& out,
+               const std::function<array(const array& target)>& offset_in, const Stream& s);
 
 // Operands of one shape as kernels take them: at least one axis; the strides of one come after those of
 // another.

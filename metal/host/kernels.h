@@ -32,6 +32,8 @@ bool add_kernel(F f, Supports supports = real_only) {
 
 // The CPU's turn: waits for what the GPU still does with these arrays, and counts.
 void count_hand_over(const std::string& name);
+// Somebody waits for the GPU while work for it is being encoded.
+void count_wait(const std::string& name);
 
 // --- what most kernels need ---
 
@@ -59,9 +61,10 @@ void copy_to(const array& in, const array& out, const Stream& s);
 // The sum along the first axis, which has elements, as there are of `out`: parts that kernels left.
 void sum_along_first(const array& in, const array& out, const Stream& s);
 
-// IndexError where one is outside of an axis of `limit` elements (negative ones count from its end). Waits
-// for indices that the device is still computing. Whether the places ascend.
-bool check_indices(std::string_view op, const array& indices, int axis, int64_t limit);
+// IndexError where one is outside of an axis of `limit` elements (negative ones count from its end): from
+// here, or, where the device is still computing them, from who waits for the work; kernels have to take those
+// for others. True if it is known that the places ascend.
+bool check_indices(std::string_view op, const array& indices, int axis, int64_t limit, const Stream& s);
 
 // Threads in a line, in groups of 256: at most 2^31 of them in x, the rest in y.
 struct Line {

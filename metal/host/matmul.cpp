@@ -40,8 +40,9 @@ enum GemmConstant : uint16_t {
   kFolded
 };
 
-constexpr int64_t kFewVectors = 4;    // gemv.metal holds so many
-constexpr int64_t kLeastSplit = 512;  // of the inner dimension
+constexpr int64_t kFewVectors = 4;     // gemv.metal holds so many
+constexpr int64_t kLongVector = 8192;  // whose products' sums are folded there
+constexpr int64_t kLeastSplit = 512;   // of the inner dimension
 constexpr int64_t kLeastPart = 256;
 
 struct Product {
@@ -188,8 +189,9 @@ void gemv(const Product& p, const array& out, const Stream& s) {
   // Sharing rows, every four of them read the vectors again: for few rows and few vectors.
   const bool shared = by_rows && count <= 2 && p.k >= 1024 &&
                       ceil_div(static_cast<size_t>(g.rows), 32) * products < kFewGroups / 8;
-  Dispatch d(s, instantiated("gemv", by_rows ? "gemv_rows" : "gemv_columns", type_name(out.dtype()),
-                             {{0, w.aligned}, {1, p.d.has_value()}, {2, count}, {3, shared}}));
+  Dispatch d(s, instantiated(
+                    "gemv", by_rows ? "gemv_rows" : "gemv_columns", type_name(out.dtype()),
+                    {{0, w.aligned}, {1, p.d.has_value()}, {2, count}, {3, shared}, {4, p.k > kLongVector}}));
   d.in(w.held).in(x.held).out(out).value(g).values(p.table());
   if (p.d) d.in(*p.d);
   d.threadgroup_memory(static_cast<size_t>(count) * 1024 * sizeof(float));
@@ -239,8 +241,8 @@ void gather_mm(const GatherMM& m, const Arrays& inputs, Arrays& outputs) {
   allocate(out);
   if (out.size() == 0) return;
   const Stream s = m.stream();
-  check_indices("gather_mm", inputs[2], 0, inputs[0].shape(0));
-  check_indices("gather_mm", inputs[3], 0, inputs[1].shape(0));
+  check_indices("gather_mm", inputs[2], 0, inputs[0].shape(0), s);
+  check_indices("gather_mm", inputs[3], 0, inputs[1].shape(0), s);
   if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
   gemm(chosen(inputs[0], inputs[1], out, s),
        {indices_for_kernel(inputs[2], s), indices_for_kernel(inputs[3], s), std::nullopt}, out, s);
@@ -252,7 +254,7 @@ void segmented_mm(const SegmentedMM& m, const Arrays& inputs, Arrays& outputs) {
   if (out.size() == 0) return;
   const Stream s = m.stream();
   if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
-  checked_segments(inputs[2], inputs[0].shape(1));
+  check_segments(inputs[2], inputs[0].shape(1), s);
   Product p = chosen(inputs[0], inputs[1], out, s);
   // Segments begin anywhere.
   p.a.aligned = p.a.aligned && p.a.transposed;

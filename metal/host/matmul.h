@@ -61,6 +61,8 @@ struct Segment {
 };
 // IndexError where one is no part of [0, inner). Waits for segments that the device is still computing.
 std::vector<Segment> checked_segments(const array& segments, int64_t inner);
+// The same without waiting, as check_indices.
+void check_segments(const array& segments, int64_t inner, const Stream& s);
 
 // Indices as int32 that kernels read (uint32 is read as such).
 array indices_for_kernel(const array& indices, const Stream& s);

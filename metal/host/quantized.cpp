@@ -117,8 +117,8 @@ void gather_qmm(const GatherQMM& q, const Arrays& inputs, Arrays& outputs) {
   if (out.size() == 0) return;
   const Stream s = q.stream();
   const size_t last = inputs.size() - 2;
-  check_indices("gather_qmm", inputs[last], 0, inputs[0].shape(0));
-  check_indices("gather_qmm", inputs[last + 1], 0, inputs[1].shape(0));
+  check_indices("gather_qmm", inputs[last], 0, inputs[0].shape(0), s);
+  check_indices("gather_qmm", inputs[last + 1], 0, inputs[1].shape(0), s);
   if (inputs[0].shape(-1) == 0) return fill(array(0.0f), out, s);
   Product p{q.layout,      q.transpose,   inputs[0],           operands(q.layout, inputs, 1, s),
             out.shape(-2), out.shape(-1), inputs[0].shape(-1), static_cast<int64_t>(inputs[last].size()),

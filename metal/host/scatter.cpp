@@ -93,11 +93,11 @@ void scatter(const Scatter& p, const Arrays& inputs, Arrays& outputs) {
   const std::vector<int64_t> limits = starts_of_boxes(out.shape(), p.axes, shape);
   bool ascending = indices.size() == 1;
   for (size_t i = 0; i < indices.size(); ++i)
-    ascending = check_indices(p.name(), indices[i], p.axes[i], limits[i]) && ascending;
+    ascending = check_indices(p.name(), indices[i], p.axes[i], limits[i], s) && ascending;
   start_from(inputs[0], out, s);
   if (given.size() == 0) return;
   const array updates = row_contiguous(given, s);
-  array offsets = offsets_of(out, indices, p.axes, limits, lead, s);
+  array offsets = offsets_of(out, indices, p.axes, limits, {}, lead, s);
   const Walk box = walk_of(shape, {out.strides()});
   const bool independent =
       std::all_of(p.axes.begin(), p.axes.end(), [&](int a) { return shape[static_cast<size_t>(a)] == 1; });
@@ -126,7 +126,7 @@ void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays&
   const Stream& s = p.stream();
   array& out = outputs[0];
   const int64_t limit = out.shape(p.axis);
-  check_indices(p.name(), inputs[1], p.axis, limit);
+  check_indices(p.name(), inputs[1], p.axis, limit, s);
   start_from(inputs[0], out, s);
   if (inputs[2].size() == 0) return;
   const array updates = row_contiguous(inputs[2], s);
@@ -143,25 +143,43 @@ void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays&
   d.threads({lines, 1, 1}, {std::min<uint32_t>(lines, 256), 1, 1});
 }
 
-// How many elements of the mask are true is asked only where there may be too few values for them.
+// As struct Placed of metal/kernels/gather.metal.
+struct Placed {
+  uint32_t elements, values;
+};
+std::invalid_argument too_few(size_t selected, size_t values) {
+  return invalid("masked_scatter", "the mask selects ", selected, " elements, got ", values, " values");
+}
+
+// How many elements of the mask are true is asked only where there may be too few values for them; the device
+// finds out while it places them where it is still computing the mask.
 void masked_scatter(const MaskedScatter& p, const Arrays& inputs, Arrays& outputs) {
   const Stream& s = p.stream();
   array& out = outputs[0];
   const array mask = row_contiguous(inputs[1], s), source = row_contiguous(inputs[2], s);
   const size_t part = mask.size() == 0 ? 0 : out.size() / mask.size();
-  if (source.size() < out.size()) {
+  const bool few = source.size() < out.size();
+  const bool counted = few && source.size() > 0 && used_by_gpu({mask});
+  if (few && !counted) {
     Encoder::current().finish_for({mask});
     const bool* selected = mask.data<bool>();
     const auto count = static_cast<size_t>(std::count(selected, selected + mask.size(), true));
-    if (source.size() < count * part)
-      throw invalid("masked_scatter", "the mask selects ", count * part, " elements, got ", source.size(),
-                    " values");
+    if (source.size() < count * part) throw too_few(count * part, source.size());
   }
   start_from(inputs[0], out, s);
   if (out.size() == 0 || source.size() == 0) return;
   const Ranks ranks = ranks_of(mask, s);
-  Dispatch d(s, typed_pipeline("gather", bits_of(out.dtype()), "masked_scatter"));
-  d.in(mask).in(ranks.ranks).in(source).in_out(out).value(static_cast<uint32_t>(part));
+  const auto kernel =
+      typed_pipeline("gather", bits_of(out.dtype()), "masked_scatter", {{0, false}, {1, counted}});
+  std::optional<array> word;
+  if (counted)
+    word = Encoder::current().watch(s, [ranks, part, values = source.size()](uint32_t) {
+      return std::make_exception_ptr(too_few(ranks.before.data<uint32_t>()[ranks.blocks] * part, values));
+    });
+  Dispatch d(s, kernel);
+  d.in(mask).in(ranks.ranks).in(source).in_out(out);
+  d.value(Placed{static_cast<uint32_t>(part), static_cast<uint32_t>(source.size() / part)});
+  if (word) d.out(*word);
   const Plane all = plane(part, mask.size());
   d.threads(all.threads, all.per_group);
 }
@@ -182,4 +200,13 @@ const bool registered = add_kernel<Scatter>(scatter, combines<Scatter>) &&
                         add_kernel<MaskedScatter>(masked_scatter, supports);
 
 }  // namespace
+
+void write_box(const array& src, const array& update, array& out,
+               const std::function<array(const array& target)>& offset_in, const Stream& s) {
+  start_from(src, out, s);
+  const array dense = row_contiguous(update, s);
+  scatter_boxes(ScatterReduce::none, offset_in(out), dense, walk_of(update.shape(), {out.strides()}), true,
+                out, s);
+}
+
 }  // namespace mlx::core::metal

@@ -9,13 +9,32 @@
 
 namespace mlx::core::metal {
 
+namespace {
+
+std::out_of_range no_part(const std::string& end, int64_t inner) {
+  return std::out_of_range(
+      text("[segmented_mm] got a segment with the end ", end, ", expected a part of [0, ", inner, ")"));
+}
+
+}  // namespace
+
+void check_segments(const array& segments, int64_t inner, const Stream& s) {
+  if (!used_by_gpu({segments})) {
+    checked_segments(segments, inner);
+    return;
+  }
+  const auto error = [inner](const std::string& end, size_t) {
+    return std::make_exception_ptr(no_part(end, inner));
+  };
+  check_later(segments, inner + 1, 0, error, s);
+}
+
+// The host makes lists of them.
 std::vector<Segment> checked_segments(const array& segments, int64_t inner) {
   Encoder::current().finish_for({segments});
   std::vector<Segment> out(segments.size() / 2);
   for_each_index(segments, [&](int64_t end, size_t i) {
-    if (end < 0 || end > inner)
-      throw std::out_of_range(
-          text("[segmented_mm] got a segment with the end ", end, ", expected a part of [0, ", inner, ")"));
+    if (end < 0 || end > inner) throw no_part(std::to_string(end), inner);
     (i % 2 == 0 ? out[i / 2].begin : out[i / 2].end) = end;
   });
   return out;

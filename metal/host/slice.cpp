@@ -3,6 +3,7 @@
 #include "mlx/ops/slice.h"
 
 #include "metal/host/elementwise.h"
+#include "metal/host/indices.h"
 #include "mlx/ops/concatenate.h"
 #include "mlx/ops/view.h"
 
@@ -69,21 +70,53 @@ void slice_update(const SliceUpdate& p, const Arrays& inputs, Arrays& outputs) {
   update_box(inputs[0], inputs[1], w.start, w.strides, outputs[0], p.stream());
 }
 
-// Where a box starts is asked on the host, which waits for it: a wrong one is an IndexError, and what is cut
-// out is a view.
+// Where a box starts is asked on the host: a wrong one is an IndexError, and what is cut out is a view. Where
+// the device is still computing it, it looks for itself, and what is cut out is a copy; only of arrays whose
+// offsets need more than 32 bits the start is waited for.
 Shape dynamic_start(const Primitive& p, const array& start, const Axes& axes, const Shape& shape,
                     const Shape& box) {
   Encoder::current().finish_for({start});
   return start_of_box(p.name(), start, axes, shape, box);
 }
+// In elements of `target`.
+array start_by_device(const Primitive& p, const array& start, const Axes& axes, const array& target,
+                      const Shape& box) {
+  Arrays starts;
+  std::vector<int64_t> limits = starts_of_boxes(target.shape(), axes, box), wraps;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const auto axis = static_cast<size_t>(axes[i]);
+    array one(Shape{}, start.dtype(), nullptr, {});
+    one.copy_shared_buffer(start, {}, {true, true, true}, 1, static_cast<int64_t>(i) * start.strides(0));
+    wraps.push_back(target.shape()[axis]);
+    const auto error = [op = std::string(p.name()), axis, shape = target.shape(), box](
+                           const std::string& given, size_t) {
+      return std::make_exception_ptr(no_start(op, given, axis, shape, box));
+    };
+    check_later(one, limits[i], wraps[i], error, p.stream());
+    starts.push_back(one);
+  }
+  return offsets_of(target, starts, axes, limits, wraps, {}, p.stream());
+}
+
 void dynamic_slice(const DynamicSlice& p, const Arrays& inputs, Arrays& outputs) {
   const array& in = inputs[0];
+  if (used_by_gpu({inputs[1]}) && in_32_bits(in) && outputs[0].size() > 0) {
+    allocate(outputs[0]);
+    const array offset = start_by_device(p, inputs[1], p.axes, in, p.sizes);
+    return read_box(in, offset, outputs[0], p.stream());
+  }
   const Shape start = dynamic_start(p, inputs[1], p.axes, in.shape(), p.sizes);
   int64_t offset = 0;
   for (size_t i = 0; i < start.size(); ++i) offset += start[i] * in.strides()[i];
   share_view(outputs[0], in, in.strides(), offset);
 }
 void dynamic_slice_update(const DynamicSliceUpdate& p, const Arrays& inputs, Arrays& outputs) {
+  if (used_by_gpu({inputs[2]}) && outputs[0].size() < (size_t{1} << 31) && inputs[1].size() > 0) {
+    const auto offset = [&](const array& target) {
+      return start_by_device(p, inputs[2], p.axes, target, inputs[1].shape());
+    };
+    return write_box(inputs[0], inputs[1], outputs[0], offset, p.stream());
+  }
   const Shape start = dynamic_start(p, inputs[2], p.axes, inputs[0].shape(), inputs[1].shape());
   update_box(inputs[0], inputs[1], start, Shape(start.size(), 1), outputs[0], p.stream());
 }

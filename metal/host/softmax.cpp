@@ -49,14 +49,20 @@ void log_sum_exp(const LogSumExp& p, const Arrays& inputs, Arrays& outputs) {
   d.groups({static_cast<uint32_t>(out.size()), 1, 1}, {threads_for(n), 1, 1});
 }
 
-// Class indices, which the host looks at first, as the CPU's kernel does.
+// Class indices, which the host looks at first, as the CPU's kernel does, or the device where it is still
+// computing them.
 array class_indices(const array& targets, int64_t n, const Stream& s) {
-  Encoder::current().finish_for({targets});
-  for_each_index(targets, [&](int64_t v, size_t i) {
-    if (v < -n || v >= n)
-      throw std::out_of_range(
-          text("[cross_entropy] target ", v, " at position ", i, " is outside [-", n, ", ", n, ")"));
-  });
+  const auto error = [n](const std::string& target, size_t i) {
+    return std::make_exception_ptr(std::out_of_range(
+        text("[cross_entropy] target ", target, " at position ", i, " is outside [-", n, ", ", n, ")")));
+  };
+  if (used_by_gpu({targets})) {
+    check_later(targets, n, n, error, s);
+  } else {
+    for_each_index(targets, [&](int64_t v, size_t i) {
+      if (v < -n || v >= n) std::rethrow_exception(error(std::to_string(v), i));
+    });
+  }
   if (targets.dtype() == int64) return row_contiguous(targets, s);
   array out(targets.shape(), int64, nullptr, {});
   allocate(out);

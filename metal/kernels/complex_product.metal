@@ -2,10 +2,13 @@
 //
 // A threadgroup of 8 by 8 threads computes 32 by 32 elements, a thread 4 by 4 of them, 16 of the inner dimension at a
 // time. Bytes read: 8 k (m n / 32 + n m / 32), the least of the tile; written: 8 m n. Intensity: 8 operations per pair, 16
-// per byte read. Threadgroup memory: 8.5 KiB. Registers: 16 sums and 8 operands, of two floats.
+// per byte read. Threadgroup memory: 8.5 KiB. Registers: 16 sums (32 where they are
+// folded) and 8 operands, of two floats.
 #include "metal/kernels/gemm.h"
 
 constant bool has_d [[function_constant(0)]];
+constant bool folded [[function_constant(1)]];  // the inner dimension is long: parts of it are summed by themselves
+constant constexpr int part = 2048;
 
 struct ProductParams {
   int m, n, k, dims;
@@ -27,11 +30,17 @@ struct ProductParams {
   b += p.b_first + at.b + column * p.b_column;
   const int m = p.m - row, n = p.n - column;
   const complex64_t zero = {0, 0};
-  complex64_t sums[per_thread][per_thread];
+  complex64_t sums[per_thread][per_thread], totals[per_thread][per_thread];
   for (int i = 0; i < per_thread; ++i)
-    for (int j = 0; j < per_thread; ++j) sums[i][j] = zero;
+    for (int j = 0; j < per_thread; ++j) sums[i][j] = totals[i][j] = zero;
   for (int k = 0; k < p.k; k += depth) {
     threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (folded && k % part == 0)
+      for (int i = 0; i < per_thread; ++i)
+        for (int j = 0; j < per_thread; ++j) {
+          totals[i][j] = totals[i][j] + sums[i][j];
+          sums[i][j] = zero;
+        }
     for (int i = static_cast<int>(index); i < tile * depth; i += 64) {
       // Neighbouring threads along what lies together.
       const int r = p.a_row == 1 ? i % tile : i / depth, ka = p.a_row == 1 ? i / tile : i % depth;
@@ -60,6 +69,7 @@ struct ProductParams {
       const int r = static_cast<int>(thread_at.y) + 8 * i, s = static_cast<int>(thread_at.x) + 8 * j;
       if (r >= m || s >= n) continue;
       complex64_t value = sums[i][j];
+      if (folded) value = totals[i][j] + value;
       if (has_d)
         value = value * p.alpha + d[p.d_first + at.d + (row + r) * p.d_row + (column + s) * p.d_column] * p.beta;
       c[static_cast<long>(r) * p.n + s] = value;

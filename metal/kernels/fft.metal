@@ -257,7 +257,7 @@ template <int N, int T, int... Radices>
       if (g >= p.n) continue;
       v = times(conjugated(v), chirp(g, p.n));
     }
-    if (conjugate_out) v = conjugated(v);
+    if (conjugate_out) v = float2(v.x, 0.0f - v.y);  // of reals no zeros below zero
     v *= p.scale;
     if (target == complex_numbers || target == packed_half) {
       complex[at.base + g * p.out.stride] = v;

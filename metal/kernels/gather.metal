@@ -5,6 +5,7 @@
 #include "metal/kernels/types.h"
 
 constant bool along_axis [[function_constant(0)]];  // an index per element, not per slice
+constant bool counted [[function_constant(1)]];     // whether there are values enough has to be found out
 
 struct Gather {
   uint inner, count, outer;  // of the output; count: along the axis
@@ -16,6 +17,7 @@ kernel void gather(device const T* in [[buffer(0)]], device const long* indices 
   const ulong to = (static_cast<ulong>(at.z) * p.count + at.y) * p.inner + at.x;
   long i = indices[along_axis ? to : at.y];
   if (i < 0) i += p.limit;
+  if (i < 0 || i >= p.limit) i = 0;  // somebody else tells
   out[to] = in[(static_cast<ulong>(at.z) * p.limit + static_cast<ulong>(i)) * p.inner + at.x];
 }
 
@@ -35,11 +37,21 @@ kernel void gather_boxes(device const T* in [[buffer(0)]], device const int* off
 
 // --- by mask: parts of `elements` (x) that belong to an element of the mask (y) ---
 
+struct Placed {
+  uint elements, values;  // of a part; parts of the source
+};
 kernel void masked_scatter(device const bool* mask [[buffer(0)]], device const uint* ranks [[buffer(1)]],
                            device const T* source [[buffer(2)]], device T* out [[buffer(3)]],
-                           constant uint& elements [[buffer(4)]], uint2 at [[thread_position_in_grid]]) {
-  if (mask[at.y])
-    out[static_cast<ulong>(at.y) * elements + at.x] = source[static_cast<ulong>(ranks[at.y]) * elements + at.x];
+                           constant Placed& p [[buffer(4)]],
+                           device atomic_uint* too_few [[buffer(5), function_constant(counted)]],
+                           uint2 at [[thread_position_in_grid]]) {
+  if (!mask[at.y]) return;
+  const uint rank = ranks[at.y];
+  if (counted && rank >= p.values) {
+    atomic_fetch_min_explicit(too_few, rank, memory_order_relaxed);
+    return;
+  }
+  out[static_cast<ulong>(at.y) * p.elements + at.x] = source[static_cast<ulong>(rank) * p.elements + at.x];
 }
 
 struct Selected {

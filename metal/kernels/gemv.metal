@@ -2,13 +2,14 @@
 // Bytes moved: the matrix once, 16 (8) bytes per thread side by side; the vectors once per threadgroup, through
 // threadgroup memory, 1/32 (1/128) of what the matrix takes. Intensity: two operations per element of the matrix and
 // vector, so these are bound by memory alone. Threadgroup memory: 4 KiB for each vector, and, for the sums of
-// SIMD-groups that share rows or columns, 0.5 or 4 KiB; registers: 16 sums, 4 elements of the matrix, 4 of a vector.
+// SIMD-groups that share rows or columns, 0.5 or 4 KiB; registers: 16 sums (32 where they are folded), 4 elements of the matrix, 4 of a vector.
 #include "metal/kernels/gemm.h"
 
 constant bool vectors [[function_constant(0)]];  // lines begin at multiples of four elements
 constant bool has_d [[function_constant(1)]];
 constant int count [[function_constant(2)]];   // of vectors: 1 to 4
 constant bool shared [[function_constant(3)]];  // gemv_rows: all SIMD-groups work on the same rows
+constant bool folded [[function_constant(4)]];  // the inner dimension is long: parts of it are summed by themselves
 
 struct GemvParams {
   int rows, k, dims, unused;
@@ -20,6 +21,7 @@ struct GemvParams {
 constant constexpr int chunk = 1024;  // of k in threadgroup memory
 constant constexpr int simds = 8;
 constant constexpr int per_simd = 4;  // rows
+constant constexpr int fold_rows = 64 * chunk, fold_columns = 8 * chunk;  // where sums are folded
 
 template <class T>
 METAL_FUNC void load_vectors(threadgroup float* to, device const T* x, constant GemvParams& p, int k, uint index) {
@@ -69,13 +71,19 @@ template <class T>
   const int first = static_cast<int>(shared ? group.x : group.x * simds + simd) * per_simd;
   const int rows = min(per_simd, p.rows - first);
 
-  float sums[per_simd][4];
+  float sums[per_simd][4], totals[per_simd][4];
   for (int r = 0; r < per_simd; ++r)
-    for (int v = 0; v < 4; ++v) sums[r][v] = 0;
+    for (int v = 0; v < 4; ++v) sums[r][v] = totals[r][v] = 0;
   for (int k = 0; k < p.k; k += chunk) {
     threadgroup_barrier(mem_flags::mem_threadgroup);
     load_vectors(held, x, p, k, index);
     threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (folded && k % fold_rows == 0)
+      for (int r = 0; r < per_simd; ++r)
+        for (int v = 0; v < count; ++v) {
+          totals[r][v] += sums[r][v];
+          sums[r][v] = 0;
+        }
     const int step = shared ? 128 * simds : 128;
     for (int i = static_cast<int>((shared ? simd * 128 : 0) + lane * 4); i < min(chunk, p.k - k); i += step)
       for (int r = 0; r < rows; ++r) {
@@ -85,7 +93,7 @@ template <class T>
       }
   }
   for (int r = 0; r < per_simd; ++r)
-    for (int v = 0; v < count; ++v) sums[r][v] = simd_sum(sums[r][v]);
+    for (int v = 0; v < count; ++v) sums[r][v] = simd_sum(folded ? totals[r][v] + sums[r][v] : sums[r][v]);
   if (!shared) {
     if (lane == 0)
       for (int r = 0; r < rows; ++r)
@@ -121,12 +129,17 @@ template <class T>
   if (has_d) d += at.d;
   const int first = static_cast<int>(group.x * 128 + lane * 4);
 
-  float4 sums[4];
-  for (int v = 0; v < 4; ++v) sums[v] = 0;
+  float4 sums[4], totals[4];
+  for (int v = 0; v < 4; ++v) sums[v] = totals[v] = 0;
   for (int k = 0; k < p.k; k += chunk) {
     threadgroup_barrier(mem_flags::mem_threadgroup);
     load_vectors(held, x, p, k, index);
     threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (folded && k % fold_columns == 0)
+      for (int v = 0; v < count; ++v) {
+        totals[v] += sums[v];
+        sums[v] = 0;
+      }
     for (int i = static_cast<int>(simd); i < min(chunk, p.k - k); i += simds) {
       const float4 four = load_four(w + (k + i) * p.w_pitch + first, p.rows - first);
       for (int v = 0; v < count; ++v) sums[v] += four * held[v * chunk + i];
@@ -134,7 +147,7 @@ template <class T>
   }
   for (int v = 0; v < count; ++v) {
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    *reinterpret_cast<threadgroup float4*>(parts + simd * 128 + lane * 4) = sums[v];
+    *reinterpret_cast<threadgroup float4*>(parts + simd * 128 + lane * 4) = folded ? totals[v] + sums[v] : sums[v];
     threadgroup_barrier(mem_flags::mem_threadgroup);
     const int r = static_cast<int>(group.x * 128 + index);
     if (index < 128 && r < p.rows) {

@@ -35,14 +35,20 @@ METAL_FUNC Out result_of(A x, constant Reduction& p) {
   return cast_to<Out>(x);
 }
 
-// Elements first, first + step, ... of row `row`.
+// Elements first, first + step, ... of row `row`. Every 64 of them are combined by themselves, so that the error of a sum
+// does not grow with their number.
 METAL_FUNC A part_of_row(device const T* in, constant Reduction& p, constant uint* shape, constant long* strides,
                          uint row, uint first, uint step) {
   const long base = p.first + offset_of(row, p.kept, shape, strides);
   const ulong n = p.total == 0 ? p.n : min(p.n, p.total - row * p.n);
   A a = start_of<A>(kind);
-  for (ulong i = first; i < n; i += step)
-    a = combine(kind, a, value_of(in[base + offset_of(i, p.reduced, shape + p.kept, strides + p.kept)]));
+  for (ulong i = first; i < n;) {
+    const ulong end = min(n, i + 64 * static_cast<ulong>(step));
+    A some = start_of<A>(kind);
+    for (; i < end; i += step)
+      some = combine(kind, some, value_of(in[base + offset_of(i, p.reduced, shape + p.kept, strides + p.kept)]));
+    a = combine(kind, a, some);
+  }
   return a;
 }
 

@@ -39,16 +39,22 @@ kernel void softmax_short(device const T* in [[buffer(0)]], device T* out [[buff
   }
 }
 
-// The largest element and the sum of exp(x - largest) of a row, in one pass.
+// The largest element and the sum of exp(x - largest) of a row, in one pass. What each addition rounds away is kept:
+// a thread adds thousands of numbers where rows are long.
 METAL_FUNC float2 largest_and_sum(device const T* x, uint n, uint thread_index, uint threads, uint lane, uint simd,
                                   uint simds, threadgroup float* maxima, threadgroup float* sums) {
-  float m = -INFINITY, sum = 0;
+  float m = -INFINITY, sum = 0, rest = 0;
   for (uint i = thread_index; i < n; i += threads) {
     const float v = static_cast<float>(x[i]);
     const float larger = max_of(m, v);
-    if (larger != -INFINITY) sum = sum * exp(m - larger) + exp(v - larger);
+    if (larger != -INFINITY) {
+      const float scale = exp(m - larger), term = exp(v - larger), before = sum * scale;
+      sum = before + term;
+      rest = rest * scale + (before < term ? (term - sum) + before : (before - sum) + term);
+    }
     m = larger;
   }
+  sum += rest;
   const float all = group_combine(max_kind, m, maxima, lane, simd, simds);
   sum = m == all ? sum : m == -INFINITY ? 0.0f : sum * exp(m - all);
   return float2(all, group_combine(sum_kind, sum, sums, lane, simd, simds));
@@ -105,6 +111,12 @@ kernel void jacobian(device const T* y_in [[buffer(0)]], device const T* v_in [[
 
 // --- cross entropy: log sum exp - the logit of the target ---
 
+// Targets below 0 count from the end. That of one which is no class does not matter: it is an error by then.
+METAL_FUNC uint class_of(long target, uint n) {
+  const long at = target < 0 ? target + n : target;
+  return at >= 0 && at < n ? static_cast<uint>(at) : 0;
+}
+
 // Each logit is read once, the target's once more.
 kernel void cross_entropy(device const T* in [[buffer(0)]], device const long* targets [[buffer(1)]],
                           device float* loss [[buffer(2)]], device float* lse [[buffer(3)]], constant uint& n [[buffer(4)]],
@@ -114,8 +126,7 @@ kernel void cross_entropy(device const T* in [[buffer(0)]], device const long* t
   const float2 found = largest_and_sum(x, n, thread_index, threads, lane, simd, simds, maxima, sums);
   if (thread_index != 0) return;
   const bool infinite = found.x == INFINITY || found.x == -INFINITY;
-  const long target = targets[row];
-  const float chosen = static_cast<float>(x[target < 0 ? target + n : target]);
+  const float chosen = static_cast<float>(x[class_of(targets[row], n)]);
   const float logarithm = infinite ? 0.0f : log(found.y);
   lse[row] = found.x + logarithm;
   loss[row] = (found.x - chosen) + logarithm;
@@ -129,8 +140,7 @@ kernel void cross_entropy_gradient(device const T* x [[buffer(0)]], device const
                                    uint thread_index [[thread_index_in_threadgroup]],
                                    uint threads [[threads_per_threadgroup]]) {
   const ulong base = static_cast<ulong>(row) * n;
-  const long given = targets[row];
-  const uint target = static_cast<uint>(given < 0 ? given + n : given);
+  const uint target = class_of(targets[row], n);
   // With an infinite logit all of them are nan.
   const float logarithm = lse[row] == INFINITY ? NAN : lse[row], scale = a[row], taken = b[row];
   for (uint i = thread_index; i < n; i += threads) {

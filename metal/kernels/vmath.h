@@ -265,6 +265,14 @@ METAL_FUNC complex64_t reciprocal(complex64_t z) { return divide(complex64_t{1, 
 
 // --- functions of float ---
 
+// Polynomials fitted to the functions (least squares of the relative error at Chebyshev nodes).
+template <int n>
+METAL_FUNC float polynomial(thread const float (&c)[n], float x) {
+  float y = c[n - 1];
+  for (int i = n - 2; i >= 0; --i) y = metal::fma(y, x, c[i]);
+  return y;
+}
+
 METAL_FUNC float sqrt(float x) { return metal::sqrt(x); }
 METAL_FUNC float rsqrt(float x) { return 1.0f / metal::sqrt(x); }
 METAL_FUNC float exp(float x) { return metal::exp(x); }
@@ -281,7 +289,12 @@ METAL_FUNC float cos(float x) { return metal::cos(x); }
 METAL_FUNC float tan(float x) { return metal::tan(x); }
 METAL_FUNC float sinh(float x) { return metal::sinh(x); }
 METAL_FUNC float cosh(float x) { return metal::cosh(x); }
-METAL_FUNC float tanh(float x) { return metal::tanh(x); }
+METAL_FUNC float tanh(float x) {
+  const float c[] = {-0.333332819f, 0.133314422f, -0.0537397156f, 0.0206390888f, -0.00570498873f};
+  const float a = metal::fabs(x), square = x * x;
+  if (a < 0.625f) return metal::fma(x, square * polynomial(c, square), x);
+  return metal::copysign(1.0f - 2.0f / (metal::exp(2.0f * a) + 1.0f), x);
+}
 METAL_FUNC float asin(float x) { return metal::asin(x); }
 METAL_FUNC float acos(float x) { return metal::acos(x); }
 METAL_FUNC float atan(float x) { return metal::atan(x); }
@@ -295,22 +308,22 @@ METAL_FUNC float rint(float x) { return metal::rint(x); }
 METAL_FUNC float trunc(float x) { return metal::trunc(x); }
 METAL_FUNC float copysign(float x, float y) { return metal::copysign(x, y); }
 
-// W. Kahan's forms: the error of 1 + x (of exp(x)) cancels with the same error in the quotient.
+// What rounding 1 + x has lost is put back by the derivative.
 METAL_FUNC float log1p(float x) {
   const float u = 1.0f + x;
   if (u == 1.0f) return x;
-  return u == INFINITY ? u : metal::log(u) * (x / (u - 1.0f));
+  const float rest = x - (u - 1.0f);
+  return rest == 0 || u == INFINITY ? metal::log(u) : metal::log(u) + rest / u;
 }
 METAL_FUNC float expm1(float x) {
-  const float u = metal::exp(x);
-  if (u == 1.0f) return x;
-  if (u == INFINITY || x != x) return u;
-  const float v = u - 1.0f;
-  return v == -1.0f || x > 20.0f ? v : v * (x / metal::log(u));
+  const float c[] = {0.5f,          0.1666667f,     0.041666657f,  0.008332758f,
+                     0.0013889202f, 0.00020077576f, 2.4907209e-05f};
+  return metal::fabs(x) < 0.7f ? metal::fma(x * x, polynomial(c, x), x) : metal::exp(x) - 1.0f;
 }
 METAL_FUNC float sigmoid(float x) {
-  const float e = metal::exp(-metal::fabs(x)), r = 1.0f / (1.0f + e);
-  return x < 0 ? e * r : r;
+  const float e = metal::exp(-metal::fabs(x)), sum = 1.0f + e, lost = (1.0f - sum) + e;
+  const float y = (x < 0 ? e : 1.0f) / sum;
+  return metal::fma(-y, lost / sum, y);
 }
 METAL_FUNC float logaddexp(float a, float b) {
   if (a == b) return a + 0.693147182f;
@@ -318,51 +331,58 @@ METAL_FUNC float logaddexp(float a, float b) {
   return metal::max(a, b) + log1p(metal::exp(-metal::fabs(a - b)));
 }
 
-// Polynomials fitted to the functions (least squares of the relative error at Chebyshev nodes).
-template <int n>
-METAL_FUNC float polynomial(thread const float (&c)[n], float x) {
-  float y = c[n - 1];
-  for (int i = n - 2; i >= 0; --i) y = metal::fma(y, x, c[i]);
-  return y;
+// erf(x) / x - 1 for |x| < 1: what is added to x is small, and so is its error.
+METAL_FUNC float erf_part(float x) {
+  const float c[] = {0.12837917f,  -0.37612635f,    0.112837434f,   -0.02686355f,
+                     0.005216406f, -0.00084232324f, 0.00010858782f, -8.577988e-06f};
+  return polynomial(c, x * x);
 }
-// erfc(x) for x >= 0.4: exp(-x^2) times a polynomial in (x - 2) / (x + 2); the rounding error of x^2 is put
-// back.
+// erfc(x) for x >= 0.8: exp(-x^2) times a polynomial in x - 3/2 or, beyond 2, in 1 / x^2 over x. The rounding
+// errors of x^2, of the polynomial's last sum and of the product are put back.
 METAL_FUNC float erfc_tail(float x) {
-  const float c[] = {0.255395681f,    -0.427185833f,    0.241658196f,     -0.0789785832f,  0.00373289851f,
-                     0.00699750287f,  -0.000847242656f, -0.000982313533f, 4.42814635e-05f, 0.000175719397f,
-                     2.48546039e-05f, -3.03656216e-05f, -9.07212507e-06f, 4.11819883e-06f};
-  const float square = x * x, rest = metal::fma(x, x, -square);
-  return x > 10.5f ? 0.0f : metal::exp(-square) * (1.0f - rest) * polynomial(c, (x - 2.0f) / (x + 2.0f));
-}
-METAL_FUNC float erf_middle(float x) {
-  const float c[] = {1.12837923f,    -0.376126379f,    0.112837821f,    -0.0268653929f,
-                     0.00522092311f, -0.000848250755f, 0.000112546411f, -9.63499133e-06f};
-  return x * polynomial(c, x * x);
+  const float near[] = {-0.16362293f,  0.07615103f,     -0.03293046f,   0.013377527f,    -0.005150802f,
+                        0.0018839577f, -0.00064051856f, 0.00023556764f, -0.000107903994f};
+  const float far[] = {-0.282088f,  0.42260855f, -1.0374092f, 3.2514188f,
+                       -10.229031f, 25.645424f,  -41.246277f, 30.48106f};
+  if (x > 10.5f) return 0.0f;
+  const float square = x * x, rest = metal::fma(x, x, -square), e = metal::exp(-square);
+  const float u = x - 1.5f, i = 1.0f / x, w = i * i;
+  const float c0 = x < 2.0f ? 0.32158542f : 0.56418955f;
+  const float t = x < 2.0f ? u * polynomial(near, u) : w * polynomial(far, w);
+  float sum = c0 + t, low = (c0 - sum) + t;
+  if (x >= 2.0f) {
+    const float quotient = sum / x;
+    low = (metal::fma(-quotient, x, sum) + low) / x;
+    sum = quotient;
+  }
+  const float product = e * sum;
+  return product + (metal::fma(e, low, metal::fma(e, sum, -product)) - rest * product);
 }
 METAL_FUNC float erf(float x) {
   const float a = metal::fabs(x);
-  return a < 1.0f ? erf_middle(x) : x != x ? x : metal::copysign(1.0f - erfc_tail(a), x);
+  return a < 1.0f ? metal::fma(x, erf_part(x), x) : x != x ? x : metal::copysign(1.0f - erfc_tail(a), x);
 }
 METAL_FUNC float erfc(float x) {
   if (x != x) return x;
-  if (metal::fabs(x) < 0.45f) return 1.0f - erf_middle(x);
+  if (metal::fabs(x) < 0.8f) return metal::fma(-x, erf_part(x), 1.0f - x);
   return x < 0 ? 2.0f - erfc_tail(-x) : erfc_tail(x);
 }
-// A polynomial of x^2 near 0, else of w = -log(1 - x^2), in two parts (M. Giles, Approximating the erfinv
-// function).
+// x times 1 and a polynomial: of x^2 near 0, else of w = -log(1 - x^2), in two parts (M. Giles, Approximating
+// the erfinv function).
 METAL_FUNC float erfinv(float x) {
-  const float small[] = {0.886226952f,   0.232013106f, 0.127588302f,  0.0858425125f, 0.0727034286f,
-                         0.00522199785f, 0.201474935f, -0.258914411f, 0.28213203f};
-  const float centre[] = {1.50140941f,     0.24664028f,      -0.00417738827f,  -0.00125272525f,
-                          0.000218345886f, -4.97306974e-06f, -3.46309298e-06f, 4.68266961e-07f,
-                          2.32647999e-08f, -8.94141383e-09f};
-  const float tails[] = {2.83297706f,     1.00167501f,    0.00943110138f,  -0.00763806328f, 0.00578960543f,
-                         -0.00361730787f, 0.00123979058f, 4.64926743e-05f, -0.000120195793f};
+  const float small[] = {-0.11377307f,  0.23201287f, 0.12759429f,  0.085783586f, 0.072943106f,
+                         0.0050901677f, 0.19959302f, -0.25361562f, 0.27778274f};
+  const float centre[] = {0.80124277f,     0.23191923f,     -0.0070210136f, -0.00033266045f,
+                          0.00013860391f,  -1.5990716e-05f, 1.1851923e-07f, 2.5037218e-07f,
+                          -3.6739422e-08f, 4.11442e-10f,    5.1875143e-10f, -4.8274818e-11f};
+  const float tails[] = {1.8329768f,    1.0016754f,    0.00944568f,     -0.007646607f, 0.0056778896f,
+                         -0.003517803f, 0.0014842303f, -0.00033284837f, 2.1074708e-05f};
   const float a = metal::fabs(x);
   if (a >= 1.0f || x != x) return a == 1.0f ? metal::copysign(INFINITY, x) : NAN;
-  if (x * x < 0.44f) return x * polynomial(small, x * x);
-  const float v = -metal::log((1.0f - a) * (1.0f + a));
-  return x * (v < 5.0f ? polynomial(centre, v - 2.5f) : polynomial(tails, metal::sqrt(v) - 3.0f));
+  if (x * x < 0.44f) return metal::fma(x, polynomial(small, x * x), x);
+  const float v = -metal::log(metal::fma(-x, x, 1.0f));
+  return metal::fma(x, v < 7.0f ? polynomial(centre, v - 3.75f) : polynomial(tails, metal::sqrt(v) - 3.0f),
+                    x);
 }
 
 }  // namespace vmath

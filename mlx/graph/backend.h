@@ -25,8 +25,18 @@ class GpuBackend {
   // waits.
   class Work {
    public:
+    // What the device found out about the work of a node: an index that is out of range. The values of that
+    // node and of those behind it are lost, those in front of it are good.
+    struct Late {
+      std::exception_ptr error;
+      size_t node;
+    };
+    // The number of the node that is encoded next; evaluation counts them.
+    size_t node = 0;
+
     virtual ~Work() = default;
-    // Returns when everything encoded so far is done, and throws what went wrong.
+    // Returns when everything encoded so far is done, and throws what went wrong: Late, or an exception after
+    // which all values are lost.
     virtual void finish() = 0;
   };
   virtual std::unique_ptr<Work> begin() = 0;
@@ -41,6 +51,8 @@ class GpuBackend {
   virtual void stop_capture() = 0;
   // How often the CPU ran a primitive (or a group with a step) of this name for the GPU.
   virtual std::map<std::string, uint64_t> hand_overs() const = 0;
+  // How often encoding a primitive of this name waited for values that the GPU was still computing.
+  virtual std::map<std::string, uint64_t> waits() const = 0;
 
   GpuBackend() = default;
   GpuBackend(const GpuBackend&) = delete;

@@ -13,7 +13,8 @@
 // The GPU. Nodes on it are encoded as the tape comes to them; they stay `evaluated` until the work is done
 // (InFlight), which is waited for where the CPU wants a buffer that the GPU uses, and at the end of the tape.
 // If that work fails, the values of these nodes are lost with what they were made of: whoever evaluates one
-// meets the error again. Nodes that were not encoded yet go back to `unscheduled`.
+// meets the error again. So it is with nodes that were encoded behind one whose indices, as the GPU found
+// out, are out of range. Nodes that were not encoded yet go back to `unscheduled`.
 #include "mlx/graph/eval.h"
 
 #include <condition_variable>
@@ -152,7 +153,10 @@ class InFlight {
   void start() {
     if (!work_) work_ = gpu_backend()->begin();
   }
-  void add(Node& node) { nodes_.push_back({node.weak_from_this(), node.primitive->stream()}); }
+  void add(Node& node) {
+    nodes_.push_back({node.weak_from_this(), node.primitive->stream()});
+    work_->node = nodes_.size();
+  }
 
   // The CPU is about to read these, or to write into them.
   void finish_for(const std::vector<array>& inputs) {
@@ -162,13 +166,15 @@ class InFlight {
     if (!work_) return;
     try {
       work_->finish();
+    } catch (const GpuBackend::Work::Late& late) {
+      arrived(late.node);
+      lose(late.error);
+      std::rethrow_exception(late.error);
     } catch (...) {
       lose(std::current_exception());
       throw;
     }
-    for (const Pending& p : nodes_)
-      if (const auto node = p.node.lock()) set_status(*node, array::Status::available);
-    nodes_.clear();
+    arrived(nodes_.size());
   }
 
  private:
@@ -176,6 +182,14 @@ class InFlight {
     std::weak_ptr<Node> node;
     Stream stream;
   };
+  // The first `count` have their values.
+  void arrived(size_t count) {
+    const auto end = nodes_.begin() + static_cast<std::ptrdiff_t>(count);
+    for (auto p = nodes_.begin(); p != end; ++p)
+      if (const auto node = p->node.lock()) set_status(*node, array::Status::available);
+    nodes_.erase(nodes_.begin(), end);
+    work_->node = nodes_.size();
+  }
   void lose(const std::exception_ptr& error) {
     for (const Pending& p : nodes_) {
       const auto node = p.node.lock();
@@ -185,6 +199,7 @@ class InFlight {
       set_status(*node, array::Status::unscheduled);
     }
     nodes_.clear();
+    work_->node = 0;
   }
 
   std::unique_ptr<GpuBackend::Work> work_;

@@ -29,6 +29,12 @@ Window window_of(std::string_view op, const Shape& in, const Shape& start, const
   return w;
 }
 
+std::out_of_range no_start(std::string_view op, const std::string& given, size_t axis, const Shape& shape,
+                           const Shape& box) {
+  return std::out_of_range(text("[", op, "] start ", given, " is out of range for ", box[axis],
+                                " elements of axis ", axis, " with size ", shape[axis]));
+}
+
 Shape start_of_box(std::string_view op, const array& start, const Axes& axes, const Shape& shape,
                    const Shape& box) {
   Shape out(shape.size(), 0);
@@ -41,8 +47,7 @@ Shape start_of_box(std::string_view op, const array& start, const Axes& axes, co
     });
     const int64_t first = given < 0 ? given + shape[axis] : given;
     if (first < 0 || first > shape[axis] - box[axis])
-      throw std::out_of_range(text("[", op, "] start ", given, " is out of range for ", box[axis],
-                                   " elements of axis ", axis, " with size ", shape[axis]));
+      throw no_start(op, std::to_string(given), axis, shape, box);
     out[axis] = static_cast<ShapeElem>(first);
   }
   return out;

@@ -1,6 +1,9 @@
 // Parts of arrays, and arrays with a part replaced.
 #pragma once
 
+#include <stdexcept>
+#include <string>
+
 #include "mlx/ops/view.h"
 
 namespace mlx::core {
@@ -19,6 +22,9 @@ Window window_of(std::string_view op, const Shape& in, const Shape& start, const
 // std::out_of_range where the box does not end inside the array.
 Shape start_of_box(std::string_view op, const array& start, const Axes& axes, const Shape& shape,
                    const Shape& box);
+// What it throws for this start on one axis.
+std::out_of_range no_start(std::string_view op, const std::string& given, size_t axis, const Shape& shape,
+                           const Shape& box);
 
 class Slice final : public LinearView {
  public:

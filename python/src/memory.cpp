@@ -88,6 +88,16 @@ Returns:
       },
       nb::sig("def _hand_overs() -> dict[str, int]"),
       "How often the CPU ran a primitive for the GPU, by name; for tests.");
+  metal.def(
+      "_waits",
+      [] {
+        nb::dict out;
+        if (core::metal::is_available())
+          for (const auto& [name, count] : core::metal::waits()) out[name.c_str()] = count;
+        return out;
+      },
+      nb::sig("def _waits() -> dict[str, int]"),
+      "How often work for the GPU was held up by values that it was still computing, by the primitive's name; for tests.");
   Module cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
   cuda.def(
       "is_available", [] { return false; }, nb::sig("def is_available() -> bool"),

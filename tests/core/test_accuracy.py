@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from op_row import LARGEST, ULP, Op, bound, seeded, to_mx, to_np, ulps
 from op_table import BY_NAME, OPS
+from scripts import simulated_gpu
 
 SLOW = ("erf", "erfinv", "lgamma", "digamma")  # references
 
@@ -199,6 +200,8 @@ def test_matmul_of_many_equal_terms(dtype: str, sides: tuple[int, int]):
     """Sums in one float32 would be rounded in one direction at every step: up to half of them is lost, or more."""
     m, n = sides
     k = (1 << 24) + 12345 if m * n == 1 else (1 << 21) + 12345
+    if simulated_gpu:  # which takes hours for so many
+        k = (1 << (20 if m * n == 1 and dtype != "complex64" else 17)) + 12345
     a = mx.broadcast_to(mx.array(0.1, getattr(mx, dtype)), (m, k))
     b = mx.broadcast_to(mx.array(2.0**-12, getattr(mx, dtype)), (k, n))
     want = a[0, 0].item() * 2.0**-12 * k
@@ -211,7 +214,11 @@ def test_matmul_of_many_equal_terms(dtype: str, sides: tuple[int, int]):
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool"])
 def test_mean_of_integers(dtype: str):
-    """Exact sums, of extremes too: half an ulp of float32. Rows and columns of many lengths, and without copies."""
+    """Exact sums, of extremes too: half an ulp of float32. Rows and columns of many lengths, and without copies.
+
+    The GPU adds floats: four times as much, and of the magnitudes.
+    """
+    on_cpu = mx.default_device() == mx.cpu
     rng = np.random.default_rng(11)
     info = np.iinfo(dtype if dtype != "bool" else np.uint8)
     for shape in ((40_000,), (70_000, 3), (9, 1000), (1000, 9), (5, 7, 33), (2, 65_537), (1, 1), (0, 3)):
@@ -226,8 +233,12 @@ def test_mean_of_integers(dtype: str):
             got = mx.mean(x, axis=axis)
             assert got.dtype == mx.float32
             scale = np.maximum(np.abs(want), 2.0**-20 * float(info.max))
+            if not on_cpu and a.size:
+                scale = np.maximum(scale, np.abs(a.astype(np.longdouble)).mean(axis=axis))
             error = np.abs(np.array(got).astype(np.longdouble) - want) / scale
-            assert not (error > 2.0**-24 * 1.001).any(), (shape, axis)
+            assert not (error > 2.0**-24 * (1.001 if on_cpu else 4)).any(), (shape, axis)
+            if not on_cpu:
+                continue
             assert mx.array_equal(mx.mean(x[..., ::-1], axis=axis, keepdims=True).reshape(got.shape), got, True) or (
                 axis is not None and a.ndim - 1 not in np.atleast_1d(axis) % a.ndim
             )

@@ -8,7 +8,7 @@ import threading
 import mlx.core as mx
 import numpy as np
 import pytest
-from scripts import run_python, thread_sanitizer
+from scripts import run_python, simulated_gpu, thread_sanitizer
 
 
 def together(n: int, work) -> list:
@@ -110,11 +110,12 @@ class TestThreads:
 
         t = threading.Thread(target=ticker)
         t.start()
-        a = mx.random.normal((1200, 1200))
+        n = 100 if simulated_gpu else 1200
+        a = mx.random.normal((n, n))
         for _ in range(6):
             a = a @ a / 40
         mx.eval(a)
-        mx.eval(mx.sort(mx.random.uniform(shape=(4_000_000,))))
+        mx.eval(mx.sort(mx.random.uniform(shape=(40_000 if simulated_gpu else 4_000_000,))))
         n = len(ticks)
         stop.set()
         t.join()
@@ -143,11 +144,12 @@ class TestThreads:
     )
     def test_operations_that_evaluate_give_up_the_gil(self, use):
         """They wait for the main thread, which needs the GIL now and then to look for Ctrl-C."""
+        n = 30 if simulated_gpu else 300
         run_python(
             f"""
             import threading, time
             import mlx.core as mx
-            a = mx.random.normal((300, 300))
+            a = mx.random.normal(({n}, {n}))
             y = a
             for _ in range(500):
                 y = mx.tanh(y @ a)
@@ -166,12 +168,15 @@ class TestThreads:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 class TestFork:
+    """Of the CPU: a forked process has no GPU (tests/metal/test_faults.py)."""
+
     def test_child_computes(self):
         run_python(
             """
             import os, warnings
             warnings.simplefilter('ignore')
             import mlx.core as mx
+            mx.set_default_device(mx.cpu)
             a = mx.random.normal((500, 500))
             mx.eval(a @ a, mx.sort(a))
             want = (a @ a).sum().item()
@@ -195,6 +200,7 @@ class TestFork:
             import multiprocessing as mp, warnings
             warnings.simplefilter('ignore')
             import mlx.core as mx
+            mx.set_default_device(mx.cpu)
             def work(k):
                 return (mx.arange(10000.0) * k).sum().item()
             mx.eval(mx.ones((100, 100)) @ mx.ones((100, 100)))
@@ -230,14 +236,15 @@ class TestInterrupt:
         "setup, nodes",
         [
             ("x = mx.zeros((1000,)); y = x\nfor _ in range({n}): y = mx.sin(y) + 1.0", 3_000_000),
-            ("a = mx.random.normal((300, 300)); y = a\nfor _ in range({n}): y = (y @ a) / 20", 200_000),
+            ("a = mx.random.normal(({side}, {side})); y = a\nfor _ in range({n}): y = (y @ a) / 20", 200_000),
         ],
         ids=["small steps", "products"],
     )
     def test_long_graphs(self, setup, nodes):
         import textwrap
 
-        setup = setup.format(n=nodes // 20 if thread_sanitizer else nodes)
+        # What the device was given before the interrupt is waited for.
+        setup = setup.format(n=nodes // 20 if thread_sanitizer else nodes, side=16 if simulated_gpu else 300)
         code = textwrap.dedent(self.CODE).format(setup=setup, wait=0.3)
         assert float(run_python(code)) < (3 if thread_sanitizer else 0.3)
 
@@ -262,30 +269,36 @@ class TestInterrupt:
 
 
 DETERMINISM = """
-    import hashlib
+    import hashlib, os
     import numpy as np, mlx.core as mx
     rng = np.random.default_rng(0)
     a = mx.array(rng.normal(size=(301, 517)).astype('f'))
     b = mx.array(rng.normal(size=(517, 259)).astype('f'))
-    v = mx.array(rng.normal(size=3_000_001).astype('f'))
+    n = int(os.environ["NUMBERS"])
+    v = mx.array(rng.normal(size=n + 1).astype('f'))
     q = mx.array(rng.normal(size=(1, 4, 200, 64)).astype('f'))
     h = lambda x: hashlib.sha256(np.array(x.astype(mx.float32)).tobytes()).hexdigest()[:16]
     print(h(a @ b), h(a.astype(mx.bfloat16) @ b.astype(mx.bfloat16)), h(a[0] @ b), h(v.sum()),
-    h(v[:3_000_000].reshape(3000, 1000).sum(0)))
-    print(h(v[:3_000_000].reshape(3000, 1000).sum(1)), h(v.mean()), h(v.var()),
+    h(v[:n].reshape(-1, 1000).sum(0)))
+    print(h(v[:n].reshape(-1, 1000).sum(1)), h(v.mean()), h(v.var()),
     h(mx.softmax(v)), h(mx.softmax(a, -1)), h(mx.logsumexp(v)))
     print(h(mx.cumsum(v)), h(mx.prod(1 + v / 1e4)), h(mx.sort(v)), h(mx.fast.layer_norm(a, None,
     None, 1e-5)), h(mx.max(v)))
     print(h(mx.fast.scaled_dot_product_attention(q, q, q, scale=0.125, mask='causal')),
     h(mx.conv2d(q, mx.ones((8, 3, 3, 64)) * 0.1)))
     print(h(mx.grad(lambda w: mx.square(mx.tanh(a @ w)).sum())(b)),
-    h(mx.zeros((1000,)).at[mx.array(rng.integers(0, 1000, 50000))].add(v[:50000])))
-    print(h(mx.random.normal((100_000,), key=mx.random.key(0))))
+    h(mx.zeros((1000,)).at[mx.array(rng.integers(0, 1000, n // 60))].add(v[:n // 60])))
+    print(h(mx.random.normal((n // 30,), key=mx.random.key(0))))
     """
 
 
 def test_same_bits_for_any_number_of_threads():
-    one, two, four = (run_python(DETERMINISM, MLX_NUM_THREADS=n) for n in ("1", "2", "4"))
+    numbers = "60000" if simulated_gpu else "3000000"
+
+    def results(threads: str) -> str:
+        return run_python(DETERMINISM, MLX_NUM_THREADS=threads, NUMBERS=numbers)
+
+    one, two, four = map(results, ("1", "2", "4"))
     names = (
         "matmul bf16 gemv sum sum0 sum1 mean var softmax softmax-1 logsumexp cumsum prod sort "
         "layer_norm max attention conv2d grad scatter normal"
@@ -293,4 +306,4 @@ def test_same_bits_for_any_number_of_threads():
     assert len(one.split()) == len(names.split())
     for name, x, y, z in zip(names.split(), one.split(), two.split(), four.split(), strict=True):
         assert x == y == z, name
-    assert run_python(DETERMINISM, MLX_NUM_THREADS="2") == two
+    assert results("2") == two

@@ -78,6 +78,7 @@ def test_gradient_of_nan():
     assert g[0, :, 1].tolist() == [0, 1]
 
 
+@pytest.mark.skipif(mx.default_device() != mx.cpu, reason="a kernel of the CPU; products with shares of zero are nan")
 def test_gradient_of_infinite_cotangent_stays_where_it_is():
     x = mx.array([[[1.0, 2.0], [4.0, 3.0]]])
     (g,) = mx.vjp(lambda x: mx.max(x, axis=1), [x], [mx.array([[float("inf"), 1.0]])])[1]

@@ -1,4 +1,6 @@
-"""The kernel with a race in docs/metal.md: it prints what is written there, and with the barrier the sums."""
+"""The kernel with a race in docs/metal.md: it prints what is written there, and with the barrier the sums. Without a
+compiler the simulator says so.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from simulated import environment
 
 TEXT = (Path(__file__).parents[2] / "docs/metal.md").read_text()
@@ -19,6 +22,38 @@ def printed(code: str) -> str:
     done = subprocess.run(command, env=environment("simulator"), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+NEEDS_KERNELS = """
+import mlx.core as mx
+try:
+    mx.eval(mx.ones(3) + 1)
+except RuntimeError as error:
+    print(error)
+with mx.stream(mx.cpu):
+    print((mx.ones(3) + 1).tolist())
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"PATH": "/nonexistent"}, r"no C\+\+ compiler: install g\+\+ or clang\+\+, or `pip install ziglang`"),
+        (
+            {"MLX_METAL_SIMULATOR_CXX": "/nonexistent/c++"},
+            r"CXX=/nonexistent/c\+\+ is no C\+\+ compiler",
+        ),
+    ],
+    ids=["none", "wrong"],
+)
+def test_a_missing_compiler_is_named(more, words):
+    command = [sys.executable, "-c", NEEDS_KERNELS]
+    env = environment("simulator", **more)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    error, values = done.stdout.splitlines()
+    assert re.search(words, error)
+    assert values == "[2.0, 2.0, 2.0]"
 
 
 def test_the_race_is_found_as_documented():

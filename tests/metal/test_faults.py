@@ -7,6 +7,7 @@ proves that there were so many.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -100,6 +101,28 @@ mx.synchronize()
 mx.async_eval(faulty(x))
 left = faulty(x)
 mx.async_eval(left)
+"""
+    run(device, program)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_has_no_gpu(device):
+    """Its threads and connections stayed with the first one: an error instead of waiting for ever. The CPU works."""
+    program = """
+import os, signal
+pid = os.fork()
+if pid == 0:
+    signal.alarm(60)
+    try:
+        for _ in range(2):
+            error = error_of(lambda: mx.eval(x + 1))
+            assert "[gpu]" in error and "forked" in error, error
+        mx.set_default_device(mx.cpu)
+        assert mx.cumsum(before + 1).tolist() == [0, -1, -3]
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
 """
     run(device, program)
 

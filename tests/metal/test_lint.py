@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 ROOT = Path(__file__).parents[2]
 DOCUMENTATION = ROOT / "docs/metal.md"
+INTERFACE = ROOT.parent / "shared/api"
 # Functions that are computed by the CPU alone, and one that is made of two others.
 WITHOUT_SOURCE = {"lgamma", "digamma", "polygamma", "clip"}
 
@@ -191,6 +192,17 @@ def wrong_in(source: str) -> tuple[list[str], set[features.Feature]]:
 def test_versions_are_those_of_the_interface():
     assert {feature.version for feature in features.table()} <= features.versions()
     assert features.asked_for() in features.versions()
+
+
+@pytest.mark.skipif(not INTERFACE.exists(), reason="Metal's whole interface is described outside of the repository")
+@pytest.mark.parametrize("table", ["enums", "selectors"])
+def test_the_stand_in_knows_parts_of_the_interface(table):
+    def rows(path: Path) -> set[str]:
+        return {line.rstrip() for line in path.read_text().splitlines() if not line.startswith("#")}
+
+    own = rows(ROOT / f"tests/metal/standin/{table}.tsv")
+    assert len(own) >= 30
+    assert own <= rows(INTERFACE / f"metal_{table}.tsv")
 
 
 def test_every_source_is_clean(kept_sources):

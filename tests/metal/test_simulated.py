@@ -48,6 +48,8 @@ for got, want in [
     (mx.fft.rfft(mx.array(x[None]))[0], spectrum),
     (mx.fft.irfft(mx.array(spectrum.astype(np.complex64)), n), x),
     (mx.fft.ifft(mx.array((x + 1j * x[::-1]).astype(np.complex64))), np.fft.ifft(x + 1j * x[::-1].astype(np.float64))),
+    (mx.fft.rfft(mx.array(np.stack([x, x[::-1]], 1)), axis=0)[:, 0], spectrum),
+    (mx.fft.rfft(mx.array(x[:, None]), axis=0)[:, 0], spectrum),
 ]:
     assert np.abs(np.array(got) - want).max() < 1e-6 * np.abs(want).max()
 assert "fft" not in mx.metal._hand_overs(), mx.metal._hand_overs()
@@ -58,7 +60,7 @@ assert "fft" not in mx.metal._hand_overs(), mx.metal._hand_overs()
 @pytest.mark.parametrize("device", DEVICES)
 def test_long_transforms(device, request):
     if "slow" not in request.config.getoption("markexpr"):
-        pytest.skip("three transforms of 16.8 million numbers: pytest tests/metal -m slow --timeout 7200")
+        pytest.skip("transforms of 16.8 million numbers: pytest tests/metal -m slow --timeout 7200")
     env = environment(device, MLX_METAL_SIMULATOR_TIMEOUT="1000")
     command = [sys.executable, "-c", LONG_TRANSFORMS]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=3600)

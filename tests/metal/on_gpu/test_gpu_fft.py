@@ -86,6 +86,23 @@ def test_several_axes_strides_and_padding() -> None:
     assert mx.fft.fft(mx.zeros((0, 8))).shape == (0, 8)
 
 
+def test_zeros_of_an_inverse_have_no_sign() -> None:
+    x = mx.fft.ifft(mx.array([4.0, 0.0, 0.0, 0.0]))
+    assert str(x) == "array([1+0j, 1+0j, 1+0j, 1+0j], dtype=complex64)"
+
+
+def test_large_prime_factors_of_long_lines_are_the_cpus() -> None:
+    """A chirp beyond 2^24: handed over, which is counted, along any axis."""
+    n = 17 << 19
+    x = np.random.default_rng(7).standard_normal(n).astype(np.float32)
+    want = np.fft.rfft(x.astype(np.float64))
+    for shape in ((n,), (n, 1)):
+        before = mx.metal._hand_overs().get("fft", 0)
+        got = np.array(mx.fft.rfft(mx.array(x).reshape(shape), axis=0)).reshape(-1)
+        assert mx.metal._hand_overs()["fft"] == before + 1
+        assert np.abs(got - want).max() <= BOUND * np.abs(want).max()
+
+
 def test_gradients() -> None:
     rng = np.random.default_rng(4)
     x = mx.array(operand(rng, "rfft", 2, 15))
