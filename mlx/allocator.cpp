@@ -182,7 +182,7 @@ class CachingAllocator final : public Allocator {
   static void to_system(void* ptr) {
     Header* header = header_of(ptr);
     if (!header->handle) return std::free(header);
-    detail::permit_access(ptr, header->capacity);
+    detail::permit_access(header + 1, kAlign - sizeof(Header) + header->capacity);  // what start() forbade
     source.load(std::memory_order_acquire)->give({header, header->handle});
   }
 

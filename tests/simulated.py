@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 TESTS = Path(__file__).parent
@@ -28,8 +29,11 @@ DEVICES = {"simulator": "1", "apple": "apple"}
 
 def stand_in() -> Path | None:
     """The library that stands in for Apple's frameworks: it is built with the C++ tests and not installed."""
-    built = TESTS.parent.glob("build*/mlx/libmlx_metal_standin.so")
-    return max(built, key=lambda path: path.stat().st_mtime, default=None)
+    built = list(TESTS.parent.glob("build*/mlx/libmlx_metal_standin.so"))
+    own = [path for path in built if path.parents[1] in Path(mx.__file__).parents]
+    # A sanitized one fits only the process that runs with the same build.
+    plain = [path for path in built if "MLX_SANITIZE:STRING=\n" in (path.parents[1] / "CMakeCache.txt").read_text()]
+    return max(own or plain, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def environment(device: str, **more: str) -> dict[str, str]:
@@ -40,6 +44,7 @@ def environment(device: str, **more: str) -> dict[str, str]:
         if library is None:
             pytest.skip("the stand-in for Apple's frameworks is not built")
         out["MLX_METAL_STANDIN"] = str(library)
+        out["MLX_STANDIN_DEVICE"] = str(library.with_name("libmlx_metal_sim.so"))
     return out
 
 

@@ -107,6 +107,28 @@ std::vector<std::string> flags(bool fast_math) {
   return f;
 }
 
+// The functions of sanitizers that hooks.cpp has under names of its own.
+std::vector<std::string> own_runtime() {
+  std::vector<std::string> names{"tsan_read_range",
+                                 "tsan_write_range",
+                                 "tsan_memcpy",
+                                 "tsan_memmove",
+                                 "tsan_memset",
+                                 "tsan_vptr_update",
+                                 "tsan_vptr_read",
+                                 "tsan_func_entry",
+                                 "tsan_func_exit",
+                                 "tsan_init",
+                                 "ubsan_handle_divrem_overflow",
+                                 "ubsan_handle_divrem_overflow_abort"};
+  for (const char* kind : {"", "unaligned_", "volatile_", "unaligned_volatile_"})
+    for (const char* access : {"read", "write"})
+      for (const char* size : {"1", "2", "4", "8", "16"})
+        names.push_back(std::string("tsan_") + kind + access + size);
+  for (std::string& name : names) name = "-Wl,--wrap=__" + name;
+  return names;
+}
+
 // metal_stdlib, parsed once for all kernels: what the compiler is to be told to use it. Where it cannot be
 // made, the compiler reads the headers themselves.
 std::vector<std::string> precompiled(bool fast_math) {
@@ -207,6 +229,7 @@ std::filesystem::path build_object(const std::string& source, const std::string&
   command.push_back("-fdebug-prefix-map=" + fs::current_path(error).string() + "=.");
   command.insert(command.end(), {"-I", include_folder().string(), "-shared", "-nodefaultlibs",
                                  "-Wl,-Bsymbolic", stem + ".cpp", this_library(), "-o", stem + ".so"});
+  for (std::string& word : own_runtime()) command.push_back(std::move(word));
   const Finished done = run_process(command);
   if (!std::getenv("MLX_METAL_SIMULATOR_KEEP_SOURCE")) fs::remove(stem + ".cpp", error);
   if (done.status != 0)

@@ -1,4 +1,7 @@
 // What the compiler calls before each access to memory (-fsanitize=thread), and what metal_stdlib calls.
+//
+// The process may have runtimes of sanitizers of its own, which would be found first: compiler.cpp links
+// kernels with --wrap, which puts __wrap_ before the names of the compiler's functions.
 #include <cstring>
 
 #include "metal/sim/executor.h"
@@ -19,7 +22,7 @@ inline uintptr_t address_of(const volatile void* p) { return reinterpret_cast<ui
 
 #define MLX_SIM_CODE code_of(__builtin_return_address(0))
 #define MLX_SIM_ACCESS(name, how, size, kind)                                   \
-  MLX_SIM_HOOK void name(void* p) {                                             \
+  MLX_SIM_HOOK void __wrap_##name(void* p) {                                    \
     executor().memory.how(address_of(p), size, AccessKind::kind, MLX_SIM_CODE); \
   }
 #define MLX_SIM_ACCESSES(size)                                             \
@@ -37,33 +40,33 @@ MLX_SIM_ACCESSES(4)
 MLX_SIM_ACCESSES(8)
 MLX_SIM_ACCESSES(16)
 
-MLX_SIM_HOOK void __tsan_read_range(void* p, unsigned long size) {
+MLX_SIM_HOOK void __wrap___tsan_read_range(void* p, unsigned long size) {
   if (size) executor().memory.access(address_of(p), size, AccessKind::Read, MLX_SIM_CODE);
 }
-MLX_SIM_HOOK void __tsan_write_range(void* p, unsigned long size) {
+MLX_SIM_HOOK void __wrap___tsan_write_range(void* p, unsigned long size) {
   if (size) executor().memory.access(address_of(p), size, AccessKind::Write, MLX_SIM_CODE);
 }
-MLX_SIM_HOOK void* __tsan_memcpy(void* to, const void* from, unsigned long size) {
+MLX_SIM_HOOK void* __wrap___tsan_memcpy(void* to, const void* from, unsigned long size) {
   if (size) {
     executor().memory.access(address_of(from), size, AccessKind::Read, MLX_SIM_CODE);
     executor().memory.access(address_of(to), size, AccessKind::Write, MLX_SIM_CODE);
   }
   return std::memcpy(to, from, size);
 }
-MLX_SIM_HOOK void* __tsan_memmove(void* to, const void* from, unsigned long size) {
+MLX_SIM_HOOK void* __wrap___tsan_memmove(void* to, const void* from, unsigned long size) {
   if (size) {
     executor().memory.access(address_of(from), size, AccessKind::Read, MLX_SIM_CODE);
     executor().memory.access(address_of(to), size, AccessKind::Write, MLX_SIM_CODE);
   }
   return std::memmove(to, from, size);
 }
-MLX_SIM_HOOK void* __tsan_memset(void* to, int value, unsigned long size) {
+MLX_SIM_HOOK void* __wrap___tsan_memset(void* to, int value, unsigned long size) {
   if (size) executor().memory.access(address_of(to), size, AccessKind::Write, MLX_SIM_CODE);
   return std::memset(to, value, size);
 }
-MLX_SIM_HOOK void __tsan_vptr_update(void**, void*) {}
-MLX_SIM_HOOK void __tsan_vptr_read(void**) {}
-MLX_SIM_HOOK void __tsan_func_entry(void*) {
+MLX_SIM_HOOK void __wrap___tsan_vptr_update(void**, void*) {}
+MLX_SIM_HOOK void __wrap___tsan_vptr_read(void**) {}
+MLX_SIM_HOOK void __wrap___tsan_func_entry(void*) {
   const uintptr_t here = address_of(__builtin_frame_address(0));
   const uintptr_t low = executor().group.stacks().low();
   if (here - low < executor().group.stacks().bytes() && here - Stacks::limit(low, here) < 8192)
@@ -71,13 +74,13 @@ MLX_SIM_HOOK void __tsan_func_entry(void*) {
               std::to_string(Stacks::size / 1024) + " KiB",
           {MLX_SIM_CODE, nullptr, 0});
 }
-MLX_SIM_HOOK void __tsan_func_exit() {}
-MLX_SIM_HOOK void __tsan_init() {}
+MLX_SIM_HOOK void __wrap___tsan_func_exit() {}
+MLX_SIM_HOOK void __wrap___tsan_init() {}
 
-MLX_SIM_HOOK void __ubsan_handle_divrem_overflow_abort(void*, void*, void*) {
+MLX_SIM_HOOK void __wrap___ubsan_handle_divrem_overflow_abort(void*, void*, void*) {
   fault("integer division by zero", {MLX_SIM_CODE, nullptr, 0});
 }
-MLX_SIM_HOOK void __ubsan_handle_divrem_overflow(void*, void*, void*) {
+MLX_SIM_HOOK void __wrap___ubsan_handle_divrem_overflow(void*, void*, void*) {
   fault("integer division by zero", {MLX_SIM_CODE, nullptr, 0});
 }
 

@@ -20,10 +20,7 @@ using metal_simulator::Site;
 
 Object::Object(const std::string& file) : file_(file) {
   const auto lock = executor().exclusive();
-  int flags = RTLD_NOW | RTLD_LOCAL;
-  // Where the process has a runtime of -fsanitize=thread of its own, the object must not find that one first.
-  if (dlsym(RTLD_DEFAULT, "__tsan_init")) flags |= RTLD_DEEPBIND;
-  handle_ = dlopen(file.c_str(), flags);
+  handle_ = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle_) throw std::runtime_error(std::string("[metal simulator] ") + dlerror());
   module_ = static_cast<metal_simulator::Module*>(dlsym(handle_, "metal_simulator_module"));
   if (!module_ || module_->version != metal_simulator::abi_version) {
