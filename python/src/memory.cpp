@@ -97,7 +97,8 @@ Returns:
         return out;
       },
       nb::sig("def _waits() -> dict[str, int]"),
-      "How often work for the GPU was held up by values that it was still computing, by the primitive's name; for tests.");
+      "How often work for the GPU was held up by values that it was still computing, by the primitive's "
+      "name; for tests.");
   Module cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
   cuda.def(
       "is_available", [] { return false; }, nb::sig("def is_available() -> bool"),
