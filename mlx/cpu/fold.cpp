@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "mlx/cpu/program_runner.h"
 #include "mlx/cpu/reduce.h"
@@ -11,6 +12,17 @@
 
 namespace mlx::core::cpu {
 namespace {
+
+struct alignas(64) Line {
+  char bytes[64];
+};
+// Of one thread, which folds one program at a time.
+char* block_memory(size_t bytes) {
+  thread_local std::vector<Line> lines;
+  const size_t needed = (bytes + sizeof(Line) - 1) / sizeof(Line);
+  if (lines.size() < needed) lines.resize(needed);
+  return lines.data()->bytes;
+}
 
 // The elements of a program's results, for reductions: computed into the results' memory or, where they have
 // none, into a buffer.
@@ -34,11 +46,14 @@ class Results final : public ComputedElements {
   class Stretches final : public Reader {
    public:
     explicit Stretches(const Results& all) : all_(all), stretches_(all.runner_) {
+      size_t bytes = 0;
+      const auto size = [](const Result& r) { return static_cast<size_t>(kMostRead * r.itemsize); };
+      for (const Result& result : all_.results_) bytes += result.data ? 0 : size(result);
+      char* block = block_memory(bytes);
       for (const Result& result : all_.results_) {
-        buffers_.push_back(result.data ? nullptr
-                                       : std::make_unique_for_overwrite<char[]>(
-                                             static_cast<size_t>(kMostRead * result.itemsize)));
+        blocks_.push_back(result.data ? nullptr : block);
         to_.push_back(nullptr);
+        if (!result.data) block += size(result);
       }
     }
     void read(int64_t first, int64_t rows, int64_t spacing, int64_t columns, View* views) override {
@@ -47,7 +62,7 @@ class Results final : public ComputedElements {
         for (size_t k = 0; k < to_.size(); ++k) {
           const Result& result = all_.results_[k];
           to_[k] = result.data ? result.data + (first + r * spacing) * result.itemsize
-                               : buffers_[k].get() + r * columns * result.itemsize;
+                               : blocks_[k] + r * columns * result.itemsize;
           if (r == 0) views[k] = {to_[k], result.data ? spacing : std::min(spacing, columns)};
         }
         stretches_.compute(first + r * spacing, columns, to_);
@@ -57,8 +72,7 @@ class Results final : public ComputedElements {
    private:
     const Results& all_;
     ProgramRunner::Stretches stretches_;
-    std::vector<std::unique_ptr<char[]>> buffers_;
-    ProgramRunner::Places to_;
+    ProgramRunner::Places blocks_, to_;
   };
 
   const ProgramRunner& runner_;
