@@ -1,4 +1,5 @@
 #include "metal/sim/cache.h"
+#include "metal/sim/lasting.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -39,7 +40,7 @@ bool own_folder(const fs::path& folder) {
 
 // Of this user, writable: objects from it are executed.
 const fs::path& cache_folder() {
-  static const fs::path folder = [] {
+  static const fs::path& folder = lasting([] {
     std::vector<fs::path> places;
     if (const char* x = std::getenv("XDG_CACHE_HOME"); x && *x) places.emplace_back(x);
     if (const char* x = std::getenv("HOME"); x && *x) places.push_back(fs::path(x) / ".cache");
@@ -51,8 +52,8 @@ const fs::path& cache_folder() {
     if (!own_folder(temporary))
       throw std::runtime_error("[metal simulator] no folder for compiled kernels: " + temporary.string());
     fs::permissions(temporary, fs::perms::owner_all, error);
-    return temporary;
-  }();
+    return fs::path(temporary);
+  });
   return folder;
 }
 

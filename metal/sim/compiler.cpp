@@ -14,6 +14,7 @@
 
 #include "metal/sim/cache.h"
 #include "metal/sim/headers.h"
+#include "metal/sim/lasting.h"
 #include "metal/sim/process.h"
 #include "metal/sim/transform.h"
 
@@ -193,19 +194,19 @@ std::string without_metal_includes(const std::string& source) {
 }  // namespace
 
 const fs::path& include_folder() {
-  static const fs::path folder = [] {
+  static const fs::path& folder = lasting([] {
     const fs::path place = cache_folder() / ("include-" + headers_key());
     if (!own_folder(place)) throw std::runtime_error("[metal simulator] cannot write " + place.string());
     for (const auto& [name, text] : headers())
       if (std::error_code error; fs::file_size(place / name, error) != text.size())
         write_file(place / name, text);
-    return place;
-  }();
+    return fs::path(place);
+  });
   return folder;
 }
 
 const Compiler& compiler() {
-  static const Compiler c = find_compiler();
+  static const Compiler& c = lasting(find_compiler);
   return c;
 }
 

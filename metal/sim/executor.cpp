@@ -6,6 +6,7 @@
 
 #include "metal/sim/buffer.h"
 #include "metal/sim/counters.h"
+#include "metal/sim/lasting.h"
 #include "metal/sim/library.h"
 #include "metal/sim/lines.h"
 #include "metal/sim/signals.h"
@@ -30,8 +31,8 @@ std::byte* arena() {
 }
 
 Shadow& arena_shadow() {
-  static Shadow shadow(2 * threadgroup_limit);
-  return shadow;
+  static const auto& shadow = lasting([] { return std::make_unique<Shadow>(2 * threadgroup_limit); });
+  return *shadow;
 }
 
 Segment threadgroup_segment(const std::byte* at, size_t size, std::string name) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "metal/sim/compiler.h"
+#include "metal/sim/lasting.h"
 #include "metal/sim/process.h"
 
 namespace mlx::core::metal::sim {
@@ -20,7 +21,7 @@ std::vector<std::string> symbolizer() {
 }  // namespace
 
 std::string line_of(const std::string& object, uintptr_t low, uintptr_t address) {
-  static const std::vector<std::string> program = symbolizer();
+  static const std::vector<std::string>& program = lasting(symbolizer);
   if (program.empty()) return "";
   char offset[32];
   std::snprintf(offset, sizeof(offset), "0x%llx", static_cast<unsigned long long>(address - low));
