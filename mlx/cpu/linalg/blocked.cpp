@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mlx/cpu/gemm/gemm.h"
 #include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/isa/factor.h"
 #include "mlx/cpu/isa/vectors.h"
+#include "mlx/cpu/linalg/product.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
@@ -33,15 +33,7 @@ template <class T>
 void multiply_into(T* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operand<T> a, Operand<T> b,
                    double alpha, double beta) {
   if (m == 0 || n == 0) return;
-  GemmCall g;
-  g.dtype = sizeof(T) == 4 ? float32 : float64;
-  g.m = m, g.n = n, g.k = k;
-  g.a = a.data, g.a_row = a.row, g.a_col = a.column;
-  g.b = b.data, g.b_row = b.row, g.b_col = b.column;
-  g.c = c, g.ldc = ldc;
-  g.d = c, g.d_row = ldc, g.d_col = 1;
-  g.alpha = alpha, g.beta = beta;
-  gemm(g);
+  multiply_plain(sizeof(T) == 4 ? float32 : float64, c, ldc, m, n, k, a, b, alpha, beta);
 }
 
 namespace {

@@ -1,8 +1,7 @@
 // Products of complex matrices: of floats those of the general product, of doubles as real ones, which read
 // one operand where it is.
-#include "mlx/cpu/gemm/gemm.h"
 #include "mlx/cpu/gemm/workspace.h"
-#include "mlx/cpu/linalg/blocked.h"
+#include "mlx/cpu/linalg/product.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -71,15 +70,7 @@ void multiply_into<C>(C* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Operan
   C* copies = space.as<C>();
   if (b.conjugated) b = conjugated_copy(b, k, n, copies + (a.conjugated ? m * k : 0));
   if (a.conjugated) a = conjugated_copy(a, m, k, copies);
-  GemmCall g;
-  g.dtype = complex64;
-  g.m = m, g.n = n, g.k = k;
-  g.a = a.data, g.a_row = a.row, g.a_col = a.column;
-  g.b = b.data, g.b_row = b.row, g.b_col = b.column;
-  g.c = c, g.ldc = ldc;
-  g.d = c, g.d_row = ldc, g.d_col = 1;
-  g.alpha = alpha, g.beta = beta;
-  gemm(g);
+  multiply_plain(complex64, c, ldc, m, n, k, a, b, alpha, beta);
 }
 
 template <>
