@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <iterator>
 
+#include "mlx/cpu/thread_memory.h"
 #include "mlx/types/half_types.h"
 
 namespace mlx::core::cpu {
@@ -45,16 +45,6 @@ float lane_of(Dtype dtype, const char* p) {
     default:
       return read<float>(p);
   }
-}
-
-struct alignas(64) Line {
-  float lanes[16];
-};
-float* thread_memory(size_t lanes) {
-  thread_local std::vector<Line> lines;
-  const size_t needed = (lanes + std::size(Line{}.lanes) - 1) / std::size(Line{}.lanes);
-  if (lines.size() < needed) lines.resize(needed);
-  return lines[0].lanes;
 }
 
 // Rows whose functions for registers look at bits: of bool, not of numbers.
@@ -209,7 +199,9 @@ std::optional<Chain> Chain::of(const Program& program, const Inputs& inputs, boo
 // Memory: the blocks, and, for what remains at the end, one for each input and output.
 Chain::Runner::Runner(const Chain& chain, const Places& inputs) : chain_(chain) {
   const size_t count = static_cast<size_t>(chain.blocks_) + chain.inputs_.size() + chain.out_.size();
-  memory_ = thread_memory(count * static_cast<size_t>(chain.table_->block));
+  thread_local LineMemory memory;
+  memory_ =
+      reinterpret_cast<float*>(memory.get(count * static_cast<size_t>(chain.table_->block) * sizeof(float)));
   for (size_t k = 0; k < chain.inputs_.size(); ++k)
     if (chain.inputs_[k].constant)
       std::fill_n(block(chain.input_block_[k]), chain.table_->block,

@@ -8,33 +8,20 @@
 #include "mlx/cpu/program_runner.h"
 #include "mlx/cpu/reduce.h"
 #include "mlx/cpu/rows/windows.h"
+#include "mlx/cpu/thread_memory.h"
 #include "mlx/graph/program.h"
 
 namespace mlx::core::cpu {
 namespace {
 
-struct alignas(64) Line {
-  char bytes[64];
-};
-// Of one thread, which folds one program at a time.
-char* block_memory(size_t bytes) {
-  thread_local std::vector<Line> lines;
-  const size_t needed = (bytes + sizeof(Line) - 1) / sizeof(Line);
-  if (lines.size() < needed) lines.resize(needed);
-  return lines.data()->bytes;
-}
-
 // The elements of a program's results, for reductions: computed into the results' memory or, where they have
 // none, into a buffer.
 class Results final : public ComputedElements {
  public:
-  Results(const ProgramRunner& runner, const std::vector<array>& results,
-          const SmallVector<char, 4>& is_output)
-      : runner_(runner) {
-    for (size_t k = 0; k < results.size(); ++k) {
-      array result = results[k];
-      results_.push_back({is_output[k] ? result.data<char>() : nullptr, static_cast<int>(result.itemsize())});
-    }
+  Results(const ProgramRunner& runner, std::vector<array>& results) : runner_(runner) {
+    for (array& result : results)
+      results_.push_back(
+          {result.data_shared_ptr() ? result.data<char>() : nullptr, static_cast<int>(result.itemsize())});
   }
   std::unique_ptr<Reader> reader() const override { return std::make_unique<Stretches>(*this); }
 
@@ -49,7 +36,8 @@ class Results final : public ComputedElements {
       size_t bytes = 0;
       const auto size = [](const Result& r) { return static_cast<size_t>(kMostRead * r.itemsize); };
       for (const Result& result : all_.results_) bytes += result.data ? 0 : size(result);
-      char* block = block_memory(bytes);
+      thread_local LineMemory memory;
+      char* block = memory.get(bytes);
       for (const Result& result : all_.results_) {
         blocks_.push_back(result.data ? nullptr : block);
         to_.push_back(nullptr);
@@ -98,7 +86,7 @@ void run_folded(const Program& program, const std::vector<const array*>& given, 
   const TurnedInputs inputs(given);
   for (size_t k = 0; k < results.size(); ++k)
     if (is_output[k]) place_result(results[k], donors[k], inputs.arrays());
-  const ProgramRunner runner(program, inputs.arrays(), results);
+  const ProgramRunner runner(program, inputs.arrays(), results, ProgramRunner::Reader::at_once);
   std::vector<ComputedReduction> reductions;
   for (const Fold& fold : folds) {
     const auto& reduce = static_cast<const Reduce&>(*fold.primitive);
@@ -108,7 +96,7 @@ void run_folded(const Program& program, const std::vector<const array*>& given, 
                           fold.result, fold.out->data<char>()});
   }
   const Axes& axes = static_cast<const Reduce&>(*folds[0].primitive).axes;
-  reduce_computed(reductions, layout_in_order(results[0].shape(), axes), Results(runner, results, is_output));
+  reduce_computed(reductions, layout_in_order(results[0].shape(), axes), Results(runner, results));
 }
 
 const bool registered = (set_fold_rules(Device::cpu, {accepts, together, run_folded}), true);

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
-#include <new>
 
 #include "mlx/cpu/copy.h"
 #include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/isa/tiles.h"
 #include "mlx/cpu/parallel.h"
+#include "mlx/cpu/thread_memory.h"
 #include "mlx/graph/system.h"
 
 namespace mlx::core::cpu {
@@ -23,23 +22,6 @@ constexpr double kItemNanoseconds = 10000;  // of work, before another thread is
 constexpr double kStoreNanoseconds = 0.5;   // that an element takes past the caches, roughly
 constexpr int64_t kChainElements = 16384;   // from here on a chain is worth writing
 constexpr int kWideBlock = 128;             // of registers of sixteen floats
-
-struct Scratch {
-  char* get(size_t bytes) {
-    if (bytes > size_) {
-      memory_ = std::unique_ptr<char[], Free>(new (std::align_val_t(64)) char[bytes]);
-      size_ = bytes;
-    }
-    return memory_.get();
-  }
-
- private:
-  struct Free {
-    void operator()(char* p) const { ::operator delete[](p, std::align_val_t(64)); }
-  };
-  std::unique_ptr<char[], Free> memory_;
-  size_t size_ = 0;
-};
 
 void fetch(const char* from, int64_t bytes) {
   for (int64_t k = 0; k < bytes; k += kLine) __builtin_prefetch(from + k);
@@ -97,7 +79,8 @@ void place_result(array& result, int donor, const std::vector<const array*>& inp
   }
 }
 
-ProgramRunner::ProgramRunner(const Program& program, const Inputs& inputs, const std::vector<array>& results)
+ProgramRunner::ProgramRunner(const Program& program, const Inputs& inputs, const std::vector<array>& results,
+                             Reader reader)
     : program_(program),
       tiles_(tiles()),
       out_shape_(results.back().shape()),
@@ -119,7 +102,7 @@ ProgramRunner::ProgramRunner(const Program& program, const Inputs& inputs, const
   for (const array* in : inputs) operands_.push_back(operand_of(*in, results.back()));
   linear_ = std::all_of(operands_.begin(), operands_.end(),
                         [](const Operand& o) { return o.constant || o.contiguous; });
-  streams_ = exceeds_cache();
+  streams_ = reader == Reader::later && exceeds_cache();
   plan_calls(program, tiles_, operands_, calls_);
   if (gains_by_chain()) plan_chain(inputs);
   if (!linear_ && size_ > 0) plan_blocks();
@@ -141,7 +124,6 @@ bool ProgramRunner::exceeds_cache() const {
   static const size_t cache = system::last_level_cache();
   size_t written = 0, read = 0;
   for (const Result& out : results_) {
-    if (!out.data) return false;  // what is computed is used at once
     written += static_cast<size_t>(size_) * static_cast<size_t>(out.itemsize);
     for (const Operand& o : operands_)
       if (o.data == out.data) return false;  // it is read anyway
@@ -209,7 +191,7 @@ void ProgramRunner::compute(Operands& at, char* out, int64_t n, const Ahead& ahe
 
 // Registers, one tile per input (constants, gathered operands), one for an output that is scattered.
 char* ProgramRunner::scratch() const {
-  thread_local Scratch memory;
+  thread_local LineMemory memory;
   return memory.get(kSlotBytes * (static_cast<size_t>(program_.registers + program_.inputs) + 1));
 }
 ProgramRunner::Operands ProgramRunner::places(char* memory, int64_t filled) const {

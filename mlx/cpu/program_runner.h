@@ -37,9 +37,12 @@ class ProgramRunner {
   // Where results lie.
   using Places = SmallVector<char*, 4>;
 
+  // Who reads the results next. At once: what is computed stays in the caches, wherever it lies.
+  enum class Reader { later, at_once };
   // The kept values' results, then the last step's. Those without data have no memory of their own: run() is
   // not for them.
-  ProgramRunner(const Program& program, const Inputs& inputs, const std::vector<array>& results);
+  ProgramRunner(const Program& program, const Inputs& inputs, const std::vector<array>& results,
+                Reader reader = Reader::later);
 
   // All elements of all results, by all threads.
   void run();
@@ -138,7 +141,7 @@ class ProgramRunner::Blocks {
   std::vector<std::pair<const char*, Block>> repeated_;
 };
 
-// The memory of one thread: one at a time on each. The runner has no memory that streams.
+// The memory of one thread: one at a time on each. For a runner whose results are read at once.
 class ProgramRunner::Stretches {
  public:
   explicit Stretches(const ProgramRunner& runner);

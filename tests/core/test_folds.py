@@ -130,6 +130,20 @@ def test_values_that_others_want_are_written_as_well():
     same(squares, mx.sum(evaluated(mx.square(want)), axis=1))
 
 
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("layout", ["rows", "broadcast"])
+def test_results_beyond_the_cache_that_are_reduced_and_kept(axes, layout):
+    """Whole results of this size go past the caches, in aligned pieces; those that are reduced stay, in any."""
+    a, b = leaves((3001, 3003), mx.float32, layout)
+    one, two = a - b, a * b - a
+    totals = [mx.sum(one, axis=axes), mx.max(two, axis=axes)]
+    mx.eval(totals, one, two)
+    for got, want in ((one, evaluated(a - b)), (two, evaluated(a * b - a))):
+        same(got, want)
+    same(totals[0], mx.sum(one, axis=axes))
+    same(totals[1], mx.max(two, axis=axes))
+
+
 def test_several_reductions_in_one_pass():
     """What the backward pass of a normalization asks for: a value, its sum and the sum of its products."""
     x, g = leaves((64, 8, 8, 32), mx.float32, "rows")

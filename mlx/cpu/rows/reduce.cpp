@@ -7,6 +7,7 @@
 
 #include "mlx/cpu/parallel.h"
 #include "mlx/dtype.h"
+#include "mlx/small_vector.h"
 
 namespace mlx::core::cpu {
 namespace {
@@ -71,7 +72,7 @@ class Folding {
     items_.push_back({&kernel, value, bytes_});
     bytes_ += (kernel.acc_bytes + 7) / 8 * 8;
   }
-  const std::vector<Item>& items() const { return items_; }
+  const SmallVector<Item, 2>& items() const { return items_; }
   int64_t bytes(int64_t outputs) const { return bytes_ * outputs; }
   // Accumulator i in memory for `capacity` outputs.
   static char* at(char* memory, int64_t capacity, const Item& item, int64_t i = 0) {
@@ -88,7 +89,7 @@ class Folding {
   }
 
  private:
-  std::vector<Item> items_;
+  SmallVector<Item, 2> items_;
   int64_t bytes_ = 0;
 };
 
@@ -303,13 +304,29 @@ class Plan {
   int64_t item_ = kLeastItem, tile_ = 1, chunk_ = 1;
 };
 
+// Columns lying next to each other, taken in by columns(offset, rows, spacing, count, acc, capacity). Where
+// they are few, kFold rows of them are one wide row, folded at the end: whole vectors instead of tails.
+template <class Columns>
+void take_columns(const Plan& plan, const Folding& folding, int64_t offset, int64_t count, int64_t n,
+                  char* acc, int64_t capacity, Columns&& columns) {
+  if (!plan.widens(count, n)) return columns(offset, n, plan.element_stride(), count, acc, capacity);
+  const int64_t wide = n / kFold, width = count * kFold, whole = wide * kFold;
+  Accumulators parts(folding.bytes(width));
+  folding.init(parts.data(), width, width);
+  columns(offset, wide, width, width, parts.data(), width);
+  for (int64_t half = kFold / 2; half > 0; half /= 2)
+    folding.merge(parts.data(), width, 0, parts.data(), width, half * count, half * count);
+  folding.merge(acc, capacity, 0, parts.data(), width, 0, count);
+  columns(offset + whole * count, n - whole, count, count, acc, capacity);
+}
+
 // Elements in memory, for one reduction.
 class MemorySource {
  public:
   MemorySource(const void* in, int dtype) : in_(static_cast<const char*>(in)), size_(kSizes[dtype]) {}
 
   void take(const Plan& plan, const Folding& folding, int64_t offset, int64_t count, int64_t n, char* acc,
-            int64_t) const {
+            int64_t capacity) const {
     const ReduceKernel& kernel = *folding.items()[0].kernel;
     const char* in = in_ + offset * size_;
     const int64_t spacing = plan.output_stride(), step = plan.element_stride();
@@ -324,7 +341,10 @@ class MemorySource {
         }
       return;
     }
-    if (spacing == 1 || count == 1) return columns(plan, kernel, in, count, n, acc);
+    if (spacing == 1 || count == 1)
+      return take_columns(plan, folding, offset, count, n, acc, capacity,
+                          [&](int64_t first, int64_t rows, int64_t stride, int64_t columns, char* to,
+                              int64_t) { kernel.cols(in_ + first * size_, rows, stride, columns, to); });
     alignas(64) char tile[kGather * 8];
     const int64_t width = std::min<int64_t>(count, 256), height = kGather / width;
     for (int64_t c = 0; c < count; c += width)
@@ -336,21 +356,6 @@ class MemorySource {
   }
 
  private:
-  // A few columns lying next to each other are taken as kFold times as many, folded at the end: whole vectors
-  // instead of tails.
-  void columns(const Plan& plan, const ReduceKernel& kernel, const char* in, int64_t cols, int64_t rows,
-               char* acc) const {
-    if (!plan.widens(cols, rows)) return kernel.cols(in, rows, plan.element_stride(), cols, acc);
-    const int64_t wide = rows / kFold, bytes = cols * kernel.acc_bytes;
-    Accumulators parts(kFold * bytes);
-    kernel.init(parts.data(), kFold * cols);
-    kernel.cols(in, wide, cols * kFold, cols * kFold, parts.data());
-    for (int64_t half = kFold / 2; half > 0; half /= 2)
-      kernel.merge(parts.data(), parts.data() + half * bytes, half * cols);
-    kernel.merge(acc, parts.data(), cols);
-    kernel.cols(in + wide * kFold * cols * size_, rows - wide * kFold, cols, cols, acc);
-  }
-
   const char* in_;
   const int size_;
 };
@@ -364,16 +369,10 @@ class ComputedSource {
   void take(const Plan& plan, const Folding& folding, int64_t offset, int64_t count, int64_t n, char* acc,
             int64_t capacity) {
     if (plan.by_rows()) return rows(folding, offset, count, plan.output_stride(), n, acc, capacity);
-    if (!plan.widens(count, n))
-      return columns(folding, offset, n, plan.element_stride(), count, acc, capacity);
-    const int64_t wide = n / kFold, width = count * kFold, whole = wide * kFold;
-    Accumulators parts(folding.bytes(width));
-    folding.init(parts.data(), width, width);
-    columns(folding, offset, wide, width, width, parts.data(), width);
-    for (int64_t half = kFold / 2; half > 0; half /= 2)
-      folding.merge(parts.data(), width, 0, parts.data(), width, half * count, half * count);
-    folding.merge(acc, capacity, 0, parts.data(), width, 0, count);
-    columns(folding, offset + whole * count, n - whole, count, count, acc, capacity);
+    take_columns(plan, folding, offset, count, n, acc, capacity,
+                 [&](int64_t first, int64_t rows, int64_t spacing, int64_t columns, char* to, int64_t most) {
+                   this->columns(folding, first, rows, spacing, columns, to, most);
+                 });
   }
 
  private:
@@ -432,37 +431,37 @@ void emit_runs(const char* acc, int acc_bytes, int64_t count, int64_t first, int
     emit(acc + i * acc_bytes, int64_t{1}, out + (first + i * stride) * size);
 }
 
-}  // namespace
-
-void reduce(ReduceOp op, int dtype, const void* in, ReduceLayout layout, void* out, double divisor) {
-  Folding folding;
-  folding.add(reduce_kernels()(op, dtype), 0);
-  const int size = result_size(op, dtype);
-  Plan(layout).run(
-      folding, [&] { return MemorySource(in, dtype); },
-      [&](const Folding::Item& item, const char* acc, int64_t count, int64_t first, int64_t stride) {
-        emit_runs(acc, item.kernel->acc_bytes, count, first, stride, static_cast<char*>(out), size,
-                  [&](const char* a, int64_t n, char* o) { item.kernel->finish(a, n, divisor, o); });
-      });
-}
-
-void reduce_computed(const std::vector<ComputedReduction>& reductions, const ReduceLayout& layout,
-                     const ComputedElements& elements) {
+// Walks through the layout and writes every result.
+template <class MakeSource>
+void run_reductions(std::span<const ComputedReduction> reductions, const ReduceLayout& layout,
+                    MakeSource&& make_source) {
   Folding folding;
   for (const ComputedReduction& r : reductions) folding.add(reduce_kernels()(r.rule.op, r.dtype), r.value);
   Plan(layout).run(
-      folding, [&] { return ComputedSource(elements); },
+      folding, make_source,
       [&](const Folding::Item& item, const char* acc, int64_t count, int64_t first, int64_t stride) {
-        const ComputedReduction& r = reductions[static_cast<size_t>(&item - folding.items().data())];
+        const ComputedReduction& r = reductions[static_cast<size_t>(&item - folding.items().begin())];
         emit_runs(acc, item.kernel->acc_bytes, count, first, stride, static_cast<char*>(r.out),
                   result_size(r.rule.op, r.dtype),
                   [&](const char* a, int64_t n, char* o) { item.kernel->finish(a, n, r.rule.divisor, o); });
       });
 }
 
+}  // namespace
+
+void reduce(ReduceOp op, int dtype, const void* in, const ReduceLayout& layout, void* out, double divisor) {
+  const ComputedReduction one{{op, divisor}, dtype, 0, out};
+  run_reductions({&one, 1}, layout, [&] { return MemorySource(in, dtype); });
+}
+
+void reduce_computed(std::span<const ComputedReduction> reductions, const ReduceLayout& layout,
+                     const ComputedElements& elements) {
+  run_reductions(reductions, layout, [&] { return ComputedSource(elements); });
+}
+
 bool reduces_computed_well(const ReduceLayout& layout) { return Plan(layout).unit_elements() >= 1024; }
 
-void moments(int dtype, const void* in, ReduceLayout layout, double ddof, void* mean, void* variance) {
+void moments(int dtype, const void* in, const ReduceLayout& layout, double ddof, void* mean, void* variance) {
   Folding folding;
   folding.add(reduce_kernels()(ReduceOp::moments, dtype), 0);
   const ReduceKernel& round = reduce_kernels()(ReduceOp::sum, dtype);  // double to dtype

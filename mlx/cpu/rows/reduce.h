@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "mlx/cpu/isa/reduce.h"
@@ -28,11 +29,12 @@ struct ReduceRule {
 
 // out = op(in) / divisor; dtype is a Dtype::Val. Result types as ReduceKernel::finish gives them. Not for
 // moments.
-void reduce(ReduceOp op, int dtype, const void* in, ReduceLayout layout, void* out, double divisor = 1);
+void reduce(ReduceOp op, int dtype, const void* in, const ReduceLayout& layout, void* out,
+            double divisor = 1);
 
 // Mean and variance (sum of squared deviations / (n - ddof), nan where n <= ddof) in one pass, written as the
 // input's type, which is a floating one; either output may be null.
-void moments(int dtype, const void* in, ReduceLayout layout, double ddof, void* mean, void* variance);
+void moments(int dtype, const void* in, const ReduceLayout& layout, double ddof, void* mean, void* variance);
 
 // Elements that are computed when they are wanted: of one or more values, each a row-contiguous array of the
 // layout's shape.
@@ -65,7 +67,7 @@ struct ComputedReduction {
 // Reductions of values of one shape, which have at most kMostValues, each element of which is read once. The
 // results have the bits that `reduce` gives.
 inline constexpr size_t kMostValues = 8;
-void reduce_computed(const std::vector<ComputedReduction>& reductions, const ReduceLayout& layout,
+void reduce_computed(std::span<const ComputedReduction> reductions, const ReduceLayout& layout,
                      const ComputedElements& elements);
 // Is enough read at once, so that it takes no longer than computing all elements first?
 bool reduces_computed_well(const ReduceLayout& layout);

@@ -268,7 +268,7 @@ class BatchNorm(Module):
         scale = mx.rsqrt(var + self.eps)
         if "weight" in self:
             scale = scale * self.weight
-        if x.dtype == mx.float32:
+        if x.dtype in (mx.float32, mx.float64):
             return _scaled(x, mean, scale, self.get("bias"))
         y = (x - mean) * scale
         return y + self.bias if "weight" in self else y
