@@ -18,10 +18,11 @@ constexpr int64_t kTileBytes = 4096;
 constexpr size_t kSlotGap = 448;
 constexpr size_t kSlotBytes = kTileBytes + kSlotGap;
 constexpr int64_t kLine = 64;
-constexpr double kItemNanoseconds = 10000;  // of work, before another thread is worth waking
-constexpr double kStoreNanoseconds = 0.5;   // that an element takes past the caches, roughly
-constexpr int64_t kChainElements = 16384;   // from here on a chain is worth writing
-constexpr int kWideBlock = 128;             // of registers of sixteen floats
+constexpr double kItemNanoseconds = 10000;          // of work, before another thread is worth waking
+constexpr size_t kSmallestCache = size_t{1} << 20;  // bytes that fit in the last cache of any machine
+constexpr double kStoreNanoseconds = 0.5;           // that an element takes past the caches, roughly
+constexpr int64_t kChainElements = 16384;           // from here on a chain is worth writing
+constexpr int kWideBlock = 128;                     // of registers of sixteen floats
 
 void fetch(const char* from, int64_t bytes) {
   for (int64_t k = 0; k < bytes; k += kLine) __builtin_prefetch(from + k);
@@ -121,7 +122,6 @@ void ProgramRunner::run() {
 // sums of two 12 MB arrays 1.2, of two 16 MB arrays 0.6 to 0.9, exp of 24 MB 0.5. What computes longer than
 // memory takes for a store may begin before.
 bool ProgramRunner::exceeds_cache() const {
-  static const size_t cache = system::last_level_cache();
   size_t written = 0, read = 0;
   for (const Result& out : results_) {
     written += static_cast<size_t>(size_) * static_cast<size_t>(out.itemsize);
@@ -131,6 +131,8 @@ bool ProgramRunner::exceeds_cache() const {
   for (const Operand& o : operands_)
     if (o.contiguous) read += static_cast<size_t>(size_) * static_cast<size_t>(o.itemsize);
   const size_t bytes = read + written;
+  if (bytes < kSmallestCache) return false;
+  static const size_t cache = system::last_level_cache();  // asking the system takes 60 us
   const size_t enough = nanoseconds_ < kStoreNanoseconds ? cache / 3 * 4 : cache / 4 * 3;
   return cache != 0 && bytes >= enough && written >= bytes / 4;
 }
