@@ -21,6 +21,16 @@ void answer_signals() {
   if (PyErr_CheckSignals() != 0) throw nb::python_error();
 }
 
+// reprlib looks a type's method up by its name, takes our array for array.array's, and asks for its truth.
+void teach_reprlib() {
+  nb::object repr = nb::module_::import_("reprlib").attr("Repr");
+  repr.attr("repr_array") = nb::cpp_function(
+      [of_python = nb::object(repr.attr("repr_array"))](nb::handle self, nb::handle x, nb::handle level) {
+        return is_array(x.ptr()) ? self.attr("repr_instance")(x, level) : of_python(self, x, level);
+      },
+      nb::is_method(), "x"_a, "level"_a);
+}
+
 void init_constants(Module& m) {
   m.attr("pi") = std::numbers::pi;
   m.attr("e") = std::numbers::e;
@@ -42,6 +52,7 @@ NB_MODULE(core, module) {
   init_device(m);
   init_printing(m);
   init_array(m);
+  teach_reprlib();
   init_elementwise(m);
   init_binary(m);
   init_creation(m);

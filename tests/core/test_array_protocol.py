@@ -4,10 +4,12 @@ operators, promotion.
 
 from __future__ import annotations
 
+import array
 import copy
 import gc
 import operator
 import pickle
+import reprlib
 import weakref
 
 import mlx.core as mx
@@ -199,6 +201,12 @@ class TestPrinting:
         assert repr(mx.arange(5000)) == "array([0, 1, 2, ..., 4997, 4998, 4999], dtype=int32)"
         assert repr(mx.arange(2000).reshape(2, 1000)).count("...") == 2
         assert len(repr(mx.zeros((100, 100, 100)))) < 5000
+
+    def test_short_forms(self):
+        assert reprlib.repr(mx.array([1, 2])) == repr(mx.array([1, 2]))
+        assert reprlib.repr({"a": [mx.array(True)]}) == "{'a': [array(True, dtype=bool)]}"
+        assert len(reprlib.repr(mx.zeros((100, 100)))) <= reprlib.aRepr.maxother
+        assert reprlib.repr(array.array("i", [1, 2])) == "array('i', [1, 2])"
 
     def test_dtypes_and_devices(self):
         assert repr(mx.float32) == "mlx.core.float32" and repr(mx.bool_) == "mlx.core.bool"
