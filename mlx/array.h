@@ -220,6 +220,7 @@ class array {
     uint32_t uses = 0;
     int32_t fused = -1;
     bool shared = false;
+    bool stored = true;  // by others than element-wise operations: its value is read from memory
   };
   // For the evaluator: nodes without touching their reference counts.
   ArrayDesc* desc() const { return desc_.get(); }

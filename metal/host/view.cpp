@@ -16,6 +16,15 @@ void view_or_copy(const P& p, const Arrays& inputs, Arrays& outputs) {
   copy_to(inputs[0], out, p.stream());
 }
 
+void full(const Full& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  if (p.view_or_nothing(inputs[0], out)) return;
+  array view(out.shape(), out.dtype(), nullptr, {});
+  p.view(inputs[0], view);
+  allocate(out);
+  copy_to(view, out, p.stream());
+}
+
 // The bytes stay as they are: a copy has the operand's dtype.
 void view(const View& p, const Arrays& inputs, Arrays& outputs) {
   if (!p.view(inputs[0], outputs[0])) p.view(row_contiguous(inputs[0], p.stream()), outputs[0]);
@@ -39,9 +48,9 @@ bool add_views() {
 }
 const bool registered =
     add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, Slice>() &&
-    add_kernel<View>(view, anything) && add_kernel<AsStrided>(as_strided, anything) &&
-    add_kernel<Depends>(depends, anything) && add_kernel<Split>(split, anything) &&
-    add_kernel<NumberOfElements>(number_of_elements, anything);
+    add_kernel<Full>(full, anything) && add_kernel<View>(view, anything) &&
+    add_kernel<AsStrided>(as_strided, anything) && add_kernel<Depends>(depends, anything) &&
+    add_kernel<Split>(split, anything) && add_kernel<NumberOfElements>(number_of_elements, anything);
 
 }  // namespace
 }  // namespace mlx::core::metal

@@ -102,6 +102,10 @@ void norm_vjp(const fast::NormVjp&, const Arrays& inputs, Arrays& outputs, Shado
   copies(inputs, memory);
 }
 
+void full(const Full& p, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
+  if (!p.view_or_nothing(inputs[0], outputs[0])) memory.allocate(outputs[0]);
+}
+
 void split(const Split& p, const Arrays& inputs, Arrays& outputs, ShadowMemory&) {
   p.views(inputs[0], outputs);
 }
@@ -128,7 +132,7 @@ bool add_copied_inputs() {
 const bool registered =
     add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, View,
               Slice>() &&
-    rules().add<AsStrided>(as_strided) &&
+    rules().add<Full>(full) && rules().add<AsStrided>(as_strided) &&
     add_first_input<fast::Norm, fast::RoPE, fast::CrossEntropyVjp, Scan>() &&
     add_copied_inputs<fast::CrossEntropy, Convolution, ConvolutionWeightGradient, LogSumExp, ArgReduce,
                       ExtremeShare, Hadamard, Quantize, Dequantize, QuantizedMatmul>() &&

@@ -16,6 +16,15 @@ void view_or_copy(const P& p, const Arrays& inputs, Arrays& outputs) {
   copy_to(inputs[0], out.data<void>());
 }
 
+void full(const Full& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  if (p.view_or_nothing(inputs[0], out)) return;
+  array view(out.shape(), out.dtype(), nullptr, {});
+  p.view(inputs[0], view);
+  out.set_data(allocator::malloc(out.nbytes()));
+  copy_to(view, out.data<void>());
+}
+
 void as_strided(const AsStrided& p, const Arrays& inputs, Arrays& outputs) {
   p.view(row_contiguous(inputs[0]), outputs[0]);
 }
@@ -36,7 +45,8 @@ bool add_views() {
 }
 const bool registered =
     add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, View>() &&
-    kernels(Device::cpu).add<AsStrided>(as_strided) && kernels(Device::cpu).add<Depends>(depends) &&
+    kernels(Device::cpu).add<Full>(full) && kernels(Device::cpu).add<AsStrided>(as_strided) &&
+    kernels(Device::cpu).add<Depends>(depends) &&
     kernels(Device::cpu).add<NumberOfElements>(number_of_elements);
 
 }  // namespace

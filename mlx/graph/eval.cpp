@@ -91,6 +91,7 @@ class TapeBuilder {
       member.uses = 0;
       member.fused = kUndecided;
       member.shared = false;
+      member.stored = false;
     });
     stack_.push_back({&node, 0});
     claimed_.push_back(&node);

@@ -183,6 +183,7 @@ class ShadowRun {
         }
       }
     }
+    for (array& out : outputs) out.desc()->stored = node.stored;
     const Primitive& primitive = *node.primitive;
     const auto* rule = memory_rules(primitive.device().type).find(typeid(primitive));
     if (!rule) rule = memory_rules(Device::cpu).find(typeid(primitive));

@@ -58,6 +58,7 @@ int64_t Fuser::runs_at(int32_t fused) const {
 
 void Fuser::count_use(Node& input, int32_t consumer) const {
   ++input.uses;
+  input.stored |= consumer <= kAlone;
   if (input.fused == consumer) return;
   if (input.fused != kUndecided) {
     input.shared = true;
@@ -158,6 +159,7 @@ Fuser::Fuser(Tape& tape) : tape_(tape) {
     } else {
       const bool waits = waits_for_group(node, i);
       node.fused = kAlone;
+      node.stored |= node.weak_from_this().use_count() != static_cast<long>(node.uses);
       if (waits) continue;
     }
     for (const array& input : node.inputs)

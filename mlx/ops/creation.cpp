@@ -1,5 +1,5 @@
-// full, zeros and ones are broadcast views of one element: they cost no memory and nothing to read, and what
-// writes into one (slice_update, scatter) makes the real array then.
+// Arrays from numbers. full, zeros and ones cost no memory and nothing to read where element-wise operations
+// take them in (Full in mlx/ops/view.h).
 #include "mlx/ops/creation.h"
 
 #include <array>
@@ -7,6 +7,8 @@
 #include <numbers>
 
 #include "mlx/ops.h"
+#include "mlx/ops/open_sizes.h"
+#include "mlx/ops/view.h"
 
 namespace mlx::core {
 namespace {
@@ -30,9 +32,18 @@ void check_shape(const char* op, const Shape& shape) {
     if (n < 0) throw invalid(op, "got the shape ", shape, ", expected no negative size");
 }
 
+// Never `value` itself, which others hold: numpy writes into the arrays that it is given.
+array filled(const array& value, const Shape& shape, const StreamOrDevice& s) {
+  if (value.ndim() > 0) broadcast_to(value, shape, s);  // throws where it does not fit
+  return make<Full>(shape, value.dtype(), s, {value}, shape);
+}
+array filled_like(const array& value, const array& x, const StreamOrDevice& s) {
+  return OpenSizes::of(x) ? broadcast_like(value, x, s) : filled(value, x.shape(), s);
+}
+
 array constants(const char* op, const Shape& shape, Dtype dtype, bool one, const StreamOrDevice& s) {
   check_shape(op, shape);
-  return broadcast_to(constant(dtype, one), shape, s);
+  return filled(constant(dtype, one), shape, s);
 }
 
 bool same_ramp(const Generator& a, const Generator& b) { return a.shape == b.shape && a.dtype == b.dtype; }
@@ -96,14 +107,14 @@ array linspace(double start, double stop, int num, Dtype dtype, StreamOrDevice s
 
 array full(Shape shape, array vals, Dtype dtype, StreamOrDevice s) {
   check_shape("full", shape);
-  return broadcast_to(astype(std::move(vals), dtype, s), shape, s);
+  return filled(astype(std::move(vals), dtype, s), shape, s);
 }
 array full(Shape shape, array vals, StreamOrDevice s) {
   const Dtype dtype = vals.dtype();
   return full(std::move(shape), std::move(vals), dtype, s);
 }
 array full_like(const array& a, array vals, Dtype dtype, StreamOrDevice s) {
-  return broadcast_like(astype(std::move(vals), dtype, s), a, s);
+  return filled_like(astype(std::move(vals), dtype, s), a, s);
 }
 array full_like(const array& a, array vals, StreamOrDevice s) {
   return full_like(a, std::move(vals), a.dtype(), s);
@@ -114,7 +125,7 @@ array zeros(const Shape& shape, Dtype dtype, StreamOrDevice s) {
 array zeros(const Shape& shape, StreamOrDevice s) { return zeros(shape, float32, s); }
 array zeros_like(const array& a, StreamOrDevice s) { return zeros_like(a, a.dtype(), s); }
 array zeros_like(const array& a, Dtype dtype, StreamOrDevice s) {
-  return broadcast_like(constant(dtype, false), a, s);
+  return filled_like(constant(dtype, false), a, s);
 }
 array ones(const Shape& shape, Dtype dtype, StreamOrDevice s) {
   return constants("ones", shape, dtype, true, s);
@@ -122,7 +133,7 @@ array ones(const Shape& shape, Dtype dtype, StreamOrDevice s) {
 array ones(const Shape& shape, StreamOrDevice s) { return ones(shape, float32, s); }
 array ones_like(const array& a, StreamOrDevice s) { return ones_like(a, a.dtype(), s); }
 array ones_like(const array& a, Dtype dtype, StreamOrDevice s) {
-  return broadcast_like(constant(dtype, true), a, s);
+  return filled_like(constant(dtype, true), a, s);
 }
 
 // --- matrices ---

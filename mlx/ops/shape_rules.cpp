@@ -110,17 +110,18 @@ std::vector<Shape> Transpose::output_shapes(const Arrays& inputs) {
   return {shape};
 }
 
-array Broadcast::apply(const array& x) const { return broadcast_to(x, shape, stream()); }
-Arrays Broadcast::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays&) {
+array Broadcast::with_shape(const array& x, const Shape& to) const { return broadcast_to(x, to, stream()); }
+array Full::with_shape(const array& x, const Shape& to) const { return full(to, x, stream()); }
+Arrays BroadcastView::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays&) {
   return {sum_to_shape(cotangents[0], primals[0].shape(), stream())};
 }
-Batched Broadcast::vmap(const Arrays& inputs, const Axes& axes) {
+Batched BroadcastView::vmap(const Arrays& inputs, const Axes& axes) {
   array a = front(inputs, axes);
   Shape aligned(shape.size() + 1, 1);
   aligned[0] = a.shape(0);
   std::copy(a.shape().begin() + 1, a.shape().end(),
             aligned.end() - static_cast<std::ptrdiff_t>(a.ndim() - 1));
-  return {{broadcast_to(reshape(a, aligned, stream()), with_batch(a.shape(0), shape), stream())}, {0}};
+  return {{with_shape(reshape(a, aligned, stream()), with_batch(a.shape(0), shape))}, {0}};
 }
 
 // --- diagonal, as_strided, view ---
@@ -233,7 +234,7 @@ const bool kept_shape_rules =
         "StopGradient", 1,
         [](const StopGradient& p, const Arrays& in) { return Arrays{stop_gradient(in[0], p.stream())}; }) &&
     keep_view<Contiguous>("Contiguous") && keep_view<Reshape>("Reshape") &&
-    keep_view<Transpose>("Transpose") && keep_view<Broadcast>("Broadcast") &&
+    keep_view<Transpose>("Transpose") && keep_view<Broadcast>("Broadcast") && keep_view<Full>("Full") &&
     keep_view<Diagonal>("Diagonal") && keep_view<AsStrided>("AsStrided") &&
     primitive_table().add<Reaxis>("Reaxis", 1,
                                   [](const Reaxis& p, const Arrays& in) {

@@ -128,7 +128,7 @@ bool Transpose::view(const array& in, array& out) const {
   return true;
 }
 
-bool Broadcast::view(const array& in, array& out) const {
+bool BroadcastView::view(const array& in, array& out) const {
   const size_t lead = shape.size() - in.ndim();
   Strides strides(shape.size(), 0);
   for (size_t i = 0; i < in.ndim(); ++i) strides[lead + i] = in.shape()[i] == 1 ? 0 : in.strides()[i];

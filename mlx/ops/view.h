@@ -137,17 +137,41 @@ class Transpose final : public LinearView {
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
-class Broadcast final : public LinearView {
+class BroadcastView : public LinearView {
  public:
-  Broadcast(Stream s, Shape shape) : LinearView(s), shape(std::move(shape)) {}
+  BroadcastView(Stream s, Shape shape) : LinearView(s), shape(std::move(shape)) {}
   const Shape shape;
   bool view(const array& in, array& out) const override;
-  array apply(const array& x) const override;
+  array apply(const array& x) const override { return with_shape(x, shape); }
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays&) override;
   Batched vmap(const Arrays& inputs, const Axes& axes) override;
-  const char* name() const override { return "broadcast_to"; }
   auto fields() const { return std::tie(shape); }
   std::vector<Shape> output_shapes(const Arrays&) override { return {shape}; }
+
+ private:
+  virtual array with_shape(const array& x, const Shape& to) const = 0;
+};
+
+class Broadcast final : public BroadcastView {
+ public:
+  using BroadcastView::BroadcastView;
+  const char* name() const override { return "broadcast_to"; }
+
+ private:
+  array with_shape(const array& x, const Shape& to) const override;
+};
+
+// zeros, ones and full. A view where only element-wise operations read it, who need no memory for a number
+// that is repeated; else an array like any other, which may be written into and handed to others.
+class Full final : public BroadcastView {
+ public:
+  using BroadcastView::BroadcastView;
+  const char* name() const override { return "full"; }
+  // Makes `out` a view where that will do.
+  bool view_or_nothing(const array& in, array& out) const { return !out.desc()->stored && view(in, out); }
+
+ private:
+  array with_shape(const array& x, const Shape& to) const override;
 };
 
 // The diagonals a[..., i, i + offset, ...] of two axes, as a last axis.

@@ -8,6 +8,7 @@
 #include "mlx/graph/eval.h"
 #include "mlx/graph/origin.h"
 #include "mlx/graph/primitive_table.h"
+#include "mlx/ops/view.h"
 #include "mlx/transforms.h"
 #include "mlx/transforms/trace.h"
 
@@ -118,6 +119,7 @@ void Trace::record(const Arrays& placeholders, const Arrays& outputs, const Open
   const auto when = [](const Fixed& f) { return f.source.kind == Source::input ? 0 : f.source.index + 1; };
   std::stable_sort(fixed_.begin(), fixed_.end(),
                    [&](const Fixed& x, const Fixed& y) { return when(x) < when(y); });
+  take_numbers();
   // Computed once. Tracers among them belong to a transform around this one, which still needs their graph.
   Arrays pending;
   for (const array& c : constants_)
@@ -125,6 +127,27 @@ void Trace::record(const Arrays& placeholders, const Arrays& outputs, const Open
   eval(std::move(pending));
   sources_ = {};
   merged_.clear();
+}
+
+// Constants that repeat a number, read by element-wise operations only: these want the number, not an array.
+void Trace::take_numbers() {
+  std::vector<bool> stored(constants_.size(), false);
+  const auto note = [&](Source s) {
+    if (s.kind == Source::constant) stored[s.index] = true;
+  };
+  for (Source s : outputs_) note(s);
+  for (const TracedNode& node : nodes_)
+    if (node.primitive->opcode() < 0) std::for_each(node.inputs.begin(), node.inputs.end(), note);
+  for (size_t i = 0; i < constants_.size(); ++i) {
+    const array& c = constants_[i];
+    if (stored[i] || c.is_tracer() || c.is_available()) continue;
+    const auto* full = dynamic_cast<const Full*>(&c.primitive());
+    if (!full || !c.inputs()[0].is_available()) continue;
+    array view(c.shape(), c.dtype(), nullptr, {});
+    full->view(c.inputs()[0], view);
+    view.set_status(array::Status::available);
+    constants_[i] = view;
+  }
 }
 
 Source Trace::source_of(const array& a) {

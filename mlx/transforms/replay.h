@@ -63,6 +63,7 @@ class Trace {
   Source source_of(const array& a);
   void add(const array& a);
   bool add_dropped(const array& a);
+  void take_numbers();
   const TracedNode* find_twin(size_t hash, const TracedNode& node) const;
 
   const TraceOptions options_;

@@ -13,6 +13,7 @@ import reprlib
 import weakref
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 from op_row import ALL, FLOATS, INTEGERS, dtype_name, round_bf16, to_np
@@ -328,6 +329,47 @@ class TestNumpy:
             (mx.broadcast_to(a[0], (5, 4)), np.broadcast_to(A[0], (5, 4))),
         ):
             assert np.array_equal(np.asarray(v), w) and np.array_equal(np.array(v), w)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: mx.zeros((3, 4)),
+            lambda: mx.ones((5,)),
+            lambda: mx.full((2, 3), 7.0),
+            lambda: mx.full((2, 3), mx.array([1.0, 2.0, 3.0])),
+            lambda: mx.zeros_like(mx.array(A)),
+            lambda: mx.ones_like(mx.array(A)),
+            lambda: mx.full_like(mx.array(A), 3),
+            lambda: mx.zeros((3, 4)).reshape(12),
+            lambda: mx.ones((3, 4))[None, 1:],
+            lambda: mx.ones((6,)).T[:4],
+            lambda: mx.zeros(()),
+            lambda: mx.compile(lambda: mx.ones((3,)))(),
+            lambda: mx.compile(lambda: mx.ones((4,)).reshape(2, 2))(),
+            lambda: mx.vmap(lambda x: mx.full((3,), x))(mx.array([1.0, 2.0])),
+            lambda: mx.grad(lambda x: mx.array(1.0))(mx.ones((3,))),
+            lambda: nn.LayerNorm(4).weight,
+        ],
+    )
+    def test_constants_have_memory_of_their_own(self, make):
+        """Libraries that take the bytes as they lie, and programs that write into them, know no repeated number."""
+        x = make()
+        y = np.asarray(x)
+        assert y.flags.c_contiguous and memoryview(x).c_contiguous
+        before = y.copy()
+        first = y.reshape(-1)
+        first[:1] = 99
+        assert np.array_equal(np.array(x).reshape(-1), [99, *before.reshape(-1)[1:]])
+        assert np.array_equal(np.array(make()), before) and mx.zeros((2,)).sum().item() == 0
+        assert mx.ones(()).item() == 1
+
+    def test_files_of_other_libraries_hold_constants(self, tmp_path):
+        safetensors = pytest.importorskip("safetensors.mlx")
+        file = str(tmp_path / "a.safetensors")
+        safetensors.save_file({"a": mx.ones((16,)), "b": mx.zeros((3, 5)), "c": mx.full((2,), 3)}, file)
+        got = mx.load(file)
+        assert got["a"].tolist() == [1] * 16 and got["c"].tolist() == [3, 3]
+        assert got["b"].shape == (3, 5) and not got["b"].any()
 
     def test_buffer_keeps_the_array_alive(self):
         m = memoryview(mx.arange(1000.0) + 1)

@@ -121,6 +121,17 @@ class TestReuse:
         mx.eval(views)
         assert mx.get_active_memory() - before < MB
 
+    def test_numbers_take_no_memory_in_expressions(self):
+        x = mx.arange(float(MB)) + 1
+        mx.eval(x)
+        mx.reset_peak_memory()
+        base = mx.get_active_memory()
+        y = mx.where(x > 3, x, mx.zeros_like(x)) + mx.full((MB,), 2.0)
+        z = mx.compile(lambda x: x * mx.ones((MB,)) + mx.zeros_like(x))(x)
+        mx.eval(y, z)
+        assert mx.get_peak_memory() - base < 8.1 * MB
+        assert y[4].item() == 7 and z[4].item() == 5
+
     def test_held_arrays_are_not_overwritten(self):
         x = mx.ones((1000,))
         mx.eval(x)

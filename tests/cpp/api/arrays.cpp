@@ -89,6 +89,17 @@ void views_and_strides() {
   check(broadcast.strides(0) == 0 && broadcast.data_size() == 3);
 }
 
+void constants() {
+  array held = mx::zeros({4}), full = mx::full({2, 3}, 7.0f), like = mx::ones_like(full);
+  array sum = held + mx::ones({4});
+  mx::eval(held, full, like, sum);
+  check(held.flags().row_contiguous && held.data_size() == 4 && held.data<float>()[3] == 0.0f);
+  check(full.strides(0) == 3 && full.data<float>()[5] == 7.0f && like.data<float>()[5] == 1.0f);
+  check(sum.data<float>()[3] == 1.0f);
+  held.data<float>()[3] = 5.0f;
+  check_equal(mx::zeros({2}), array({0.0f, 0.0f}));
+}
+
 void outside_memory() {
   int deleted = 0;
   float memory[4] = {1, 2, 3, 4};
@@ -141,6 +152,7 @@ int main() {
   iteration_and_identity();
   evaluation();
   views_and_strides();
+  constants();
   outside_memory();
   custom_buffers();
   memory_counters();
