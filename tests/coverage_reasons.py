@@ -83,6 +83,11 @@ ROWS: tuple[tuple[str, str, str], ...] = (
         "sizes of matrices are constants of the graph",
         "digitize fast.gated_delta_update fast.lstm_steps gather_mm linalg.lu",
     ),
+    (
+        "shapeless",
+        "weights follow from the sizes",
+        "fast.resample",
+    ),
 )
 
 REASONS = {(name, column): why for column, why, names in ROWS for name in names.split()}
