@@ -101,7 +101,7 @@ void stream_bytes(const void* in_bytes, void* out_bytes, int64_t bytes) {
   char* out = static_cast<char*>(out_bytes);
 #ifdef MLX_X86
   const int64_t head = -reinterpret_cast<intptr_t>(out) & 63;
-  if (bytes >= 4096) {
+  if (bytes >= 1024) {
     __builtin_memcpy(out, in, static_cast<size_t>(head));
     int64_t k = head;
     for (; k + 64 <= bytes; k += 64) stream_line(out + k, in + k);
