@@ -117,7 +117,7 @@ void gather_boxes(const array& in, const IndexReader& reader, const Shape& box, 
   const int64_t blocks = (reader.size() + block - 1) / block,
                 outer_blocks = (outer + outer_step - 1) / outer_step;
   const auto gather = index_kernels().gather[log2_of(in.itemsize())];
-  parallel_for(blocks * outer_blocks, [&](int64_t item) {
+  const auto run_item = [&](int64_t item) {
     int64_t offsets[kBlock];
     const int64_t begin = item % blocks * block, count = std::min(block, reader.size() - begin);
     reader.read(begin, count, offsets);
@@ -133,6 +133,10 @@ void gather_boxes(const array& in, const IndexReader& reader, const Shape& box, 
       gather(in.data<char>() + from * itemsize, offsets, si, out.data<char>() + to * itemsize, out_step, so,
              count, n);
     }
+  };
+  const int64_t grain = std::max<int64_t>(1, kItemBytes / (run * block * outer_step));
+  parallel_ranges(blocks * outer_blocks, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) run_item(item);
   });
 }
 

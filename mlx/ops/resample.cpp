@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "mlx/fast.h"
+#include "mlx/graph/kernels.h"
 #include "mlx/graph/primitive_table.h"
 #include "mlx/ops.h"
 
@@ -135,6 +136,29 @@ Batched Resample::vmap(const Arrays& inputs, const Axes& axes) {
 }
 
 namespace fast {
+namespace {
+
+// The same by other operations, for devices that have no kernel (float64 is handed over).
+array composed(const array& x, const Resample& p, StreamOrDevice s) {
+  const Band band = p.band();
+  Shape column(x.ndim(), 1);
+  column[static_cast<size_t>(p.axis)] = p.to();
+  array out = zeros_of(x);
+  for (int k = 0; k < band.taps; ++k) {
+    std::vector<int32_t> index;
+    std::vector<double> weights;
+    for (size_t i = 0; i < band.first.size(); ++i) {
+      index.push_back(band.first[i] + k);
+      weights.push_back(band.weights[i * static_cast<size_t>(band.taps) + static_cast<size_t>(k)]);
+    }
+    const array factors = astype(array(weights.begin(), column, float32), x.dtype(), s);
+    const array part = multiply(take(x, array(index.begin(), {p.to()}, int32), p.axis, s), factors, s);
+    out = k == 0 ? part : add(out, part, s);
+  }
+  return out;
+}
+
+}  // namespace
 
 array resample(const array& x, int axis, int count, std::optional<double> scale, const std::string& method,
                bool align_corners, bool antialias, StreamOrDevice s) {
@@ -155,6 +179,11 @@ array resample(const array& x, int axis, int count, std::optional<double> scale,
   const array in = astype(x, half ? float32 : dtype, s);
   Shape shape = x.shape();
   shape[static_cast<size_t>(at)] = count;
+  const Stream stream = to_stream(s);
+  if (in.size() > 0 && in.dtype() != float64 && !kernels(stream.device.type).find(typeid(Resample)))
+    return astype(
+        composed(in, Resample(stream, at, size, count, by, kind, align_corners, antialias, false), s), dtype,
+        s);
   return astype(
       make<Resample>(shape, in.dtype(), s, {in}, at, size, count, by, kind, align_corners, antialias, false),
       dtype, s);
