@@ -38,6 +38,11 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "empty",
+        "between no elements lie none; arrays that are empty along other axes are among its values",
+        "fast.resample",
+    ),
+    (
+        "empty",
         "no equations determine nothing",
         "linalg.lstsq",
     ),
