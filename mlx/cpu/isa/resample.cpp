@@ -20,8 +20,16 @@ inline void row(const T* in, int64_t inner, const T* weights, int taps, T* out) 
   };
   int64_t j = 0;
   for (; j + lanes <= inner; j += lanes) storeu(out + j, sum([&](const T* p) { return loadu<V>(p + j); }));
+#if MLX_ISA_LEVEL >= 4
   if (j < inner)
     store_part(out + j, inner - j, sum([&](const T* p) { return load_part(p + j, inner - j, T{0}); }));
+#else
+  for (; j < inner; ++j) {
+    T total = in[j] * weights[0];
+    for (int k = 1; k < n; ++k) total += in[k * inner + j] * weights[k];
+    out[j] = total;
+  }
+#endif
 }
 
 template <int known, class T>

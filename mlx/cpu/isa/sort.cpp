@@ -104,9 +104,10 @@ template <class R>
 inline constexpr bool is_word = sizeof(R) == 2 || sizeof(R) == 4 || sizeof(R) == 8;
 
 // Up to this many records are sorted by counting, for each, those that come before it: a vector of counts at
-// a time, without a branch.
+// a time, without a branch. Older sets have no comparison of unsigned numbers, and fewer lanes.
 template <class R>
-inline constexpr int64_t kRanked = is_word<R> ? kLanes<float> * 4 / static_cast<int64_t>(sizeof(R)) * 8 : 0;
+inline constexpr int64_t kRanked =
+    is_word<R> && MLX_ISA_LEVEL >= 4 ? kLanes<float> * 4 / static_cast<int64_t>(sizeof(R)) * 8 : 0;
 
 template <class R>
 void rank_sort(R* records, R* scratch, int64_t n) {
@@ -141,7 +142,7 @@ void rank_sort(R* records, R* scratch, int64_t n) {
 
 template <class R>
 void sort_few(R* records, R* scratch, int64_t n) {
-  if constexpr (is_word<R>) {
+  if constexpr (kRanked<R> > 0) {
     if (n > 8 && n <= kRanked<R>) return rank_sort(records, scratch, n);
   }
   insertion_sort(records, n);
