@@ -35,6 +35,11 @@ std::vector<array> gated_delta_update(const array& queries, const array& keys, c
 // before their functions, for every step.
 std::vector<array> lstm_steps(const array& weight, const array& hidden, const array& cell,
                               const array& inputs, StreamOrDevice s = {});
+// `count` elements along an axis, each between its neighbours in x; `scale`: elements of the result for each
+// of x, where that is not count / size.
+array resample(const array& x, int axis, int count, std::optional<double> scale = std::nullopt,
+               const std::string& method = "linear", bool align_corners = false, bool antialias = false,
+               StreamOrDevice s = {});
 
 // --- kernels in source, for a GPU (mlx/ops/custom_kernel.cpp) ---
 

@@ -38,6 +38,11 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "empty",
+        "between no elements lie none; arrays that are empty along other axes are among its values",
+        "fast.resample",
+    ),
+    (
+        "empty",
         "no equations determine nothing",
         "linalg.lstsq",
     ),
@@ -82,6 +87,11 @@ ROWS: tuple[tuple[str, str, str], ...] = (
         "shapeless",
         "sizes of matrices are constants of the graph",
         "digitize fast.gated_delta_update fast.lstm_steps gather_mm linalg.lu",
+    ),
+    (
+        "shapeless",
+        "weights follow from the sizes",
+        "fast.resample",
     ),
 )
 

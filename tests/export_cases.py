@@ -191,6 +191,9 @@ def rare_programs():
     yield lambda w, h: mx.fast.lstm_steps(w, h, h, x), (normal(16, 4), normal(2, 4, key=1))
     yield mx.grad(lambda w: sum(o.sum() for o in mx.fast.lstm_steps(w, x[0, :, :4], x[1, :, :4], x))), (normal(16, 4),)
 
+    yield lambda x: mx.fast.resample(x, 1, 9, scale=2.25, method="cubic"), (normal(2, 4),)
+    yield mx.grad(lambda x: (mx.fast.resample(x, 0, 3, antialias=True) ** 2).sum()), (normal(7, 2),)
+
     def assigned(x, values):
         x = mx.array(x)
         x[mx.array([True, False, True, False])] = values

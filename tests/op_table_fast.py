@@ -1,11 +1,11 @@
-"""Rows of mx.fast: layer_norm, rms_norm, rope, scaled_dot_product_attention, cross_entropy."""
+"""Rows of mx.fast: layer_norm, rms_norm, rope, resample, scaled_dot_product_attention, cross_entropy."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from op_row import FLOATS, Bad, Op, S, f, index, v
+from op_row import FLOATS, INEXACT, Bad, Op, S, f, index, v
 
 NORM = {"float16": 2, "bfloat16": 2, "float32": 8, "float64": 32}
 LOW = ("float16", "bfloat16", "float32")
@@ -58,6 +58,44 @@ def cross_entropy(logits: Any, targets: Any) -> Any:
     m = logits.max(-1, keepdims=True)
     lse = np.log(np.exp(logits - m).sum(-1)) + m[..., 0]
     return lse - np.take_along_axis(logits, targets[..., None].astype(int), -1)[..., 0]
+
+
+def keys(x: Any, a: float) -> Any:
+    x = np.abs(x)
+    near, far = ((a + 2) * x - (a + 3)) * x * x + 1, ((x - 5) * x + 8) * x * a - 4 * a
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+
+
+def resample(
+    x: Any,
+    axis: int,
+    count: int,
+    *,
+    scale: Any = None,
+    method: str = "linear",
+    align_corners: bool = False,
+    antialias: bool = False,
+) -> Any:
+    """As a product with a matrix: kernels around each position, what lies beyond an end added to it."""
+    size = x.shape[axis]
+    matrix = np.zeros((count, size))
+    scale = count / size if scale is None and size else scale
+    linear = method == "linear"
+    for i in range(count):
+        at = i / scale - ((count - 1) / scale - (size - 1)) / 2
+        if align_corners:
+            at = i * (size - 1) / max(count - 1, 1)
+        if antialias:
+            stretch = max(1 / scale, 1.0)
+            d = (np.arange(size) - at) / stretch
+            row = np.maximum(1 - abs(d), 0) if linear else keys(d, -0.5)
+            matrix[i] = row / row.sum()
+            continue
+        at = min(max(at, 0), size - 1) if linear else at
+        around = np.arange(np.floor(at) - 1, np.floor(at) + 3)
+        weights = np.maximum(1 - abs(around - at), 0) if linear else keys(around - at, -0.75)
+        np.add.at(matrix[i], np.clip(around, 0, size - 1).astype(int), weights)
+    return np.moveaxis(np.moveaxis(x, axis, -1) @ matrix.T.astype(x.real.dtype), -1, axis)
 
 
 PLAIN = {"traditional": False, "base": 10000.0, "scale": 1.0, "offset": 0}
@@ -129,6 +167,37 @@ OPS: list[Op] = [
             Bad(S(f(1, 3, 8), 9, **PLAIN), ValueError, r"\[rope\]"),
             Bad(S(f(1, 3, 8), 8, **{**PLAIN, "base": None}), ValueError, r"\[rope\]"),
             Bad(S(f(1, 3, 8), 8, **{**PLAIN, "freqs": f(4)}), ValueError, r"\[rope\]"),
+        ],
+    ),
+    Op(
+        "fast.resample",
+        [
+            S(f(5), 0, 10),
+            S(f(2, 5, 3), 1, 10),
+            S(f(2, 5, 20), 1, 13),
+            S(f(2, 5, 3), -2, 12, scale=2.5),
+            S(f(3, 6, 2), 1, 3),
+            S(f(2, 5), 1, 11, align_corners=True),
+            S(f(2, 4, 5), 1, 8, method="cubic"),
+            S(f(2, 9), 1, 4, method="cubic", align_corners=True),
+            S(f(2, 9, 17), 1, 4, antialias=True),
+            S(f(9, 2), 0, 2, method="cubic", antialias=True),
+            S(f(1, 3), 0, 2),
+            S(f(3, 2), 0, 1, align_corners=True),
+            S(f(0, 3), 1, 6),
+            S(f(2, 0), 1, 0),
+        ],
+        resample,
+        dtypes=INEXACT,
+        diff=(0,),
+        eps={"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8},
+        errors=[
+            Bad(S(f(3, 4), 2, 5), IndexError, r"\[resample\] axis 2"),
+            Bad(S(f(3, 4), 1, 0), ValueError, r"\[resample\] got 0 elements for axis 1"),
+            Bad(S(f(3, 0), 1, 4), ValueError, r"\[resample\] got 4 elements for axis 1"),
+            Bad(S(f(3, 4), 1, 5, scale=0.0), ValueError, r"\[resample\] got the scale 0"),
+            Bad(S(f(3, 4), 1, 5, method="area"), ValueError, r"\[resample\] got the method .area."),
+            Bad(S(f(3, 4), 1, 5, align_corners=True, antialias=True), ValueError, r"\[resample\].*antialias"),
         ],
     ),
     Op(

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mlx/cpu/copy.h"
+#include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/cpu/slice.h"
 #include "mlx/graph/kernels.h"
@@ -35,11 +36,16 @@ bool concatenate_rows(const Arrays& inputs, size_t axis, array& out) {
   const int64_t rows = static_cast<int64_t>(out.nbytes()) / row;
   if (rows == 1) return false;
   char* const first = out.data<char>();
+  const bool stream = is_streamed(static_cast<int64_t>(out.nbytes()));
   parallel_ranges(rows, std::max<int64_t>(1, kPerItem / row), [&](int64_t begin, int64_t end) {
     char* to = first + begin * row;
     for (int64_t r = begin; r < end; ++r)
       for (const Part& part : parts) {
-        std::memcpy(to, part.data + r * part.bytes, static_cast<size_t>(part.bytes));
+        if (stream) {
+          copy_kernels().stream(part.data + r * part.bytes, to, part.bytes);
+        } else {
+          std::memcpy(to, part.data + r * part.bytes, static_cast<size_t>(part.bytes));
+        }
         to += part.bytes;
       }
   });

@@ -54,7 +54,7 @@ Dims simplify(size_t itemsize, const Shape& shape, const char*& in, const Stride
 }
 
 void copy_bytes(const char* in, char* out, int64_t bytes) {
-  const bool stream = bytes >= kStreamBytes;
+  const bool stream = is_streamed(bytes);
   parallel_ranges(bytes, kItemBytes, [&](int64_t begin, int64_t end) {
     if (stream) {
       copy_kernels().stream(in + begin, out + begin, end - begin);
@@ -90,8 +90,12 @@ Plan make_plan(Dims dims, int64_t itemsize) {
     if (!cross) nearest = dims.size() - 1;
     plan.rows = dims[nearest];
     dims.erase(dims.begin() + nearest);
-    plan.transposes = cross && plan.rows.si == 1 && plan.columns.so == 1;
-    plan.column_step = std::min<int64_t>(plan.columns.n, (cross ? 256 : kItemBytes) / itemsize);
+    // A few rows, such as the channels of an image, are written one after the other: what they read is in the
+    // first cache.
+    const bool few = cross && plan.rows.n * itemsize < 32;
+    plan.transposes = cross && !few && plan.rows.si == 1 && plan.columns.so == 1;
+    const int64_t step = few ? (16 << 10) / plan.rows.n : cross ? 256 : kItemBytes;
+    plan.column_step = std::min<int64_t>(plan.columns.n, step / itemsize);
   } else {
     plan.column_step = std::min<int64_t>(plan.columns.n, kItemBytes / itemsize);
   }
@@ -138,7 +142,7 @@ void run(const Plan& p, int64_t itemsize, const char* in, char* out) {
   const int64_t row_pieces = (p.rows.n + p.row_step - 1) / p.row_step;
   const int64_t column_pieces = (p.columns.n + p.column_step - 1) / p.column_step;
   const int64_t outer_pieces = (p.outer_count + p.outer_step - 1) / p.outer_step;
-  const bool stream = p.outer_count * p.rows.n * p.columns.n * itemsize >= kStreamBytes;
+  const bool stream = is_streamed(p.outer_count * p.rows.n * p.columns.n * itemsize);
   parallel_for(outer_pieces * row_pieces * column_pieces, [&](int64_t piece) {
     const int64_t column = piece % column_pieces * p.column_step;
     const int64_t row = piece / column_pieces % row_pieces * p.row_step;
@@ -160,6 +164,8 @@ void run(const Plan& p, int64_t itemsize, const char* in, char* out) {
 }
 
 }  // namespace
+
+bool is_streamed(int64_t bytes) { return bytes >= kStreamBytes; }
 
 Collapsed collapse_dims(const Shape& shape, const std::vector<Strides>& strides) {
   Collapsed out;

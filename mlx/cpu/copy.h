@@ -33,6 +33,9 @@ void copy_strided(const array& in, void* out_data, const Strides& out_strides);
 void copy_strided(size_t itemsize, const Shape& shape, const void* in, const Strides& in_strides, void* out,
                   const Strides& out_strides);
 
+// Is a result of so many bytes written past the caches?
+bool is_streamed(int64_t bytes);
+
 // `size` times the element at `value`.
 void fill(void* out, const void* value, size_t itemsize, int64_t size);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "mlx/cpu/isa/creation.h"
 #include "mlx/cpu/parallel.h"
 #include "mlx/graph/kernels.h"
 
@@ -13,6 +14,16 @@ constexpr int64_t kGrain = 1 << 16;
 
 template <class T>
 constexpr bool is_whole = std::is_integral_v<T>;
+
+// data[i] = start + i * step for i in [begin, end)
+template <class T>
+void ramp(double start, double step, int64_t begin, int64_t end, T* data) {
+  if constexpr (std::is_same_v<T, float>) {
+    creation_kernels().ramp(start, step, begin, data + begin, end - begin);
+  } else {
+    for (int64_t i = begin; i < end; ++i) data[i] = cast_to<T>(start + static_cast<double>(i) * step);
+  }
+}
 
 void arange(const Arange& p, const Arrays&, Arrays& outputs) {
   array& out = outputs[0];
@@ -25,9 +36,14 @@ void arange(const Arange& p, const Arrays&, Arrays& outputs) {
         using U = std::conditional_t<(sizeof(T) > 4), uint64_t, uint32_t>;
         const U start = static_cast<U>(cast_to<int64_t>(p.start));
         const U step = static_cast<U>(cast_to<int64_t>(p.start + p.step)) - start;
-        for (int64_t i = begin; i < end; ++i) data[i] = static_cast<T>(start + static_cast<U>(i) * step);
+        if constexpr (std::is_integral_v<T> && sizeof(T) == 4) {
+          creation_kernels().count(start, step, begin, reinterpret_cast<uint32_t*>(data + begin),
+                                   end - begin);
+        } else {
+          for (int64_t i = begin; i < end; ++i) data[i] = static_cast<T>(start + static_cast<U>(i) * step);
+        }
       } else {
-        for (int64_t i = begin; i < end; ++i) data[i] = cast_to<T>(p.start + static_cast<double>(i) * p.step);
+        ramp(p.start, p.step, begin, end, data);
       }
     });
   });
@@ -40,7 +56,7 @@ void linspace(const Linspace& p, const Arrays&, Arrays& outputs) {
   dispatch_all(p.dtype, [&]<class T>() {
     T* data = out.data<T>();
     parallel_ranges(static_cast<int64_t>(out.size()), kGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) data[i] = cast_to<T>(p.start + static_cast<double>(i) * step);
+      ramp(p.start, step, begin, end, data);
       if (begin <= p.intervals && p.intervals < end) data[p.intervals] = cast_to<T>(p.stop);
     });
   });

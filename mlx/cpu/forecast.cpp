@@ -11,6 +11,7 @@
 #include "mlx/ops/norms.h"
 #include "mlx/ops/quantized.h"
 #include "mlx/ops/reduce.h"
+#include "mlx/ops/resample.h"
 #include "mlx/ops/scan.h"
 #include "mlx/ops/slice.h"
 #include "mlx/ops/softmax.h"
@@ -135,7 +136,7 @@ const bool registered =
     rules().add<Full>(full) && rules().add<AsStrided>(as_strided) &&
     add_first_input<fast::Norm, fast::RoPE, fast::CrossEntropyVjp, Scan>() &&
     add_copied_inputs<fast::CrossEntropy, Convolution, ConvolutionWeightGradient, LogSumExp, ArgReduce,
-                      ExtremeShare, Hadamard, Quantize, Dequantize, QuantizedMatmul>() &&
+                      ExtremeShare, Hadamard, Resample, Quantize, Dequantize, QuantizedMatmul>() &&
     rules().add<Sort>(sorted<Sort>) && rules().add<ArgSort>(sorted<ArgSort>) &&
     rules().add<Softmax>(any_input<Softmax>) && rules().add<SoftmaxJacobian>(any_input<SoftmaxJacobian>) &&
     rules().add<SliceUpdate>(updated<SliceUpdate>) &&

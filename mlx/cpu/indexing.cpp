@@ -37,26 +37,13 @@ int64_t integer_at(const array& a, int64_t offset) {
 
 void add_offsets(std::string_view op, const array& index, int64_t start, int64_t step, int64_t n,
                  int64_t axis, int64_t limit, int64_t stride, bool first, int64_t* offsets) {
+  const void* p = index.data<char>() + start * static_cast<int64_t>(index.itemsize());
+  if (!index_kernels().offsets[static_cast<int>(index.dtype().val())](p, step, n, limit, stride, first,
+                                                                      offsets))
+    return;
   dispatch_integer(index.dtype(), [&]<class T>() {
-    const T* p = index.data<T>() + start;
-    // Branch-free, so that checking costs next to nothing: one flag for the whole row.
-    const auto run = [&](auto step, auto first) {
-      uint64_t bad = 0;
-      for (int64_t i = 0; i < n; ++i) {
-        int64_t j = static_cast<int64_t>(p[i * step]);
-        if constexpr (std::is_signed_v<T>) j += (j >> 63) & limit;
-        bad |= static_cast<uint64_t>(j) >= static_cast<uint64_t>(limit);
-        offsets[i] = first ? j * stride : offsets[i] + j * stride;
-      }
-      return bad != 0;
-    };
-    using Yes = std::true_type;
-    using One = std::integral_constant<int64_t, 1>;
-    const bool bad = step == 1 ? (first ? run(One(), Yes()) : run(One(), std::false_type()))
-                               : (first ? run(step, Yes()) : run(step, std::false_type()));
-    if (!bad) return;
     for (int64_t i = 0; i < n; ++i) {
-      const T value = p[i * step];
+      const T value = static_cast<const T*>(p)[i * step];
       int64_t j = static_cast<int64_t>(value);
       if constexpr (std::is_signed_v<T>) j += (j >> 63) & limit;
       if (static_cast<uint64_t>(j) >= static_cast<uint64_t>(limit))
@@ -110,6 +97,11 @@ void gather_boxes(const array& in, const IndexReader& reader, const Shape& box, 
                   const Strides& out_box, int64_t out_step) {
   if (out.size() == 0) return;
   Collapsed c = collapse_dims(box, {in.strides(), out_box});
+  // Columns of a matrix, say: neighbours in the output are of different boxes.
+  if (out_step == 1 && !c.shape.empty() && c.strides[1].back() != 1) {
+    c.shape.push_back(1);
+    for (Strides& strides : c.strides) strides.push_back(1);
+  }
   int64_t n = 1, si = 1, so = 1;
   if (!c.shape.empty()) {
     n = c.shape.back();
@@ -125,7 +117,7 @@ void gather_boxes(const array& in, const IndexReader& reader, const Shape& box, 
   const int64_t blocks = (reader.size() + block - 1) / block,
                 outer_blocks = (outer + outer_step - 1) / outer_step;
   const auto gather = index_kernels().gather[log2_of(in.itemsize())];
-  parallel_for(blocks * outer_blocks, [&](int64_t item) {
+  const auto run_item = [&](int64_t item) {
     int64_t offsets[kBlock];
     const int64_t begin = item % blocks * block, count = std::min(block, reader.size() - begin);
     reader.read(begin, count, offsets);
@@ -141,6 +133,10 @@ void gather_boxes(const array& in, const IndexReader& reader, const Shape& box, 
       gather(in.data<char>() + from * itemsize, offsets, si, out.data<char>() + to * itemsize, out_step, so,
              count, n);
     }
+  };
+  const int64_t grain = std::max<int64_t>(1, kItemBytes / (run * block * outer_step));
+  parallel_ranges(blocks * outer_blocks, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) run_item(item);
   });
 }
 
@@ -223,10 +219,27 @@ void take_along_axis(const TakeAlongAxis& p, const Arrays& inputs, Arrays& outpu
                 itemsize = static_cast<int64_t>(in.itemsize());
   // Rows of indices that lie together: along the axis itself, or along what is inside it.
   const bool along = inner == 1;
+  const auto gather = index_kernels().gather[log2_of(in.itemsize())];
+  if (along && n < kBlock / 8 &&
+      (outer == 1 || by->outer == n * by->axis)) {  // many short rows: as one of indices
+    parallel_ranges(outer * n, 8 * kBlock, [&](int64_t begin, int64_t end) {
+      int64_t offsets[kBlock];
+      for (int64_t at = begin; at < end; at += kBlock) {
+        const int64_t count = std::min(kBlock, end - at);
+        add_offsets(p.name(), index, at * by->axis, by->axis, count, p.axis, limit, from->axis, true,
+                    offsets);
+        for (int64_t k = 0, row = at / n, column = at % n; k < count; ++k) {
+          offsets[k] += row * from->outer;
+          if (++column == n) column = 0, ++row;
+        }
+        gather(in.data<char>(), offsets, 1, out.data<char>() + at * itemsize, 1, 1, count, 1);
+      }
+    });
+    return;
+  }
   const int64_t rows = along ? outer : outer * n, length = along ? n : inner;
   const int64_t step = along ? by->axis : by->inner;
   const int64_t pieces = (length + kBlock - 1) / kBlock, group = std::max<int64_t>(1, 8 * kBlock / length);
-  const auto gather = index_kernels().gather[log2_of(in.itemsize())];
   parallel_ranges(rows * pieces, group, [&](int64_t begin, int64_t end) {
     int64_t offsets[kBlock];
     for (int64_t item = begin; item < end; ++item) {

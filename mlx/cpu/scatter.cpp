@@ -47,7 +47,7 @@ struct Box {
 void scatter_boxes(IndexTable::Scatter kernel, const std::vector<int64_t>& offsets, const Box& box,
                    const char* in, int64_t step, array& out, bool independent) {
   const int64_t itemsize = static_cast<int64_t>(out.itemsize()), count = static_cast<int64_t>(offsets.size());
-  const int64_t total = static_cast<int64_t>(out.size());
+  const int64_t total = static_cast<int64_t>(out.size()), all = IndexTable::kAll;
   char* to = out.data<char>();
   const size_t dims = box.shape.size();
   const int64_t n = dims == 0 ? 1 : box.shape[dims - 1];
@@ -66,7 +66,7 @@ void scatter_boxes(IndexTable::Scatter kernel, const std::vector<int64_t>& offse
       for (int64_t o = 0; o < outer; ++o) {
         int64_t from, at;
         place(o, from, at);
-        kernel(to + at * itemsize, &offsets[static_cast<size_t>(i)], 0, total, so,
+        kernel(to + at * itemsize, &offsets[static_cast<size_t>(i)], 0, all, so,
                in + (from + i * step) * itemsize, 0, si, 1, n);
       }
     return;
@@ -79,9 +79,10 @@ void scatter_boxes(IndexTable::Scatter kernel, const std::vector<int64_t>& offse
   const int64_t pieces = outer * columns;
   const int64_t ranges =
       parallel && pieces < threads ? std::min<int64_t>((threads + pieces - 1) / pieces, 16) : 1;
-  const int64_t width = (n + columns - 1) / columns, range = (total + ranges - 1) / ranges;
+  const int64_t width = (n + columns - 1) / columns,
+                range = ranges == 1 ? all : (total + ranges - 1) / ranges;
   const auto run = [&](int64_t item) {
-    const int64_t first = item % ranges * range, column = item / ranges % columns * width;
+    const int64_t first = ranges == 1 ? 0 : item % ranges * range, column = item / ranges % columns * width;
     int64_t from, at;
     place(item / ranges / columns, from, at);
     const int64_t w = std::min(width, n - column);
@@ -130,8 +131,12 @@ void scatter(const Scatter& p, const Arrays& inputs, Arrays& outputs) {
   }
   const int64_t step = steps.shape.empty() ? 0 : steps.strides[0].back();
   start_from(inputs[0], out);
-  const Collapsed c =
+  Collapsed c =
       collapse_dims(box, {Strides(updates.strides().begin() + k, updates.strides().end()), out.strides()});
+  if (step == 1 && !c.shape.empty() && c.strides[0].back() != 1) {  // neighbours are of different boxes
+    c.shape.push_back(1);
+    for (Strides& strides : c.strides) strides.push_back(1);
+  }
   scatter_boxes(kernel_of(p.reduce, out.dtype()), offsets, {c.shape, c.strides[0], c.strides[1]},
                 updates.data<char>(), step, out, independent);
 }
@@ -200,7 +205,7 @@ void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays&
         if (inner > 1)
           for (int64_t r = 0; r < rows; ++r)
             for (int64_t i = 0; i < columns; ++i) offsets[r * columns + i] += c + i;
-        kernel(out.data<char>() + o * size * itemsize, offsets, 0, size, 1,
+        kernel(out.data<char>() + o * size * itemsize, offsets, 0, IndexTable::kAll, 1,
                updates.data<char>() + at * itemsize, 1, 1, rows * columns, 1);
       });
     }

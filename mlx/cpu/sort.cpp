@@ -78,6 +78,34 @@ bool before(const T& a, const T& b) {
   return is_nan(b) || comparable(a) < comparable(b);
 }
 
+// The places of a few numbers at a time, by halving without branches: their searches run side by side.
+template <bool right, class T>
+void search_numbers(const T* sequence, int64_t n, const T* values, int64_t count, uint32_t* out) {
+  constexpr int64_t kSide = 8;
+  for (int64_t i = 0; i < count; i += kSide) {
+    const int64_t m = std::min(kSide, count - i);
+    T v[kSide];
+    int64_t at[kSide] = {};
+    for (int64_t k = 0; k < kSide; ++k) v[k] = values[i + std::min(k, m - 1)];
+    for (int64_t left = n; left > 0;) {
+      const int64_t half = (left + 1) / 2;
+      for (int64_t k = 0; k < kSide; ++k) {
+        const T x = sequence[at[k] + half - 1];
+        at[k] += (right ? x <= v[k] : x < v[k]) ? half : 0;
+      }
+      left -= half;
+    }
+    for (int64_t k = 0; k < m; ++k) {
+      // A nan comes after all numbers, and before or after the others.
+      if (is_nan(v[k]))
+        at[k] = (right ? std::upper_bound(sequence, sequence + n, v[k], before<T>)
+                       : std::lower_bound(sequence, sequence + n, v[k], before<T>)) -
+                sequence;
+      out[i + k] = static_cast<uint32_t>(at[k]);
+    }
+  }
+}
+
 void search(const SearchSorted& p, const Arrays& inputs, Arrays& outputs) {
   const array sequence = row_contiguous(inputs[0]), values = row_contiguous(inputs[1]);
   array& out = outputs[0];
@@ -86,6 +114,9 @@ void search(const SearchSorted& p, const Arrays& inputs, Arrays& outputs) {
   dispatch_all(sequence.dtype(), [&]<class T>() {
     const T *begin = sequence.data<T>(), *end = begin + sequence.size(), *v = values.data<T>();
     parallel_ranges(static_cast<int64_t>(values.size()), 4096, [&](int64_t first, int64_t last) {
+      if constexpr (std::is_arithmetic_v<T>)
+        return (p.right ? search_numbers<true, T> : search_numbers<false, T>)(begin, end - begin, v + first,
+                                                                              last - first, to + first);
       for (int64_t i = first; i < last; ++i) {
         const T* at = p.right ? std::upper_bound(begin, end, v[i], before<T>)
                               : std::lower_bound(begin, end, v[i], before<T>);

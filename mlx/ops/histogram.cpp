@@ -27,7 +27,8 @@ array sums_at(const array& places, const std::optional<array>& weights, int n) {
   // Many small numbers are added up: not in 16 bits.
   const Dtype wide = dtype == float16 || dtype == bfloat16 ? float32 : dtype;
   const array updates = weights ? astype(*weights, wide) : ones(places.shape(), int32);
-  const array bounded = minimum(astype(places, int64), array(n, int64));
+  const Dtype index = places.dtype() == int32 ? int32 : int64;  // half the memory for most
+  const array bounded = minimum(astype(places, index), array(n, index));
   const array sums = scatter_add_axis(zeros({n + 1}, wide), bounded, updates, 0);
   return astype(slice(sums, {0}, {n}, {1}), dtype);
 }
@@ -117,8 +118,9 @@ array bincount(const array& x, const std::optional<array>& weights, int length, 
   if (length < 0) throw invalid("bincount", "got length = ", length, ", expected it not to be negative");
   const std::optional<array> w =
       weights ? std::optional(flat_weights("bincount", *weights, x)) : std::nullopt;
+  const Dtype index = x.itemsize() <= 4 ? int32 : int64;
   const array places = issubdtype(x.dtype(), signedinteger)
-                           ? where(less(x, zeros_of(x)), array(length, int64), astype(x, int64))
+                           ? where(less(x, zeros_of(x)), array(length, index), astype(x, index))
                            : astype(minimum(astype(x, uint64), array(length, uint64)), int64);
   return sums_at(places, w, length);
 }

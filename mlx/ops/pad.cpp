@@ -33,9 +33,17 @@ array continued(const array& a, int axis, int low, int high, const std::string& 
   const int n = a.shape(axis);
   if (n == 0)
     throw invalid("pad", "axis ", axis, " of shape ", a.shape(), " is empty, mode ", mode, " needs elements");
-  std::vector<int> index;
-  for (int p = -low; p < n + high; ++p) index.push_back(static_cast<int>(source_of(mode, p, n)));
-  return take(a, array(index.begin(), {static_cast<ShapeElem>(index.size())}, int32), axis, s);
+  // Only the borders are looked up.
+  const auto border = [&](int begin, int end) {
+    std::vector<int> index;
+    for (int p = begin; p < end; ++p) index.push_back(static_cast<int>(source_of(mode, p, n)));
+    return take(a, array(index.begin(), {end - begin}, int32), axis, s);
+  };
+  Arrays parts;
+  if (low > 0) parts.push_back(border(-low, 0));
+  parts.push_back(a);
+  if (high > 0) parts.push_back(border(n, n + high));
+  return concatenate(parts, axis, s);
 }
 
 }  // namespace

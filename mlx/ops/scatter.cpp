@@ -348,9 +348,11 @@ array nonzero_indices(const array& mask, StreamOrDevice) {
   array out({safe_cast(count, "nonzero_indices")}, dtype, nullptr, {});
   out.set_data(allocator::malloc(count * dtype.size()));
   const auto fill = [&]<class T>(T* to) {
-    for (size_t i = 0, k = 0; k < count; ++i) {
-      to[k] = static_cast<T>(i);
-      k += data[i];
+    size_t last = n;
+    while (last > 0 && !data[last - 1]) --last;
+    for (size_t i = 0; i < last; ++i) {  // each is written, and stays where it counts
+      *to = static_cast<T>(i);
+      to += data[i];
     }
   };
   if (dtype == int64) {

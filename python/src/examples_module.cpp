@@ -41,6 +41,9 @@ constexpr Example kRows[] = {
   >>> hiddens.shape, gates.shape
   ((5, 2, 3), (5, 2, 12))
 )"},
+    {"fast.resample", R"(  >>> mx.fast.resample(mx.array([0.0, 4.0]), 0, 4)
+  array([0, 1, 3, 4], dtype=float32)
+)"},
     {"fft.fft", R"(  >>> mx.fft.fft(mx.array([1.0, 0.0, 0.0, 0.0]))
   array([1+0j, 1+0j, 1+0j, 1+0j], dtype=complex64)
 )"},

@@ -176,6 +176,35 @@ Raises:
   ValueError: the shapes do not go together, or an array is complex.
 Source: Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9 (1997), doi:10.1162/neco.1997.9.8.1735.)");
   m.def(
+      "resample",
+      [](nb::handle x, int axis, int count, std::optional<double> scale, const std::string& method,
+         bool align_corners, bool antialias, StreamOrDevice s) {
+        return wrap(core::fast::resample(to_array(x, {"resample", "x", 1}), axis, count, scale, method,
+                                         align_corners, antialias, s));
+      },
+      "x"_a, "axis"_a, "count"_a, nb::kw_only(), "scale"_a = nb::none(), "method"_a = "linear",
+      "align_corners"_a = false, "antialias"_a = false, "stream"_a = nb::none(),
+      nb::sig("def resample(x: array, axis: int, count: int, *, scale: float | None = None, "
+              "method: str = 'linear', align_corners: bool = False, antialias: bool = False, "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(Other numbers of elements along an axis, interpolated between neighbours. Nearest elements at the ends go on beyond them.
+
+Args:
+  x: any shape.
+  axis: the axis along which there will be ``count`` elements.
+  count: how many.
+  scale: elements of the result for each one of ``x``; ``None``: ``count / x.shape[axis]``.
+  method: ``"linear"``, or ``"cubic"`` between four neighbours.
+  align_corners: the first and last elements of both lie at the same place; otherwise the centers of both grids do.
+  antialias: where there will be fewer elements, all of ``x`` take part.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The dtype of ``x``, float32 for integers. 16 bits are summed in float32.
+Raises:
+  IndexError: there is no such axis.   ValueError: ``count`` is 0 or less, ``scale`` is not positive, the method is
+  another one, or ``antialias`` and ``align_corners`` are both asked for.
+Source: cubic convolution, Keys 1981, doi:10.1109/TASSP.1981.1163711.)");
+  m.def(
       "gated_delta_update",
       [](nb::handle q, nb::handle k, nb::handle v, nb::handle gamma, nb::handle beta, nb::handle state,
          nb::handle mask, StreamOrDevice s) {

@@ -7,6 +7,7 @@
 #include "mlx/cpu/gemm/kernels.h"
 #include "mlx/cpu/gemm/nest.h"
 #include "mlx/cpu/gemm/skinny_path.h"
+#include "mlx/cpu/gemm/small_path.h"
 #include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/parallel.h"
 
@@ -42,7 +43,7 @@ int64_t offset(const int64_t* offsets, int64_t stride, int64_t i) {
 }
 
 // One product of the batch.
-Product product(const GemmCall& g, Elem e, int64_t i) {
+Product product(const DirectTable& direct, const GemmCall& g, Elem e, int64_t i) {
   Product p;
   p.type = p.out = e;
   p.m = g.m, p.n = g.n, p.k = g.k;
@@ -55,6 +56,7 @@ Product product(const GemmCall& g, Elem e, int64_t i) {
   p.alpha = g.alpha, p.beta = p.d ? g.beta : 0;
   p.batch = i;
   p.epilogue = g.epilogue;
+  p.direct = &direct;
   return p;
 }
 
@@ -155,6 +157,7 @@ struct Way {
 };
 constexpr Way kWays[] = {
     {"in spans", "more terms than float32 adds up well", accepts_long, in_spans},
+    {"small", "few columns and a short k: nothing but B is copied", accepts_small, small},
     {"skinny", "at most 8 rows or columns: bound by memory, the large operand is read once", accepts_skinny,
      skinny},
     {"blocked", "everything else", [](const GemmTable&, const Product&) { return true; }, blocked},
@@ -178,13 +181,13 @@ GemmCall folded(GemmCall g) {
 constexpr double kBatchFlops = 1.2e7;  // larger products use all threads one after the other
 constexpr double kItemFlops = 2e6;
 
-void run(const GemmTable& t, const GemmCall& call) {
+void run(const GemmTable& t, const DirectTable& direct, const GemmCall& call) {
   const Elem e = elem_of(call.dtype);
   const GemmCall g = folded(call);
   if (g.m <= 0 || g.n <= 0 || g.batch <= 0) return;
   const double flops = gemm_flops(g) / static_cast<double>(g.batch);
   if (g.batch == 1 || flops > kBatchFlops) {
-    for (int64_t i = 0; i < g.batch; ++i) one_product(t, product(g, e, i));
+    for (int64_t i = 0; i < g.batch; ++i) one_product(t, product(direct, g, e, i));
     return;
   }
   // Bytes count too: a skinny product moves much and computes little.
@@ -195,13 +198,13 @@ void run(const GemmTable& t, const GemmCall& call) {
   const double work = std::max(flops, 8 * bytes) + 2000;
   const int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(kItemFlops / work));
   parallel_ranges(g.batch, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) one_product(t, product(g, e, i));
+    for (int64_t i = begin; i < end; ++i) one_product(t, product(direct, g, e, i));
   });
 }
 
 }  // namespace
 
-void gemm(const GemmCall& call) { run(gemm_kernels(), call); }
-void gemm_for(Isa isa, const GemmCall& call) { run(gemm_kernels_for(isa), call); }
+void gemm(const GemmCall& call) { run(gemm_kernels(), direct_kernels(), call); }
+void gemm_for(Isa isa, const GemmCall& call) { run(gemm_kernels_for(isa), direct_kernels_for(isa), call); }
 
 }  // namespace mlx::core::cpu

@@ -16,6 +16,7 @@ constexpr int64_t kLongestSum = 1 << 13;   // ... or one element after the other
 constexpr int64_t kMostSums = 4096;        // of an item: they stay in L1
 constexpr int64_t kLeastRows = 512;        // of an item: the first of them are not fetched ahead
 
+constexpr int64_t kLeastInPlace = 1 << 14;    // elements of x that are worth not to copy
 constexpr int64_t kInPlaceBytes = 512 << 10;  // of B: long strided walks are for packers
 constexpr int64_t kInPlaceSmall = 128 << 10;  // of a B that stays in L2, however often it is read
 
@@ -61,11 +62,16 @@ void skinny(const GemmTable& t, const Product& p) {
 
   const Skinny& on_tiles = dots ? t.dot_tiles[p.type] : t.axpy_tiles[p.type];
   const Skinny& kernel = on_tiles.run ? on_tiles : dots ? t.dot[p.type] : t.axpy[p.type];
-  const int64_t ldx = padded((p.k + 31) / 32 * 32);
-  Workspace x_space(v.count * ldx * kernel.x_size);
-  char* x = x_space.as<char>();
-  for (int s = 0; s < v.count; ++s) {
-    char* row = x + s * ldx * kernel.x_size;
+  // A single row that is already what the kernel reads, and its last elements completed by zeros, is not
+  // copied.
+  constexpr int64_t unit = 32;
+  const bool in_place = v.count == 1 && v.x_p == 1 && (p.type == kF32 || p.type == kF64) && !kernel.form_x &&
+                        kernel.x_size == size && p.k >= kLeastInPlace && p.k % unit == 0;
+  const int64_t ldx = in_place ? p.k : padded((p.k + unit - 1) / unit * unit);
+  Workspace x_space(in_place ? 0 : v.count * ldx * kernel.x_size);
+  const char* x = in_place ? static_cast<const char*>(v.x) : x_space.as<char>();
+  for (int s = 0; !in_place && s < v.count; ++s) {
+    char* row = x_space.as<char>() + s * ldx * kernel.x_size;
     kernel.copy_x(at(v.x, s * v.x_s, p.type), v.x_p, p.k, row);
     std::memset(row + p.k * kernel.x_size, 0, static_cast<size_t>((ldx - p.k) * kernel.x_size));
   }

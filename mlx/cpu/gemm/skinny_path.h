@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "mlx/cpu/gemm/direct.h"
 #include "mlx/cpu/gemm/gemm.h"
 #include "mlx/cpu/gemm/kernels.h"
 
@@ -21,6 +22,7 @@ struct Product {
   double alpha = 1, beta = 0;
   int64_t batch = 0;
   GemmEpilogue epilogue;
+  const DirectTable* direct = nullptr;  // of the same instruction set as the table that comes with it
 };
 
 bool accepts_skinny(const GemmTable& table, const Product& p);

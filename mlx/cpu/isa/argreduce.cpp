@@ -70,7 +70,7 @@ bool block_extreme(const T* p, int64_t n, Compute<T>* extreme) {
       a = pick(a, x);
       nan |= x != x;
     }
-    *extreme = across<C>(pick(pick(a, b), pick(c, d)), [&](C x, C y) { return pick(x, y); });
+    *extreme = across<C>(pick(pick(a, b), pick(c, d)), [&](auto x, auto y) { return pick(x, y); });
     return !any_set(nan);
   }
 }

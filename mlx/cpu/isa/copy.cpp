@@ -69,10 +69,18 @@ inline void row(const T* __restrict in, int64_t si, T* __restrict out, int64_t s
   }
 }
 
+// Every element several times in a row: shuffles, as the compiler knows all strides.
+template <int times, class T>
+inline void repeated(const T* __restrict in, T* __restrict out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i)
+    for (int j = 0; j < times; ++j) out[i * times + j] = in[i];
+}
+
 // Rows of a few elements: the long loop inside.
 template <int n1, class T>
 inline void narrow_grid(const T* __restrict in, int64_t si0, int64_t si1, T* __restrict out, int64_t so0,
                         int64_t so1, int64_t n0) {
+  if (si0 == 1 && si1 == 0 && so0 == n1 && so1 == 1) return repeated<n1>(in, out, n0);
   for (int64_t i = 0; i < n0; ++i)
     for (int j = 0; j < n1; ++j) out[i * so0 + j * so1] = in[i * si0 + j * si1];
 }
@@ -101,7 +109,7 @@ void stream_bytes(const void* in_bytes, void* out_bytes, int64_t bytes) {
   char* out = static_cast<char*>(out_bytes);
 #ifdef MLX_X86
   const int64_t head = -reinterpret_cast<intptr_t>(out) & 63;
-  if (bytes >= 4096) {
+  if (bytes >= 1024) {
     __builtin_memcpy(out, in, static_cast<size_t>(head));
     int64_t k = head;
     for (; k + 64 <= bytes; k += 64) stream_line(out + k, in + k);

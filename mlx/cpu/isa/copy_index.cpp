@@ -1,6 +1,7 @@
 #include "mlx/cpu/isa/copy_index.h"
 
 #include <cstddef>
+#include <type_traits>
 
 #include "mlx/cpu/isa/half.h"
 
@@ -42,6 +43,33 @@ void gather(const void* in_bytes, const int64_t* offsets, int64_t si, void* out_
   }
 }
 
+// Branch-free, so that checking costs next to nothing: one flag for the whole row.
+template <class T>
+bool read_offsets(const void* index, int64_t step, int64_t n, int64_t limit, int64_t stride, bool first,
+                  int64_t* __restrict offsets) {
+  const T* __restrict p = static_cast<const T*>(index);
+  const auto run = [&](auto step, auto stride, auto first) {
+    uint64_t bad = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      int64_t j = static_cast<int64_t>(p[i * step]);
+      if constexpr (T(-1) < T(0)) j += (j >> 63) & limit;
+      bad |= static_cast<uint64_t>(j) >= static_cast<uint64_t>(limit);
+      if constexpr (first) {
+        offsets[i] = j * stride;
+      } else {
+        offsets[i] += j * stride;
+      }
+    }
+    return bad != 0;
+  };
+  constexpr std::integral_constant<int64_t, 1> one;
+  const auto with = [&](auto step, auto stride) {
+    return first ? run(step, stride, std::true_type()) : run(step, stride, std::false_type());
+  };
+  if (step != 1) return with(step, stride);
+  return stride == 1 ? with(one, one) : with(one, stride);
+}
+
 struct Bool {
   uint8_t value;
 };
@@ -80,7 +108,7 @@ struct Product {
 struct Maximum {
   template <class T>
   static T of(T a, T b) {
-    return b > a || b != b ? b : a;
+    return (b > a) | (b != b) ? b : a;
   }
   static Bool of(Bool a, Bool b) { return Sum::of(a, b); }
   static Complex of(Complex a, Complex b) { return less(a, b) || b.re != b.re || b.im != b.im ? b : a; }
@@ -88,7 +116,7 @@ struct Maximum {
 struct Minimum {
   template <class T>
   static T of(T a, T b) {
-    return b < a || b != b ? b : a;
+    return (b < a) | (b != b) ? b : a;
   }
   static Bool of(Bool a, Bool b) { return Product::of(a, b); }
   static Complex of(Complex a, Complex b) { return less(b, a) || b.re != b.re || b.im != b.im ? b : a; }
@@ -111,13 +139,32 @@ void scatter(void* out_bytes, const int64_t* offsets, int64_t first, int64_t ran
   T* __restrict out = static_cast<T*>(out_bytes);
   const T* __restrict in = static_cast<const T*>(in_bytes);
   const auto mine = [&](int64_t i) {
-    return static_cast<uint64_t>(offsets[i] - first) < static_cast<uint64_t>(range);
+    return range == IndexTable::kAll ||
+           static_cast<uint64_t>(offsets[i] - first) < static_cast<uint64_t>(range);
   };
-  if (n == 1) {
+  if (n == 1 && range == IndexTable::kAll) {
     for (int64_t i = 0; i < count; ++i) {
-      if (!mine(i)) continue;
       T& to = out[offsets[i]];
       to = combined<Op>(to, in[i * si0]);
+    }
+    return;
+  }
+  if (n == 1) {
+    // Those in the range are gathered first: whether the next one is cannot be guessed.
+    constexpr int64_t kBlock = 512;
+    int32_t chosen[kBlock];
+    for (int64_t begin = 0; begin < count; begin += kBlock) {
+      const int64_t end = count - begin < kBlock ? count : begin + kBlock;
+      int64_t k = 0;
+      for (int64_t i = begin; i < end; ++i) {
+        chosen[k] = static_cast<int32_t>(i - begin);
+        k += mine(i);
+      }
+      for (int64_t c = 0; c < k; ++c) {
+        const int64_t i = begin + chosen[c];
+        T& to = out[offsets[i]];
+        to = combined<Op>(to, in[i * si0]);
+      }
     }
     return;
   }
@@ -168,12 +215,20 @@ void fill(IndexTable::Scatter* row) {
 
 const IndexTable& index_kernels_table() {
   static const IndexTable table = [] {
-    IndexTable t = {{gather<uint8_t>, gather<uint16_t>, gather<uint32_t>, gather<uint64_t>}, {}};
+    IndexTable t = {{gather<uint8_t>, gather<uint16_t>, gather<uint32_t>, gather<uint64_t>}, {}, {}};
     fill<Assign>(t.scatter[0]);
     fill<Sum>(t.scatter[1]);
     fill<Product>(t.scatter[2]);
     fill<Maximum>(t.scatter[3]);
     fill<Minimum>(t.scatter[4]);
+    t.offsets[1] = read_offsets<uint8_t>;
+    t.offsets[2] = read_offsets<uint16_t>;
+    t.offsets[3] = read_offsets<uint32_t>;
+    t.offsets[4] = read_offsets<uint64_t>;
+    t.offsets[5] = read_offsets<int8_t>;
+    t.offsets[6] = read_offsets<int16_t>;
+    t.offsets[7] = read_offsets<int32_t>;
+    t.offsets[8] = read_offsets<int64_t>;
     return t;
   }();
   return table;

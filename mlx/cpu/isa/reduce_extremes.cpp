@@ -73,7 +73,7 @@ struct RealExtreme {
       }
       if (any_set(nan)) return static_cast<C>(__builtin_nanf(""));
       best = across<C>(beyond<kMax>(beyond<kMax>(a, b), beyond<kMax>(c, d)),
-                       [](C x, C y) { return beyond<kMax>(x, y); });
+                       [](auto x, auto y) { return beyond<kMax>(x, y); });
     }
     for (; i < n; ++i) best = beyond_or_nan<kMax>(best, get(p[i]));
     return best;

@@ -1,10 +1,16 @@
 // Builds a ReduceKernel from a type with a handful of static members; used by the reduce_*.cpp sources.
 #pragma once
 
+#include "mlx/cpu/isa/copy_transpose.h"
 #include "mlx/cpu/isa/reduce.h"
 #include "mlx/cpu/isa/reduce_vec.h"
 
 namespace mlx::core::cpu::MLX_ISA::rows {
+
+template <class T>
+using SameSize = std::conditional_t<
+    sizeof(T) == 1, uint8_t,
+    std::conditional_t<sizeof(T) == 2, uint16_t, std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>>;
 
 // Fold has: types In, Acc, Out; identity(); merge(Acc&, Acc); row(const In*, n) -> Acc; cols(...); out(Acc,
 // divisor).
@@ -26,7 +32,20 @@ ReduceKernel make_reduce() {
       // Short rows: transposed, 64 of them at a time, so that whole vectors are folded.
       constexpr int64_t width = 64;
       In tile[16 * width];
+      // Whole squares read behind the rows, where more of them follow.
+      using Bits = SameSize<In>;
+      constexpr int64_t side = register_bytes<Bits>() / static_cast<int64_t>(sizeof(Bits));
+      constexpr bool squares = side <= 16;
       for (; r + width <= rows; r += width) {
+        if (squares && 2 * n > side && stride >= n && (rows - r - width) * stride >= side) {
+          for (int64_t j = 0; j < n; j += side)
+            for (int64_t i = 0; i < width; i += side)
+              transpose_square<Bits, squares ? side : 1>(
+                  reinterpret_cast<const Bits*>(p + (r + i) * stride + j), stride,
+                  reinterpret_cast<Bits*>(tile + j * width + i), width);
+          Fold::cols(tile, n, width, width, a + r);
+          continue;
+        }
         for (int64_t j = 0; j < n; ++j) {
           const In* q = p + r * stride + j;
           for (int64_t i = 0; i < width; ++i) tile[j * width + i] = q[i * stride];

@@ -66,15 +66,28 @@ struct RealSum {
         for (; c < cols; ++c) acc[c] += (p[c] + p[stride + c]) + (p[2 * stride + c] + p[3 * stride + c]);
       }
     } else {
+      const auto four = [&](const T* p) {
+        return (load(p) + load(p + stride)) + (load(p + 2 * stride) + load(p + 3 * stride));
+      };
+      if constexpr (is_half<T>)  // few digits: longer sums of them are as good
+        for (; r + 16 <= rows; r += 16) {
+          const T* p = in + r * stride;
+          int64_t c = 0;
+          for (; c + kF <= cols; c += kF) {
+            const F a = (four(p + c) + four(p + 4 * stride + c)) +
+                        (four(p + 8 * stride + c) + four(p + 12 * stride + c));
+            storeu(acc + c, loadu<D>(acc + c) + low_half(a));
+            storeu(acc + c + kD, loadu<D>(acc + c + kD) + high_half(a));
+          }
+          for (; c < cols; ++c)
+            for (int k = 0; k < 16; ++k) acc[c] += get(p[k * stride + c]);
+        }
       for (; r + 8 <= rows; r += 8) {
         const T* p = in + r * stride;
         const T* q = p + 4 * stride;
         int64_t c = 0;
         for (; c + kF <= cols; c += kF) {
-          const F a =
-              (load(p + c) + load(p + stride + c)) + (load(p + 2 * stride + c) + load(p + 3 * stride + c));
-          const F b =
-              (load(q + c) + load(q + stride + c)) + (load(q + 2 * stride + c) + load(q + 3 * stride + c));
+          const F a = four(p + c), b = four(q + c);
           storeu(acc + c, loadu<D>(acc + c) + (low_half(a) + low_half(b)));
           storeu(acc + c + kD, loadu<D>(acc + c + kD) + (high_half(a) + high_half(b)));
         }
@@ -215,7 +228,7 @@ struct RealProduct {
           a *= low_half(v), b *= high_half(v);
         }
       }
-      product = across<double>(a * b, [](double x, double y) { return x * y; });
+      product = across<double>(a * b, [](auto x, auto y) { return x * y; });
     }
     for (; i < n; ++i) product *= get(p[i]);
     return product;

@@ -161,6 +161,28 @@ inline void store(T* p, Vec<Compute<T>> v) {
 template <class T>
 inline Vec<Compute<T>> load_part(const T* p, int64_t count, Compute<T> fill) {
   using C = Compute<T>;
+#if MLX_ISA_LEVEL >= 4
+  const auto mask = static_cast<uint32_t>((1u << count) - 1);
+  if constexpr (std::is_same_v<T, float>)
+    return (F)_mm512_mask_loadu_ps(_mm512_set1_ps(fill), static_cast<__mmask16>(mask), p);
+  else if constexpr (std::is_same_v<T, double>)
+    return (D)_mm512_mask_loadu_pd(_mm512_set1_pd(fill), static_cast<__mmask8>(mask), p);
+  else if constexpr (is_half<T>) {
+    T elements[kF];
+    storeu(elements, _mm256_mask_loadu_epi16(_mm256_set1_epi16(bits_to<int16_t>(from_float<T>(fill))),
+                                             static_cast<__mmask16>(mask), p));
+    return load(elements);
+  }
+#elif MLX_ISA_LEVEL == 3
+  if constexpr (std::is_same_v<T, float>) {
+    const __m256i in = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                                          _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return (F)_mm256_blendv_ps(_mm256_set1_ps(fill), _mm256_maskload_ps(p, in), (__m256)in);
+  } else if constexpr (std::is_same_v<T, double>) {
+    const __m256i in = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+    return (D)_mm256_blendv_pd(_mm256_set1_pd(fill), _mm256_maskload_pd(p, in), (__m256d)in);
+  }
+#endif
   C lanes[kLanes<C>];
   for (int i = 0; i < kLanes<C>; ++i) lanes[i] = fill;
   for (int64_t i = 0; i < count; ++i) lanes[i] = get(p[i]);
@@ -169,6 +191,24 @@ inline Vec<Compute<T>> load_part(const T* p, int64_t count, Compute<T> fill) {
 template <class T>
 inline void store_part(T* p, int64_t count, Vec<Compute<T>> v) {
   using C = Compute<T>;
+#if MLX_ISA_LEVEL >= 4
+  const auto mask = static_cast<uint32_t>((1u << count) - 1);
+  if constexpr (std::is_same_v<T, float>)
+    return _mm512_mask_storeu_ps(p, static_cast<__mmask16>(mask), (__m512)v);
+  else if constexpr (std::is_same_v<T, double>)
+    return _mm512_mask_storeu_pd(p, static_cast<__mmask8>(mask), (__m512d)v);
+  else if constexpr (is_half<T>) {
+    T elements[kF];
+    store(elements, v);
+    return _mm256_mask_storeu_epi16(p, static_cast<__mmask16>(mask), loadu<__m256i>(elements));
+  }
+#elif MLX_ISA_LEVEL == 3
+  if constexpr (std::is_same_v<T, float>)
+    return _mm256_maskstore_ps(p,
+                               _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                                                  _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
+                               (__m256)v);
+#endif
   C lanes[kLanes<C>];
   storeu(lanes, v);
   for (int64_t i = 0; i < count; ++i) put(p + i, lanes[i]);
@@ -236,15 +276,19 @@ inline D fma(D a, D b, D c) {
 #endif
 }
 
-// The lanes combined in the order of a halving tree.
+// The lanes combined in the order of a halving tree, by an operation on vectors.
+template <int width, class V, class Op, int... i>
+inline V folded(V v, Op op, std::integer_sequence<int, i...>) {
+  if constexpr (width == 0)
+    return v;
+  else
+    return folded<width / 2>(op(v, __builtin_shufflevector(v, v, (i ^ width)...)), op,
+                             std::integer_sequence<int, i...>());
+}
 template <class C, class V, class Op>
 inline C across(V v, Op op) {
   constexpr int n = static_cast<int>(sizeof(V) / sizeof(C));
-  C lanes[n];
-  storeu(lanes, v);
-  for (int width = n / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lanes[i] = op(lanes[i], lanes[i + width]);
-  return lanes[0];
+  return folded<n / 2>(v, op, std::make_integer_sequence<int, n>())[0];
 }
 // The same order, without a way through memory.
 inline double sum_across(D v) {
@@ -257,11 +301,11 @@ inline double sum_across(D v) {
   const __m128d x = _mm256_castpd256_pd128(w) + _mm256_extractf128_pd(w, 1);
   return x[0] + x[1];
 #else
-  return across<double>(v, [](double a, double b) { return a + b; });
+  return across<double>(v, [](auto a, auto b) { return a + b; });
 #endif
 }
 inline float sum_across(F v) {
-  return across<float>(v, [](float a, float b) { return a + b; });
+  return across<float>(v, [](auto a, auto b) { return a + b; });
 }
 template <class M>
 inline bool any_set(M mask) {
@@ -308,6 +352,13 @@ inline double wide_sum(const T* p, int64_t n, Map f) {
   } else {
     WideSum s;
     int64_t i = 0;
+    if constexpr (is_half<T>)  // few digits: longer sums of them are as good
+      for (; i + 8 * kF <= n; i += 8 * kF) {
+        const auto four = [&](const T* q) {
+          return (f(load(q)) + f(load(q + kF))) + (f(load(q + 2 * kF)) + f(load(q + 3 * kF)));
+        };
+        s.add(four(p + i) + four(p + i + 4 * kF));
+      }
     for (; i + 4 * kF <= n; i += 4 * kF)
       s.add(f(load(p + i)), f(load(p + i + kF)), f(load(p + i + 2 * kF)), f(load(p + i + 3 * kF)));
     for (; i + kF <= n; i += kF) s.add(f(load(p + i)));

@@ -32,7 +32,7 @@ struct Softmax {
     }
     for (; i + kN <= n; i += kN) a = larger(a, load(p + i));
     if (i < n) b = larger(b, load_part(p + i, n - i, -infinity()));
-    return across<C>(larger(larger(a, b), larger(c, d)), [](C x, C y) { return y > x ? y : x; });
+    return across<C>(larger(larger(a, b), larger(c, d)), [](auto x, auto y) { return y > x ? y : x; });
   }
   // exp(x - m) as the compute type into `out` (where not null); the sum. m is finite, or the row is a special
   // case whose result is nan or -inf whatever is summed here.
@@ -70,7 +70,25 @@ struct Softmax {
     }
     return total + sum_across(a);
   }
+  // Rows of one vector stay in registers. exp of the lanes behind the row is 0.
+  struct Short {
+    V shifted_exp;
+    C max;
+    double sum;
+  };
+  static Short short_row(const T* p, int64_t n, bool finite_shift) {
+    const V x = n < kN ? load_part(p, n, -infinity()) : load(p);
+    const auto larger = [](auto a, auto b) { return b > a ? b : a; };
+    const V known = x == x ? x : splat<V>(-infinity());
+    const C m = across<C>(known, larger);
+    const V e = vexp(x - splat<V>(finite_shift && m == -infinity() ? C{0} : m));
+    return {e, m, static_cast<double>(sum_across(e))};
+  }
   static SoftmaxPart part_of(const T* p, int64_t n) {
+    if (n <= kN && n > 0) {
+      const Short row = short_row(p, n, true);
+      if (row.max != infinity()) return {static_cast<double>(row.max), row.sum};
+    }
     SoftmaxPart all{-__builtin_inf(), 0};
     for (int64_t i = 0; i < n; i += kBlock) {
       const int64_t count = n - i < kBlock ? n - i : kBlock;
@@ -109,6 +127,11 @@ struct Softmax {
   }
 
   static void row(const T* p, int64_t n, T* out) {
+    if (n <= kN) {
+      const Short row = short_row(p, n, false);
+      const V y = row.shifted_exp * splat<V>(static_cast<C>(1 / row.sum));
+      return n < kN ? store_part(out, n, y) : store(out, y);
+    }
     constexpr int64_t kBuffer = 8192;
     if (n > (std::is_same_v<T, C> ? kWhole : kBuffer)) {
       const SoftmaxPart whole = part_of(p, n);
@@ -129,7 +152,7 @@ struct Softmax {
     const V s = splat<V>(scale);
     int64_t i = 0;
     for (; i + kN <= n; i += kN) store(out + i, loadu<V>(p + i) * s);
-    for (; i < n; ++i) put(out + i, p[i] * scale);
+    if (i < n) store_part(out + i, n - i, load_part(p + i, n - i, C{0}) * s);
   }
 
   static void softmax(const void* in, int64_t rows, int64_t n, void* out) {
@@ -141,17 +164,30 @@ struct Softmax {
       const T* y = static_cast<const T*>(y_) + r * n;
       const T* g = static_cast<const T*>(g_) + r * n;
       T* dx = static_cast<T*>(dx_) + r * n;
+      if (n <= kN) {
+        const V own = n < kN ? load_part(y, n, C{0}) : load(y), by = n < kN ? load_part(g, n, C{0}) : load(g);
+        const V v = own * (by - splat<V>(static_cast<C>(sum_across(own * by))));
+        n < kN ? store_part(dx, n, v) : store(dx, v);
+        continue;
+      }
       V a{}, b{};
       int64_t i = 0;
       for (; i + 2 * kN <= n; i += 2 * kN) {
         a = fma(load(y + i), load(g + i), a);
         b = fma(load(y + i + kN), load(g + i + kN), b);
       }
-      double dot = sum_across(a + b);
-      for (; i < n; ++i) dot += static_cast<double>(get(y[i])) * get(g[i]);
+      for (; i < n; i += kN) {
+        const int64_t rest = n - i;
+        if (rest >= kN)
+          a = fma(load(y + i), load(g + i), a);
+        else
+          a = fma(load_part(y + i, rest, C{0}), load_part(g + i, rest, C{0}), a);
+      }
+      const double dot = sum_across(a + b);
       const C d = static_cast<C>(dot);
       for (i = 0; i + kN <= n; i += kN) store(dx + i, load(y + i) * (load(g + i) - d));
-      for (; i < n; ++i) put(dx + i, get(y[i]) * (get(g[i]) - d));
+      if (i < n)
+        store_part(dx + i, n - i, load_part(y + i, n - i, C{0}) * (load_part(g + i, n - i, C{0}) - d));
     }
   }
   static void log(const SoftmaxPart* whole, void* out) {

@@ -96,10 +96,64 @@ void insertion_sort(R* r, int64_t n) {
   }
 }
 
+// Numbers that order records: the key, and the index behind it where one word has both.
+template <class R>
+using Word =
+    std::conditional_t<(sizeof(R) == 8), uint64_t, std::conditional_t<(sizeof(R) == 4), uint32_t, uint16_t>>;
+template <class R>
+inline constexpr bool is_word = sizeof(R) == 2 || sizeof(R) == 4 || sizeof(R) == 8;
+
+// Up to this many records are sorted by counting, for each, those that come before it: a vector of counts at
+// a time, without a branch. Older sets have no comparison of unsigned numbers, and fewer lanes.
+template <class R>
+inline constexpr int64_t kRanked =
+    is_word<R> && MLX_ISA_LEVEL >= 4 ? kLanes<float> * 4 / static_cast<int64_t>(sizeof(R)) * 8 : 0;
+
+template <class R>
+void rank_sort(R* records, R* scratch, int64_t n) {
+  using W = Word<R>;
+  constexpr int lanes = 4 * kLanes<float> / static_cast<int>(sizeof(W));
+  typedef W Words __attribute__((vector_size(sizeof(W) * lanes)));
+  const W* from = reinterpret_cast<const W*>(records);
+  W x[kRanked<R> + lanes];
+  for (int64_t i = 0; i < n; ++i) x[i] = from[i];
+  for (int64_t i = n; i < n + lanes; ++i) x[i] = 0;
+  W* to = reinterpret_cast<W*>(scratch);
+  Words lane;
+  for (int l = 0; l < lanes; ++l) lane[l] = static_cast<W>(l);
+  for (int64_t i = 0; i < n; i += lanes) {
+    const Words own = loadu<Words>(x + i);
+    Words rank{};
+    // Of equal ones the first comes first.
+    const int64_t within = n - i < lanes ? n : i + lanes;
+    const auto all = [](W w) { return Words{} + w; };
+    for (int64_t j = 0; j < i; ++j) rank -= reinterpret_cast<Words>(all(x[j]) <= own);
+    for (int64_t j = i; j < within; ++j) {
+      const Words other = all(x[j]);
+      rank -= reinterpret_cast<Words>((other < own) | ((other == own) & (all(static_cast<W>(j - i)) < lane)));
+    }
+    for (int64_t j = within; j < n; ++j) rank -= reinterpret_cast<Words>(all(x[j]) < own);
+    W ranks[lanes];
+    storeu(ranks, rank);
+    for (int64_t l = 0; l < within - i; ++l) to[ranks[l]] = x[i + l];
+  }
+  __builtin_memcpy(records, scratch, static_cast<size_t>(n) * sizeof(R));
+}
+
+template <class R>
+void sort_few(R* records, R* scratch, int64_t n) {
+  if constexpr (kRanked<R> > 0) {
+    if (n > 8 && n <= kRanked<R>) return rank_sort(records, scratch, n);
+  }
+  insertion_sort(records, n);
+}
+template <class R>
+inline constexpr int64_t kFew = kRanked<R> > 48 ? kRanked<R> : 48;
+
 // Least significant digit first, eight bits at a time; digits that all records share are skipped.
 template <class R, int kBits>
 void radix_sort(R* records, R* scratch, int64_t n) {
-  if (n <= 48) return insertion_sort(records, n);
+  if (n <= kFew<R>) return sort_few(records, scratch, n);
   constexpr int passes = kBits / 8;
   int64_t counts[passes][256];
   __builtin_memset(counts, 0, sizeof counts);
@@ -129,7 +183,7 @@ void radix_sort(R* records, R* scratch, int64_t n) {
 template <class R, int kBits>
 void radix_partition(R* records, R* scratch, int64_t n, int64_t k) {
   for (int shift = kBits - 8; shift >= 0; shift -= 8) {
-    if (n <= 48) return insertion_sort(records, n);
+    if (n <= kFew<R>) return sort_few(records, scratch, n);
     int64_t counts[256] = {};
     for (int64_t i = 0; i < n; ++i) ++counts[digit(records[i], shift, 255)];
     int64_t below = 0;
@@ -150,6 +204,81 @@ void radix_partition(R* records, R* scratch, int64_t n, int64_t k) {
   }
 }
 
+// Those below the pivot come first, both parts in their order; returns their number.
+template <class R>
+int64_t split(R* records, R* scratch, int64_t n, decltype(R{}.get()) pivot) {
+  int64_t below = 0, others = 0, i = 0;
+#if MLX_ISA_LEVEL >= 4
+  if constexpr (sizeof(R) == 4 && sizeof(pivot) == 4) {
+    const __m512i at = _mm512_set1_epi32(static_cast<int>(pivot));
+    for (; i + 16 <= n; i += 16) {
+      const __m512i x = _mm512_loadu_si512(records + i);
+      const __mmask16 less = _mm512_cmplt_epu32_mask(x, at);
+      const int count = __builtin_popcount(less);
+      _mm512_storeu_si512(records + below, _mm512_maskz_compress_epi32(less, x));
+      below += count;
+      if (count == 16) continue;
+      _mm512_mask_storeu_epi32(scratch + others, static_cast<__mmask16>(0xffffu >> count),
+                               _mm512_maskz_compress_epi32(static_cast<__mmask16>(~less), x));
+      others += 16 - count;
+    }
+  } else if constexpr (sizeof(R) == 8) {
+    const uint64_t word =
+        sizeof(pivot) == 4 ? static_cast<uint64_t>(pivot) << 32 : static_cast<uint64_t>(pivot);
+    const __m512i at = _mm512_set1_epi64(static_cast<int64_t>(word));
+    for (; i + 8 <= n; i += 8) {
+      const __m512i x = _mm512_loadu_si512(records + i);
+      const __mmask8 less = _mm512_cmplt_epu64_mask(x, at);
+      const int count = __builtin_popcount(less);
+      _mm512_storeu_si512(records + below, _mm512_maskz_compress_epi64(less, x));
+      below += count;
+      if (count == 8) continue;
+      _mm512_mask_storeu_epi64(scratch + others, static_cast<__mmask8>(0xffu >> count),
+                               _mm512_maskz_compress_epi64(static_cast<__mmask8>(~less), x));
+      others += 8 - count;
+    }
+  }
+#endif
+  for (; i < n; ++i) {
+    const R x = records[i];
+    const bool less = x.get() < pivot;
+    records[below] = x, scratch[others] = x;
+    below += less, others += !less;
+  }
+  __builtin_memcpy(records + below, scratch, static_cast<size_t>(others) * sizeof(R));
+  return below;
+}
+
+// Splits at elements of a sample that lie just beside place k, on the side with more records: what is left is
+// a small part of them. What samples do not make smaller (equal records, an order that they do not show) goes
+// by digits.
+template <class R, int kBits>
+void partition(R* records, R* scratch, int64_t n, int64_t k) {
+  constexpr int64_t sampled = 64, least = 1024;
+  for (int round = 0; round < 8 && n > least; ++round) {
+    R sample[sampled], space[sampled];
+    for (int64_t i = 0; i < sampled; ++i) sample[i] = records[i * n / sampled + n / (2 * sampled)];
+    radix_sort<R, kBits>(sample, space, sampled);
+    const bool upper = 2 * k >= n;  // cut off what lies below, else above
+    const int64_t beyond = upper ? n - k : k + 1;
+    int64_t rank = beyond * sampled / n;
+    int64_t margin = 2;
+    while (margin * margin < 4 * rank) ++margin;  // two standard deviations of a sample's rank
+    rank += margin;
+    const int64_t at = upper ? sampled - 1 - rank : rank;
+    if (at < 0 || at >= sampled) break;
+    const int64_t below = split(records, scratch, n, sample[at].get());
+    const int64_t before = n;
+    if (k < below) {
+      n = below;
+    } else {
+      records += below, k -= below, n -= below;
+    }
+    if (n > before - before / 8) break;
+  }
+  radix_partition<R, kBits>(records, scratch, n, k);
+}
+
 template <class R, int kBits>
 void add_passes(SortKernel& k) {
   k.count = [](const void* records, int64_t n, int shift, int width, int64_t* counts) {
@@ -168,7 +297,7 @@ void add_passes(SortKernel& k) {
     radix_sort<R, kBits>(static_cast<R*>(records), static_cast<R*>(scratch), n);
   };
   k.partition = [](void* records, void* scratch, int64_t n, int64_t at) {
-    radix_partition<R, kBits>(static_cast<R*>(records), static_cast<R*>(scratch), n, at);
+    partition<R, kBits>(static_cast<R*>(records), static_cast<R*>(scratch), n, at);
   };
   k.record_bytes = sizeof(R);
   k.bits = kBits;

@@ -64,6 +64,8 @@ def _flops(name: str, elementwise: bool, inputs: tuple[Shape, ...], outputs: tup
     if name == "fft":
         points = prod(outputs[0])
         return int(5 * points * log2(max(2, outputs[0][-1])))
+    if name == "resample":  # each element of the larger side meets two of the other
+        return 4 * max(prod(inputs[0]), prod(outputs[0]))
     if elementwise:
         return 0 if name in _NO_ARITHMETIC else prod(outputs[0])
     return _PER_ELEMENT.get(name, 0) * prod(inputs[0]) if inputs else 0

@@ -91,7 +91,7 @@ void rows(int dtype, int64_t count, int64_t n, int64_t stride, const std::string
 void tables(Isa isa) {
   for (int dtype = 0; dtype < kDtypes; ++dtype) {
     const SortKernel& k = sort_kernels_for(isa).indices[dtype];
-    for (int64_t n : {1, 10, 48, 49, 500}) {
+    for (int64_t n : {1, 10, 17, 48, 49, 64, 65, 128, 129, 256, 257, 500, 3000, 20'000}) {
       const Data x = sample(dtype, n, 3);
       std::vector<uint64_t> records(2 * n), scratch(2 * n);
       std::vector<uint32_t> got(n), want(n);
@@ -101,6 +101,15 @@ void tables(Isa isa) {
       std::iota(want.begin(), want.end(), 0);
       std::stable_sort(want.begin(), want.end(), [&](uint32_t a, uint32_t b) { return before(x[a], x[b]); });
       check(got == want, label("argsort", isa, dtype, n));
+      for (int64_t kth : {int64_t{0}, n / 3, n - 1}) {
+        k.pack(x.data(), n, 1, 0, records.data());
+        k.partition(records.data(), scratch.data(), n, kth);
+        k.unpack(records.data(), n, got.data());
+        for (int64_t i = 0; i < n; ++i) {
+          const Value pivot = x[want[kth]], u = x[got[i]];
+          check(i < kth ? !before(pivot, u) : !before(u, pivot), label("argpartition", isa, dtype, n, kth));
+        }
+      }
       if (dtype == 13) continue;
       const SortKernel& v = sort_kernels_for(isa).values[dtype];
       Data y = x;
@@ -119,6 +128,7 @@ int main() {
   for (int dtype = 0; dtype < kDtypes; ++dtype) {
     for (int64_t n : {1, 2, 3, 10, 48, 49, 100, 1000})
       for (int64_t stride : {1, 3}) rows(dtype, 4, n, stride, label("rows", isa(), dtype, n, stride));
+    for (int64_t n : {1100, 5000, 40'000}) rows(dtype, 2, n, 1, label("split", isa(), dtype, n));
     rows(dtype, 1, 150'000, 1, label("long", isa(), dtype));
     rows(dtype, 2, 140'000, 2, label("long strided", isa(), dtype));
   }
