@@ -59,7 +59,7 @@ void Flight::enter(uint64_t serial) {
 void Flight::leave() {
   work_->leave();
   std::lock_guard lock(mutex_);
-  if (in_trouble()) settle_now(own_);
+  settle_now(own_);
   has_owner_ = false;
   tapes_.back().end = end();
   arrive();
@@ -131,6 +131,9 @@ void Flight::retired(GpuBackend::Work::Retired&& what) {
     settle_now(end());
   } else if (late_.empty() && !failure_) {
     arrive();
+  } else {
+    work_->trouble.store(true,
+                         std::memory_order_release);  // the owner may have settled before this was known
   }
 }
 
