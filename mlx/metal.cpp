@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "mlx/graph/backend.h"
+#include "mlx/graph/flight.h"
 #include "mlx/memory.h"
 
 namespace mlx::core {
@@ -26,6 +27,7 @@ void start_capture(const std::string& path) { needed("start_capture").start_capt
 void stop_capture() { needed("stop_capture").stop_capture(); }
 std::map<std::string, uint64_t> hand_overs() { return needed("hand_overs").hand_overs(); }
 std::map<std::string, uint64_t> waits() { return needed("waits").waits(); }
+uint64_t continued() { return detail::continued_flights(); }
 
 }  // namespace metal
 

@@ -22,5 +22,7 @@ void stop_capture();
 std::map<std::string, uint64_t> hand_overs();
 // How often encoding work for the GPU waited for values that it was still computing, by the primitive's name.
 std::map<std::string, uint64_t> waits();
+// How often an evaluation was encoded behind one whose values it needs, while the GPU was computing them.
+uint64_t continued();
 
 }  // namespace mlx::core::metal

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "mlx/graph/backend.h"
+#include "mlx/graph/flight.h"
 #include "mlx/graph/system.h"
 #include "mlx/graph/worker.h"
 #include "mlx/utils.h"
@@ -116,9 +117,12 @@ std::vector<Stream> get_streams() {
   std::lock_guard lock(r.mutex);
   return r.streams;
 }
-void synchronize() { detail::wait_for_worker(); }
-void synchronize(Stream) { detail::wait_for_worker(); }
-void synchronize(ThreadLocalStream) { detail::wait_for_worker(); }
+void synchronize() {
+  detail::wait_for_worker();
+  detail::wait_for_flights();
+}
+void synchronize(Stream) { synchronize(); }
+void synchronize(ThreadLocalStream) { synchronize(); }
 void clear_streams() {
   synchronize();
   Registry& r = registry();

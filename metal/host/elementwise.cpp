@@ -53,7 +53,8 @@ struct Code {
   std::string name;  // of the kernel
   std::vector<Dtype> inputs;
   Dtype output;
-  std::string body;  // statements that compute from in0, in1, ... and return
+  std::string body;  // statements that compute from in0, in1, ..., set kept0, kept1, ... and return
+  std::vector<Dtype> kept = {};
 };
 
 // A step as an expression of its operands' names.
@@ -89,22 +90,28 @@ std::string row_function(uint8_t op) {
   return os.str();
 }
 
-// Each thread computes kPerThread elements of a line. Bytes moved: each operand once and the output once, the
+// Each thread computes kPerThread elements of a line. Bytes moved: each operand and each output once, the
 // least there is; arithmetic intensity is that of the program, below one operation per byte for most.
 constexpr int kPerThread = 4;
 
+// Values that are kept beside the output lie as it does.
 std::string kernel_text(const Code& code) {
   std::ostringstream os;
-  const size_t n = code.inputs.size();
+  const size_t n = code.inputs.size(), kept = code.kept.size();
   os << "METAL_FUNC " << type_name(code.output) << " compute_" << code.name << "(";
   for (size_t i = 0; i < n; ++i) os << (i > 0 ? ", " : "") << type_name(code.inputs[i]) << " in" << i;
+  for (size_t k = 0; k < kept; ++k)
+    os << (n + k > 0 ? ", " : "") << "thread " << type_name(code.kept[k]) << "& kept" << k;
   os << ") {\n" << code.body << "}\n";
   os << "kernel void " << code.name << "(";
   for (size_t i = 0; i < n; ++i)
     os << "device const " << type_name(code.inputs[i]) << "* in" << i << " [[buffer(" << i << ")]], ";
-  os << "device " << type_name(code.output) << "* out [[buffer(" << n << ")]],\n"
-     << "    constant Lines& lines [[buffer(" << n + 1 << ")]], constant uint* shape [[buffer(" << n + 2
-     << "), function_constant(strided)]],\n    constant long* strides [[buffer(" << n + 3
+  os << "device " << type_name(code.output) << "* out [[buffer(" << n << ")]],\n    ";
+  for (size_t k = 0; k < kept; ++k)
+    os << "device " << type_name(code.kept[k]) << "* kept" << k << " [[buffer(" << n + 1 + k << ")]], ";
+  const size_t next = n + 1 + kept;
+  os << "constant Lines& lines [[buffer(" << next << ")]], constant uint* shape [[buffer(" << next + 1
+     << "), function_constant(strided)]],\n    constant long* strides [[buffer(" << next + 2
      << "), function_constant(strided)]], uint3 at [[thread_position_in_grid]]) {\n";
   os << "  const Cursor cursor = begin(lines, at);\n";
   for (size_t i = 0; i < n; ++i)
@@ -118,9 +125,14 @@ std::string kernel_text(const Code& code) {
   os << "  for (uint j = 0; j < cursor.count; ++j) {\n";
   for (size_t i = 0; i < n; ++i)
     os << "    if (!((scalars >> " << i << ") & 1)) x" << i << " = in" << i << "[s" << i << ".at(j)];\n";
+  // Everything is read before anything is written: an output may have an operand's memory.
+  for (size_t k = 0; k < kept; ++k) os << "    " << type_name(code.kept[k]) << " k" << k << ";\n";
   os << "    out[so.at(j)] = compute_" << code.name << "(";
   for (size_t i = 0; i < n; ++i) os << (i > 0 ? ", " : "") << "x" << i;
-  os << ");\n  }\n}\n";
+  for (size_t k = 0; k < kept; ++k) os << (n + k > 0 ? ", " : "") << "k" << k;
+  os << ");\n";
+  for (size_t k = 0; k < kept; ++k) os << "    kept" << k << "[so.at(j)] = k" << k << ";\n";
+  os << "  }\n}\n";
   return os.str();
 }
 
@@ -198,6 +210,7 @@ Kernel step_kernel(const Program::Step& step) {
 Kernel program_kernel(const Program& program, const std::vector<Dtype>& inputs) {
   std::ostringstream key, body;
   std::vector<uint8_t> ops;
+  std::vector<Dtype> kept;
   key << "program";
   for (const Dtype d : inputs) key << '_' << dtype_name(d);
   std::vector<std::string> names = operand_names(inputs.size());
@@ -221,11 +234,16 @@ Kernel program_kernel(const Program& program, const std::vector<Dtype>& inputs) 
       const std::string name = "v" + std::to_string(i);
       body << "  const " << type_name(step.to) << ' ' << name << " = " << value << ";\n";
       names[static_cast<size_t>(step.out)] = name;
+      if (kept.size() < program.kept.size() && program.kept[kept.size()] == static_cast<int16_t>(i)) {
+        key << '=';
+        body << "  kept" << kept.size() << " = " << name << ";\n";
+        kept.push_back(step.to);
+      }
     }
   }
   const Dtype out = program.steps.back().to;
   return {key.str(), "program", {}, [=, text = body.str()] {
-            return source_text({{"program", inputs, out, text}}, ops);
+            return source_text({{"program", inputs, out, text, kept}}, ops);
           }};
 }
 
@@ -235,7 +253,9 @@ struct Lines {
   uint32_t columns, rows, outer, dims;  // of the output; dims: of shape and strides
 };
 
-void run(Kernel kernel, const std::vector<const array*>& inputs, const array& out, const Stream& s) {
+// What is kept beside `out` is row-contiguous, and `out` is then.
+void run(Kernel kernel, const std::vector<const array*>& inputs, const array& out, const Stream& s,
+         std::span<const array> kept = {}) {
   if (out.size() == 0) return;
   bool strided = !out.flags().row_contiguous;
   int32_t scalars = 0;
@@ -259,6 +279,7 @@ void run(Kernel kernel, const std::vector<const array*>& inputs, const array& ou
   Dispatch d(s, pipeline_of(kernel.key, kernel.name, kernel.constants, kernel.source));
   for (const array* in : inputs) d.in(*in);
   d.out(out);
+  for (const array& k : kept) d.out(k);
   if (!strided) {
     // The line is cut where 32 bits end.
     constexpr size_t kMost = size_t{1} << 30;
@@ -288,12 +309,10 @@ void run(Kernel kernel, const std::vector<const array*>& inputs, const array& ou
   d.threads({x, rows, outer}, {gx, gy, 1});
 }
 
-// The outputs are one.
 void run_program(const Program& program, const std::vector<const array*>& inputs, std::vector<array>& outputs,
                  const Donors& donors) {
   Encoder& encoder = Encoder::current();
-  array& out = outputs[0];
-  const int donor = donors[0];
+  const array& out = outputs.back();
   const Stream s = out.primitive().stream();
   bool supported = true;
   std::string names;
@@ -306,19 +325,16 @@ void run_program(const Program& program, const std::vector<const array*>& inputs
   }
   encoder.set_operation(names);
   if (!supported) {
-    std::vector<array> all;
-    for (const array* in : inputs)
-      if (in->data_shared_ptr()->is_owned() && allocator::is_pinned(in->buffer())) {
-        count_wait(names);
-        encoder.wait_for_all();
-        break;
-      }
+    encoder.finish_for(inputs);
     return run_program_of(core::Device::cpu)(program, inputs, outputs, donors);
   }
-  if (donor >= 0 && on_device(*inputs[static_cast<size_t>(donor)])) {
-    out.copy_shared_buffer(*inputs[static_cast<size_t>(donor)]);
-  } else {
-    allocate(out);
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    const array* donor = donors[k] < 0 ? nullptr : inputs[static_cast<size_t>(donors[k])];
+    if (donor && on_device(*donor)) {
+      outputs[k].copy_shared_buffer(*donor);
+    } else {
+      allocate(outputs[k]);
+    }
   }
   std::vector<Dtype> dtypes;
   for (const array* in : inputs) dtypes.push_back(in->dtype());
@@ -326,7 +342,8 @@ void run_program(const Program& program, const std::vector<const array*>& inputs
   const bool plain = program.steps.size() == 1 && first.in[0] == 0 &&
                      (program.inputs < 2 || first.in[1] == 1) && (program.inputs < 3 || first.in[2] == 2) &&
                      program.inputs == (first.op == kCastOp ? 1 : op_info[first.op].arity);
-  if (!plain) return run(program_kernel(program, dtypes), inputs, out, s);
+  if (!plain)
+    return run(program_kernel(program, dtypes), inputs, out, s, {outputs.data(), outputs.size() - 1});
   run(first.op == kCastOp ? cast_kernel(first.from, first.to) : step_kernel(first), inputs, out, s);
 }
 
@@ -337,7 +354,9 @@ array with_dtype(const array& a, Dtype dtype) {
   return out;
 }
 
-const bool registered = (set_program_kernel(core::Device::gpu, run_program, 0), true);
+// As many as on the CPU, to which a program may be handed over.
+constexpr size_t kMostKept = 4;
+const bool registered = (set_program_kernel(core::Device::gpu, run_program, kMostKept), true);
 
 }  // namespace
 

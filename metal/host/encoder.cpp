@@ -56,22 +56,26 @@ Extent extent_of(const array& a) {
   return {data + lowest * itemsize, static_cast<size_t>((highest - lowest + 1) * itemsize), -lowest};
 }
 
-Encoder::Encoder(Device& device)
-    : device_(device), user_(new_user()), outer_user_(allocator::pin_user()), outer_(current_encoder) {
+Encoder::Encoder(Device& device) : device_(device), user_(new_user()) {}
+
+Encoder::~Encoder() {
+  submit();
+  while (retire()) {
+  }
+  if (queues_.empty()) return;
+  std::lock_guard lock(queues().mutex);
+  for (auto& [stream, queue] : queues_) queues().idle.push_back(std::move(queue));
+}
+
+void Encoder::enter() {
+  outer_ = current_encoder;
+  outer_user_ = allocator::pin_user();
   current_encoder = this;
   allocator::set_pin_user(user_);
 }
 
-Encoder::~Encoder() {
-  try {
-    finish();
-  } catch (...) {
-    // Who evaluated has asked before.
-  }
-  if (!queues_.empty()) {
-    std::lock_guard lock(queues().mutex);
-    for (auto& [stream, queue] : queues_) queues().idle.push_back(std::move(queue));
-  }
+void Encoder::leave() {
+  derived_.clear();
   current_encoder = outer_;
   allocator::set_pin_user(outer_user_);
 }
@@ -89,7 +93,7 @@ void Encoder::check_no_dispatch(const char* what) const {
 }
 
 Encoder::Commands& Encoder::commands(const Stream& stream) {
-  const bool behind_another = stream_ && *stream_ != stream && (open_ || !committed_.empty());
+  const bool behind_another = stream_ && *stream_ != stream && (open_ || has_commands());
   if (behind_another) {
     if (!open_) open(*stream_);
     if (!event_) event_ = device_.new_event();
@@ -104,9 +108,9 @@ Encoder::Commands& Encoder::commands(const Stream& stream) {
 }
 
 std::shared_ptr<Queue> Encoder::queue_of(const Stream& stream) {
+  std::scoped_lock lock(mutex_, queues().mutex);
   std::shared_ptr<Queue>& queue = queues_[stream.index];
   if (queue) return queue;
-  std::lock_guard lock(queues().mutex);
   std::vector<std::shared_ptr<Queue>>& idle = queues().idle;
   if (idle.empty()) return queue = device_.new_queue();
   queue = std::move(idle.back());
@@ -122,73 +126,97 @@ void Encoder::open(const Stream& stream) {
 
 void Encoder::commit() {
   if (!open_) return;
-  committed_.push_back(std::move(*open_));
+  const std::shared_ptr<CommandBuffer> buffer = open_->buffer;
+  open_->nodes = node;
+  {
+    std::lock_guard lock(mutex_);
+    committed_.push_back(std::move(*open_));
+    buffer->commit();  // before anybody can wait for it
+    ++in_flight_;
+  }
   open_.reset();
-  committed_.back().buffer->commit();
-  while (committed_.size() > kMostCommitted) wait_for_oldest();
+  while (in_flight_ > kMostCommitted) retire();
 }
 
-void Encoder::wait_for_oldest() {
-  Commands done = std::move(committed_.front());
-  committed_.pop_front();
-  std::exception_ptr error;
-  try {
-    done.buffer->wait();
-  } catch (const DeviceError& e) {
-    // What went wrong with all of them together names none.
-    const std::string what = e.what(), all = "[command buffer]";
-    const std::string names = done.first == done.last ? done.first : done.first + " ... " + done.last;
-    error = what.rfind(all, 0) == 0 && !names.empty()
-                ? std::make_exception_ptr(DeviceError("[" + names + "]" + what.substr(all.size())))
-                : std::current_exception();
-  } catch (...) {
-    error = std::current_exception();
+void Encoder::submit() {
+  commit();
+  // Nodes without commands of their own, and what was encoded when the last buffer was full.
+  std::lock_guard lock(mutex_);
+  if (!committed_.empty()) {
+    committed_.back().nodes = node;
+  } else if (retired) {
+    retired({node, {}, nullptr});
   }
-  for (void* memory : done.pinned) allocator::unpin(allocator::Buffer(memory));
-  if (error) {
+}
+
+bool Encoder::retire() {
+  std::shared_ptr<CommandBuffer> oldest;
+  {
+    std::lock_guard lock(mutex_);
+    if (committed_.empty()) return false;
+    oldest = committed_.front().buffer;
+  }
+  Retired out{0, {}, nullptr};
+  try {
+    oldest->wait();
+  } catch (...) {
+    out.error = std::current_exception();
+  }
+  Commands done;  // goes without the lock
+  std::lock_guard lock(mutex_);
+  if (committed_.empty() || committed_.front().buffer != oldest) return true;
+  done = std::move(committed_.front());
+  committed_.pop_front();
+  --in_flight_;
+  out.nodes = done.nodes;
+  if (out.error) {
+    out.error = named(out.error, done);
     queues_.clear();  // they may be dead
-    fail(error, 0);
   } else {
     for (const Watch& w : done.watches)
-      if (const uint32_t found = *w.word.data<uint32_t>(); found != kUntouched) fail(w.error(found), w.node);
+      if (const uint32_t found = *w.word.data<uint32_t>(); found != kUntouched)
+        out.late.push_back({w.error(found), w.node});
   }
-  if (failure_) std::rethrow_exception(failure_->error);
+  if (out.error || !out.late.empty()) trouble.store(true, std::memory_order_release);
+  for (void* memory : done.pinned) allocator::unpin(allocator::Buffer(memory));
+  if (retired) retired(std::move(out));
+  return true;
 }
 
-void Encoder::fail(std::exception_ptr error, size_t at) {
-  if (!failure_ || at < failure_->node) failure_ = Late{std::move(error), at};
+// What went wrong with all commands of a buffer together names none: then this does.
+std::exception_ptr Encoder::named(std::exception_ptr error, const Commands& commands) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const DeviceError& e) {
+    const std::string what = e.what(), all = "[command buffer]";
+    const std::string names =
+        commands.first == commands.last ? commands.first : commands.first + " ... " + commands.last;
+    if (what.rfind(all, 0) != 0 || names.empty()) return error;
+    return std::make_exception_ptr(DeviceError("[" + names + "]" + what.substr(all.size())));
+  } catch (...) {
+    return error;
+  }
 }
 
 void Encoder::wait_for_all() {
-  std::exception_ptr first;
-  const auto attempt = [&](auto f) {
-    try {
-      f();
-    } catch (...) {
-      if (!first) first = std::current_exception();
-    }
-  };
   check_no_dispatch("waits for the device");
-  attempt([&] { commit(); });
-  while (!committed_.empty()) attempt([&] { wait_for_oldest(); });
-  if (first) std::rethrow_exception(first);
-}
-
-void Encoder::finish() {
-  try {
-    wait_for_all();
-  } catch (...) {
-    if (!failure_) throw;
-    const Late late = *failure_;
-    failure_.reset();
-    throw late;
+  commit();
+  while (retire()) {
   }
+  if (trouble.load(std::memory_order_acquire)) throw Stopped();
 }
 
-void Encoder::finish_for(const std::vector<array>& arrays) {
-  if (!used_by_gpu(arrays)) return;
-  count_wait(operation_);
-  wait_for_all();
+void Encoder::finish_if(bool used) {
+  if (used) {
+    count_wait(operation_);
+    wait_for_all();
+  }
+  // What went wrong may have been told of on another thread, and nobody used the values since.
+  if (trouble.load(std::memory_order_acquire)) throw Stopped();
+}
+void Encoder::finish_for(const std::vector<array>& arrays) { finish_if(used_by_gpu(arrays)); }
+void Encoder::finish_for(const std::vector<const array*>& arrays) {
+  finish_if(std::any_of(arrays.begin(), arrays.end(), [](const array* a) { return used_by_gpu({*a}); }));
 }
 
 array Encoder::watch(const Stream& stream, std::function<std::exception_ptr(uint32_t)> error) {

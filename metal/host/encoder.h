@@ -1,14 +1,17 @@
-// How host code gives kernels to the device. One evaluation has one Encoder; it makes command buffers, splits
-// them before they become too long, puts barriers where a dispatch meets what an earlier one wrote, and keeps
-// memory until the device is done with it.
+// How host code gives kernels to the device. One evaluation has one Encoder, or goes on with that of earlier
+// ones whose values it needs; it makes command buffers, splits them before they become too long, puts
+// barriers where a dispatch meets what an earlier one wrote, and keeps memory until the device is done with
+// it.
 //
 //   Dispatch d(p.stream(), pipeline);       // arguments in the order of the kernel's buffer indices
 //   d.in(x).out(y).value(params);
 //   d.threads({n, 1, 1}, {256, 1, 1});
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -20,6 +23,9 @@
 #include "mlx/graph/backend.h"
 
 namespace mlx::core::metal {
+
+// Somebody waits for the GPU while work for it is being encoded.
+void count_wait(const std::string& name);
 
 // The bytes that an array's elements lie in, and where in them the first element is.
 struct Extent {
@@ -33,22 +39,27 @@ class Encoder final : public GpuBackend::Work {
  public:
   explicit Encoder(Device& device);
   ~Encoder() override;
-  Encoder(const Encoder&) = delete;
-  Encoder& operator=(const Encoder&) = delete;
 
   // The one of the evaluation that runs on this thread. Throws std::logic_error outside of any.
   static Encoder& current();
 
-  void finish() override;
-  // Before the CPU reads these arrays or writes into them.
+  void enter() override;
+  void leave() override;
+  void submit() override;
+  void count_wait(const std::string& name) override { metal::count_wait(name); }
+  bool retire() override;
+  bool has_commands() const override { return in_flight_.load(std::memory_order_acquire) > 0; }
+
+  // Before the CPU reads these arrays or writes into them. Throws Stopped where something went wrong.
   void finish_for(const std::vector<array>& arrays);
-  // Returns when everything encoded so far is done; what went wrong is thrown here and by `finish`.
+  void finish_for(const std::vector<const array*>& arrays);
+  // Returns when everything encoded so far is done. Throws Stopped where something went wrong.
   void wait_for_all();
 
   // A word for the dispatch that is encoded next on this stream, by which its kernel says that values which
   // only the device knows are wrong: it has all bits set until the kernel gives it another value (the least
   // of several, atomically). What `error` makes of that value is thrown when the work is waited for, and the
-  // values of the node that is being encoded, and of those behind it, are lost.
+  // values of the node that is being encoded, and of what was made of them, are lost.
   array watch(const Stream& stream, std::function<std::exception_ptr(uint32_t)> error);
 
   // What kernels made of an array for others to use: transformed weights, for a second convolution with them.
@@ -80,6 +91,7 @@ class Encoder final : public GpuBackend::Work {
     std::vector<Span> read, written;  // since the last barrier
     std::string first, last;          // operations
     size_t dispatches = 0, bytes = 0;
+    size_t nodes = 0;  // in front of this one nothing else is to be done
   };
 
   struct Derived {
@@ -95,25 +107,25 @@ class Encoder final : public GpuBackend::Work {
   std::shared_ptr<Queue> queue_of(const Stream& stream);
   void open(const Stream& stream);
   void commit();
-  void wait_for_oldest();
-  // Keeps what costs the most values.
-  void fail(std::exception_ptr error, size_t node);
+  void finish_if(bool used);
+  static std::exception_ptr named(std::exception_ptr error, const Commands& commands);
   void keep(Commands& c, const array& a);
   void order(Commands& c, const std::vector<Span>& read, const std::vector<Span>& written);
 
   Device& device_;
   const uint32_t user_;
-  const uint32_t outer_user_;
-  Encoder* const outer_;
+  uint32_t outer_user_ = 0;
+  Encoder* outer_ = nullptr;
   std::string operation_;
   bool dispatch_open_ = false;
   std::unordered_map<int, std::shared_ptr<Queue>> queues_;  // by stream
   std::optional<Stream> stream_;                            // of the open commands
   std::optional<Commands> open_;
+  mutable std::mutex mutex_;  // of `queues_` and `committed_`, which others than the owner look at
   std::deque<Commands> committed_;
-  std::optional<Late> failure_;
-  std::deque<Derived> derived_;  // what was used last is at the end
-  std::optional<array> words_;   // for watches; `used_words_` of them have one
+  std::atomic<size_t> in_flight_{0};  // of `committed_`, for those who have no time to wait for the lock
+  std::deque<Derived> derived_;       // what was used last is at the end
+  std::optional<array> words_;        // for watches; `used_words_` of them have one
   size_t used_words_ = 0;
   std::shared_ptr<Event> event_;  // between streams
   uint64_t event_value_ = 0;

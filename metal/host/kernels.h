@@ -32,8 +32,6 @@ bool add_kernel(F f, Supports supports = real_only) {
 
 // The CPU's turn: waits for what the GPU still does with these arrays, and counts.
 void count_hand_over(const std::string& name);
-// Somebody waits for the GPU while work for it is being encoded.
-void count_wait(const std::string& name);
 
 // --- what most kernels need ---
 

@@ -32,7 +32,9 @@ bool all_finite(const array& a) {
 }
 
 const bool registered = [] {
+  // What a GPU has computed lies in the same memory.
   detail::set_finite_check(Device::cpu, all_finite);
+  detail::set_finite_check(Device::gpu, all_finite);
   return true;
 }();
 

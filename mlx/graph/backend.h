@@ -5,8 +5,10 @@
 // pinned (mlx/allocator.h): who wants to read a pinned buffer on the CPU finishes the work first.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,24 +22,49 @@ namespace mlx::core {
 
 class GpuBackend {
  public:
-  // What one evaluation gives to the GPU, from its start on the thread that runs the tape. Kernels of the
-  // GPU's table encode into the one that is current on their thread. Destroying it abandons nothing: it
-  // waits.
+  // What tapes give to the GPU, one after the other: each has it for itself from `enter` to `leave`. Kernels
+  // of the GPU's table encode into the one that is current on their thread. Destroying it abandons nothing:
+  // it waits.
   class Work {
    public:
-    // What the device found out about the work of a node: an index that is out of range. The values of that
-    // node and of those behind it are lost, those in front of it are good.
+    // What the device found out about the work of a node: an index that is out of range.
     struct Late {
       std::exception_ptr error;
       size_t node;
     };
+    // Commands that are done: nodes in front of the `nodes`-th are computed, unless something went wrong.
+    struct Retired {
+      size_t nodes;
+      std::vector<Late> late;
+      std::exception_ptr error;  // of the device: all that is not computed yet is lost
+    };
+    // Thrown by kernels that wait for values where something went wrong with them: evaluation knows what.
+    struct Stopped {};
+
     // The number of the node that is encoded next; evaluation counts them.
     size_t node = 0;
+    // Told of commands in their order, on any thread, but never by two at a time.
+    std::function<void(Retired&&)> retired;
+    // Something went wrong that evaluation has not settled yet. True before the memory of what is wrong
+    // counts as unused.
+    std::atomic<bool> trouble{false};
 
+    Work() = default;
+    Work(const Work&) = delete;
+    Work& operator=(const Work&) = delete;
     virtual ~Work() = default;
-    // Returns when everything encoded so far is done, and throws what went wrong: Late, or an exception after
-    // which all values are lost.
-    virtual void finish() = 0;
+
+    // This thread encodes from here on.
+    virtual void enter() = 0;
+    virtual void leave() = 0;
+    // Gives to the device what is encoded: all nodes so far are in commands that can be waited for.
+    virtual void submit() = 0;
+    virtual void count_wait(const std::string& name) = 0;
+
+    // For any thread: waits for the oldest commands that were submitted and tells of them, unless somebody
+    // else did. False where there are none.
+    virtual bool retire() = 0;
+    virtual bool has_commands() const = 0;
   };
   virtual std::unique_ptr<Work> begin() = 0;
   // Runs a primitive by its kernel or, where there is none, by the one of the CPU; to be called by

@@ -11,17 +11,17 @@
 // possible.
 //
 // The GPU. Nodes on it are encoded as the tape comes to them; they stay `evaluated` until the work is done
-// (InFlight), which is waited for where the CPU wants a buffer that the GPU uses, and at the end of the tape.
-// If that work fails, the values of these nodes are lost with what they were made of: whoever evaluates one
-// meets the error again. So it is with nodes that were encoded behind one whose indices, as the GPU found
-// out, are out of range. Nodes that were not encoded yet go back to `unscheduled`.
+// (flight.h), which is waited for where the CPU wants a buffer that the GPU uses, and at the end of a tape
+// that somebody waits for. Others leave their work to the device, and tapes that need its values are encoded
+// behind it. If that work fails, the values of these nodes are lost with what they were made of: whoever
+// evaluates one meets the error again. So it is with what was made of values that the GPU found to be wrong,
+// such as rows whose indices are out of range. Nodes that were not encoded yet go back to `unscheduled`.
 #include "mlx/graph/eval.h"
 
-#include <condition_variable>
 #include <mutex>
-#include <thread>
 
 #include "mlx/graph/backend.h"
+#include "mlx/graph/flight.h"
 #include "mlx/graph/fuse.h"
 #include "mlx/graph/interrupt.h"
 #include "mlx/graph/observe.h"
@@ -34,22 +34,11 @@ namespace mlx::core {
 namespace {
 
 using Node = array::ArrayDesc;
+using detail::InFlight;
+using detail::set_status;
 
 std::mutex claim_mutex;
 uint64_t last_tape = 0;  // guarded by claim_mutex
-
-// Threads that wait for a node somebody else computes. Those who finish nodes look at the counter only.
-std::mutex wait_mutex;
-std::condition_variable wait_condition;
-std::atomic<int> waiters{0};
-
-void set_status(Node& node, array::Status status) {
-  node.status.store(status, std::memory_order_seq_cst);
-  if (waiters.load(std::memory_order_seq_cst) > 0) {
-    std::lock_guard lock(wait_mutex);
-    wait_condition.notify_all();
-  }
-}
 
 void for_each_output(Node& node, auto&& f) {
   if (!node.group) return f(node);
@@ -107,8 +96,13 @@ class TapeBuilder {
           continue;
         }
         Node& input = *top.node->inputs[top.next++].desc();
-        if (input.status.load(std::memory_order_acquire) == array::Status::unscheduled && !is_given(input))
+        const array::Status status = input.status.load(std::memory_order_acquire);
+        if (status == array::Status::unscheduled && !is_given(input)) {
           push(input);
+        } else if (status == array::Status::evaluated && input.tape != tape_.serial &&
+                   tape_.behind.size() < kMostBehind) {
+          tape_.behind.push_back(&input);
+        }
       }
     } catch (...) {
       for (Node* node : claimed_)
@@ -120,6 +114,7 @@ class TapeBuilder {
   }
 
   static constexpr uint64_t kStepsPerCheck = 0xFFFF;  // a mask
+  static constexpr size_t kMostBehind = 64;
   Tape& tape_;
   const detail::NodeSet* given_;  // null in most cases
   uint64_t steps_ = 0;
@@ -127,85 +122,11 @@ class TapeBuilder {
   std::vector<Node*> claimed_;
 };
 
-void wait_for_inputs(Node& node, uint64_t serial) {
-  for (const array& input : node.inputs) {
-    const Node& in = *input.desc();
-    if (in.status.load(std::memory_order_acquire) != array::Status::available && in.tape != serial)
-      const_cast<array&>(input).wait();
-  }
+// What watches may refuse the values: until then they are nobody's.
+void finish_watched(InFlight& in_flight, std::vector<array>& outputs) {
+  in_flight.finish();
+  for (array& out : outputs) set_status(*out.desc(), array::Status::evaluated);
 }
-
-// Takes the place of what computed a value that a failure of the GPU has destroyed.
-class Lost final : public Primitive {
- public:
-  Lost(Stream s, std::exception_ptr error) : Primitive(s), error_(std::move(error)) {}
-  void eval_cpu(const std::vector<array>&, std::vector<array>&) override { std::rethrow_exception(error_); }
-  void eval_gpu(const std::vector<array>&, std::vector<array>&) override { std::rethrow_exception(error_); }
-  const char* name() const override { return "Lost"; }
-
- private:
-  const std::exception_ptr error_;
-};
-
-// What a tape has given to the GPU and not waited for yet.
-class InFlight {
- public:
-  bool started() const { return work_ != nullptr; }
-  void start() {
-    if (!work_) work_ = gpu_backend()->begin();
-  }
-  void add(Node& node) {
-    nodes_.push_back({node.weak_from_this(), node.primitive->stream()});
-    work_->node = nodes_.size();
-  }
-
-  // The CPU is about to read these, or to write into them.
-  void finish_for(const std::vector<array>& inputs) {
-    if (used_by_gpu(inputs)) finish();
-  }
-  void finish() {
-    if (!work_) return;
-    try {
-      work_->finish();
-    } catch (const GpuBackend::Work::Late& late) {
-      arrived(late.node);
-      lose(late.error);
-      std::rethrow_exception(late.error);
-    } catch (...) {
-      lose(std::current_exception());
-      throw;
-    }
-    arrived(nodes_.size());
-  }
-
- private:
-  struct Pending {
-    std::weak_ptr<Node> node;
-    Stream stream;
-  };
-  // The first `count` have their values.
-  void arrived(size_t count) {
-    const auto end = nodes_.begin() + static_cast<std::ptrdiff_t>(count);
-    for (auto p = nodes_.begin(); p != end; ++p)
-      if (const auto node = p->node.lock()) set_status(*node, array::Status::available);
-    nodes_.erase(nodes_.begin(), end);
-    work_->node = nodes_.size();
-  }
-  void lose(const std::exception_ptr& error) {
-    for (const Pending& p : nodes_) {
-      const auto node = p.node.lock();
-      if (!node) continue;
-      node->data = nullptr;
-      if (!node->primitive) node->primitive = std::make_shared<Lost>(p.stream, error);
-      set_status(*node, array::Status::unscheduled);
-    }
-    nodes_.clear();
-    work_->node = 0;
-  }
-
-  std::unique_ptr<GpuBackend::Work> work_;
-  std::vector<Pending> nodes_;
-};
 
 // `watches` and `unit` are null where nobody watches.
 void run_node(Node& node, bool tracing, InFlight& in_flight, detail::Watches* watches,
@@ -224,21 +145,22 @@ void run_node(Node& node, bool tracing, InFlight& in_flight, detail::Watches* wa
     in_flight.start();
     node.primitive->eval_gpu(node.inputs, outputs);
   } else {
-    if (in_flight.started()) in_flight.finish_for(node.inputs);
+    Node* const self = &node;
+    in_flight.finish_for({&self, 1});
     node.primitive->eval_cpu(node.inputs, outputs);
   }
-  if (on_gpu)
-    for (array& out : outputs) {
-      // It stays `evaluated`, but consumers must not look for it in their group.
-      out.desc()->fused = kAlone;
-      in_flight.add(*out.desc());
-    }
+  if (on_gpu) {
+    // They stay `evaluated`, but consumers must not look for them in their group.
+    for (array& out : outputs) out.desc()->fused = kAlone;
+    Node* const self = &node;
+    in_flight.add({&self, 1}, outputs);
+  }
   if (watches) {
-    if (on_gpu) in_flight.finish();
+    if (on_gpu) finish_watched(in_flight, outputs);
     watches->computed(*unit, outputs);
   }
   for (array& out : outputs) {
-    if (!on_gpu) set_status(*out.desc(), array::Status::available);
+    if (!on_gpu || watches) set_status(*out.desc(), array::Status::available);
     if (!(tracing && out.desc()->tracer)) out.detach();
   }
 }
@@ -247,21 +169,21 @@ void run_node(Node& node, bool tracing, InFlight& in_flight, detail::Watches* wa
 void run_group(detail::Fuser& fuser, Node& root, std::vector<array>& outputs, InFlight& in_flight,
                detail::Watches* watches, const detail::Unit& unit) {
   const bool on_gpu = root.primitive->device() == Device::gpu;
+  const detail::Fuser::Nodes& members = fuser.members(root);
   fuser.outputs(root, outputs);
   if (on_gpu) {
     in_flight.start();
     fuser.run(root, outputs);
-    for (array& out : outputs) in_flight.add(*out.desc());
+    in_flight.add({members.begin(), members.size()}, outputs);
   } else {
-    if (in_flight.started())
-      for (const Node* member : fuser.members(root)) in_flight.finish_for(member->inputs);
+    in_flight.finish_for({members.begin(), members.size()});
     fuser.run(root, outputs);
   }
   if (watches) {
-    if (on_gpu) in_flight.finish();
+    if (on_gpu) finish_watched(in_flight, outputs);
     watches->computed(unit, outputs);
   }
-  if (!on_gpu)
+  if (!on_gpu || watches)
     for (array& out : outputs) set_status(*out.desc(), array::Status::available);
   outputs.clear();
   fuser.retire(root);
@@ -290,24 +212,28 @@ void named(const Node& node, F&& run) {
   }
 }
 
-void run_tape(Tape& tape) {
-  InFlight in_flight;
+// What is on the GPU is waited for or, where `parks`, left to it.
+void run_tape(Tape& tape, bool parks) {
+  InFlight in_flight(tape.serial);
+  std::exception_ptr error;
   try {
     Watches watches(tape);
     Fuser fuser(tape);
     const bool watched = watches.any();
+    if (!watched) in_flight.join(tape);
     std::vector<array> outputs;
     for (size_t i = 0; i < tape.nodes.size(); ++i) {
       Node* node = tape.nodes[i];
       if (!node || fuser.is_interior(*node)) continue;
-      for (Node* member : fuser.members(*node)) wait_for_inputs(*member, tape.serial);
+      in_flight.settle();
+      for (Node* member : fuser.members(*node)) in_flight.wait_for_inputs(*member);
       const Unit unit{*node, fuser.members(*node), tape, fuser.outputs(*node)};
       if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
         named(*node,
               [&] { run_group(fuser, *node, outputs, in_flight, watched ? &watches : nullptr, unit); });
       } else {
-        wait_for_inputs(*node, tape.serial);
+        in_flight.wait_for_inputs(*node);
         if (watched) watches.begins(unit);
         named(*node, [&] { run_node(*node, tape.tracing, in_flight, watched ? &watches : nullptr, &unit); });
         tape.nodes[i] = nullptr;
@@ -315,26 +241,21 @@ void run_tape(Tape& tape) {
       if (watched) watches.ends();
       check_interrupt();
     }
-    in_flight.finish();
+    if (parks) return in_flight.park();
+    return in_flight.finish();
+  } catch (const GpuBackend::Work::Stopped&) {
+    // Without an error of this tape it is one of an earlier tape: who needs those values meets it.
   } catch (...) {
-    try {
-      in_flight.finish();  // what was encoded before is not lost
-    } catch (...) {
-      // These nodes have the error: whoever reads one meets it.
-    }
-    give_back(tape);
-    throw;
+    error = std::current_exception();
   }
-}
-
-void wait_for(const Node& node) {
-  const WithoutOuterLock unlocked;
-  ++waiters;
-  {
-    std::unique_lock lock(wait_mutex);
-    wait_condition.wait(lock, [&] { return node.status.load() != array::Status::evaluated; });
+  try {
+    in_flight.finish();  // what was encoded before is not lost
+  } catch (...) {
+    // These nodes have the error: whoever reads one meets it. What the CPU made of them may be another one.
+    if (!error || in_flight.is_dead()) error = std::current_exception();
   }
-  --waiters;
+  give_back(tape);
+  if (error) std::rethrow_exception(error);
 }
 
 }  // namespace detail
@@ -364,7 +285,7 @@ void eval(std::vector<array> outputs) {
   const WithoutOuterLock unlocked;
   while (!all_available(outputs)) {
     Tape tape = build_tape(outputs);
-    detail::run_tape(tape);
+    detail::run_tape(tape, false);
     for (array& out : outputs)
       if (out.status() == array::Status::evaluated) detail::wait_for(*out.desc());
   }
@@ -381,7 +302,7 @@ void async_eval(std::vector<array> outputs) {
   if (tape.nodes.empty()) return;
   detail::enqueue([tape = std::move(tape), outputs = std::move(outputs)]() mutable {
     try {
-      detail::run_tape(tape);
+      detail::run_tape(tape, true);
     } catch (...) {
       // The nodes are unscheduled again: whoever reads one meets the error there, on his own thread.
     }

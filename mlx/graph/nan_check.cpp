@@ -19,11 +19,6 @@ using Node = array::ArrayDesc;
 
 bool holds_floats(const array& a) { return issubdtype(a.dtype(), inexact) && a.size() > 0; }
 
-bool is_finite(const array& a) {
-  const detail::FiniteCheck check = detail::finite_check(a.primitive().device().type);
-  return check ? check(a) : all(isfinite(a)).item<bool>();
-}
-
 bool shares_memory_with(const array& out, const std::vector<array>& inputs) {
   return std::any_of(inputs.begin(), inputs.end(),
                      [&](const array& in) { return in.data_shared_ptr() == out.data_shared_ptr(); });
@@ -36,6 +31,11 @@ array value_of(const array& a) {
   value.set_status(array::Status::available);
   value.desc()->origin = a.desc()->origin;
   return value;
+}
+
+bool is_finite(const array& a) {
+  const detail::FiniteCheck check = detail::finite_check(a.primitive().device().type);
+  return check ? check(a) : all(isfinite(value_of(a))).item<bool>();
 }
 
 // Where to look: everywhere, or where the result of the fused group is bad.

@@ -91,5 +91,6 @@ Worker& worker() {
 void enqueue(std::function<void()> task) { worker().enqueue(std::move(task)); }
 void wait_for_room() { worker().wait_until_below(kRoom); }
 void wait_for_worker() { worker().wait_until_below(0); }
+void stop_worker() { worker().stop(); }
 
 }  // namespace mlx::core::detail

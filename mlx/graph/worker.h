@@ -10,5 +10,7 @@ void enqueue(std::function<void()> task);
 void wait_for_room();
 // Blocks until everything queued so far has run.
 void wait_for_worker();
+// For the end of the process: drops what is queued and finishes what runs.
+void stop_worker();
 
 }  // namespace mlx::core::detail

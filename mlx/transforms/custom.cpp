@@ -92,6 +92,12 @@ class CustomTransforms final : public Primitive {
     return vmap_(arguments(inputs),
                  Axes(axes.begin(), axes.begin() + static_cast<std::ptrdiff_t>(arguments_)));
   }
+  // The function's own outputs are among the inputs: what is replayed without shapes computes them first.
+  std::vector<Shape> output_shapes(const Arrays& inputs) override {
+    std::vector<Shape> shapes;
+    for (size_t i = arguments_; i < inputs.size(); ++i) shapes.push_back(inputs[i].shape());
+    return shapes;
+  }
   const char* name() const override { return "custom_function"; }
   size_t arguments_before_outputs() const { return arguments_; }
   void pass_through(const Arrays& inputs, Arrays& outputs) const {

@@ -99,6 +99,9 @@ Returns:
       nb::sig("def _waits() -> dict[str, int]"),
       "How often work for the GPU was held up by values that it was still computing, by the primitive's "
       "name; for tests.");
+  metal.def(
+      "_continued", &core::metal::continued, nb::sig("def _continued() -> int"),
+      "How often an evaluation was encoded behind one whose values the GPU was still computing; for tests.");
   Module cuda = m.def_submodule("cuda", "The back end of NVIDIA GPUs; this build has none.");
   cuda.def(
       "is_available", [] { return false; }, nb::sig("def is_available() -> bool"),

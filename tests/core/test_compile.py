@@ -176,6 +176,23 @@ class TestShapeless:
             x, w = mx.random.normal((n, 4)), mx.random.normal((4, 3))
             assert mx.allclose(g(x, w), f(x, w), atol=1e-5)
 
+    def test_functions_with_rules_of_their_own(self):
+        @mx.custom_function
+        def f(x):
+            return mx.exp(x), x.sum(axis=0)
+
+        @f.vjp
+        def f_vjp(primals, cotangents, outputs):
+            return cotangents[0]
+
+        traced, traces = counting(lambda x: [2 * y for y in f(x)])
+        g = mx.compile(traced, shapeless=True)
+        for n in (2, 5, 9):
+            x = mx.random.normal((n, 4))
+            y, z = g(x)
+            assert mx.allclose(y, 2 * mx.exp(x)) and mx.allclose(z, 2 * x.sum(axis=0), atol=1e-6)
+        assert len(traces) == 1
+
     def test_dtype_still_counts(self):
         f, traces = counting(lambda x: x + 1)
         g = mx.compile(f, shapeless=True)

@@ -105,6 +105,66 @@ mx.async_eval(left)
     run(device, program)
 
 
+def test_failures_of_an_earlier_evaluation(device):
+    """What was encoded behind it is lost with it, and tells why; what does not need it is computed."""
+    program = """
+a = slowly(x)
+mx.async_eval(a)
+bad = faulty(a)
+mx.async_eval(bad)
+worse = bad + 1
+mx.async_eval(worse)
+other = slowly(x + 5)
+mx.async_eval(other)
+for _ in range(2):
+    for lost in (worse, bad, worse * 2):
+        error = error_of(lambda: mx.eval(lost))
+        assert "beyond" in error and "out of bounds" in error, error
+assert a.tolist() == [1, 2, 3] and other.tolist() == [6, 7, 8]
+assert mx.metal._continued() >= 2
+mx.synchronize()
+"""
+    run(device, program)
+
+
+def test_work_in_flight_when_the_process_ends(device):
+    """Evaluations behind each other, of which the first has not ended."""
+    program = """
+a = slowly(x)
+mx.async_eval(a)
+for i in range(20):
+    a = mx.sort(a + i)
+    mx.async_eval(a)
+"""
+    run(device, program)
+
+
+def test_a_queue_that_dies_behind_other_work(device):
+    program = """
+a = slowly(x)
+mx.async_eval(a)
+b = a * 2
+mx.async_eval(b)
+error = error_of(lambda: mx.eval(b + 1))
+assert "queue is dead" in error, error
+assert a.tolist() == [1, 2, 3]
+"""
+    run(device, program, MLX_METAL_SIMULATOR_INJECT="queue:3")
+
+
+def test_evaluations_without_end_are_held_back(device):
+    """Sixty arrays of 4 MiB, each an evaluation of its own behind the one before, on a device of 40 MiB."""
+    program = """
+a = mx.arange(1 << 20)
+for i in range(60):
+    a = mx.concatenate([a[1:], a[:1]])
+    mx.async_eval(a)
+assert mx.metal._waits() == {}, mx.metal._waits()
+assert np.array_equal(np.array(a), np.roll(np.arange(1 << 20), -60))
+"""
+    run(device, program, MLX_METAL_SIMULATOR_MEMORY=str(40 << 20))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_has_no_gpu(device):
     """Its threads and connections stayed with the first one: an error instead of waiting for ever. The CPU works."""

@@ -39,6 +39,7 @@ int main() {
   core::eval(out);
 
   Encoder encoder(*device());
+  encoder.enter();
   encoder.set_operation("Twice");
   const auto twice = pipeline_of("twice", "twice", {}, [] { return std::string(source); });
   {
@@ -46,11 +47,11 @@ int main() {
     d.in(x);
     const std::string copy = refused([&] { row_contiguous(turned, s); });
     CHECK(contains(copy, "[Twice] encodes another kernel while the arguments of a dispatch are being set"));
-    const std::string wait = refused([&] { encoder.finish(); });
+    const std::string wait = refused([&] { encoder.wait_for_all(); });
     CHECK(contains(wait, "[Twice] waits for the device while the arguments"));
     // What was set is as it was.
     d.out(out).threads({6}, {6});
-    encoder.finish();
+    encoder.wait_for_all();
     CHECK(out.data<float>()[5] == 10);
   }
   // Before the dispatch it is in order, and one that is given up is in nobody's way.
@@ -59,10 +60,11 @@ int main() {
     Dispatch given_up(s, twice);
   }
   Dispatch(s, twice).in(copy).out(out).threads({6}, {6});
-  encoder.finish();
+  encoder.wait_for_all();
   CHECK(out.data<float>()[1] == 6 && out.data<float>()[5] == 10);
 
   // The simulator's limit of buffers is the system's, not a constant of somebody else.
   CHECK(device()->info().resource_limit > 1000 && device()->info().resource_limit != 499000);
+  encoder.leave();
   return report();
 }

@@ -56,9 +56,19 @@ I, K = mx.random.normal((1, 18, 18, 16)), mx.random.normal((32, 3, 3, 16))
 mx.eval(X, Y, W, A, B, CLASSES, LSE, Z, I, K)
 N = X.nbytes
 
+
+
+def kept_values() -> list[mx.array]:
+    """Two values of the pass are results, as moments of an optimizer are."""
+    moment = X * Y + 1
+    scale = mx.sqrt(mx.abs(moment))
+    return [moment, scale, X / scale]
+
+
 CASES = {
     "add": (lambda: X + Y, 2 * N, N),
     "fused": (lambda: mx.sqrt(X * Y + 1) * X, 2 * N + X.size, N),  # the number, once per four elements
+    "fused, with values that are kept": (kept_values, 2 * N + X.size, 3 * N),
     "broadcast": (lambda: X.T + Y.T, 2 * N, N),
     "cast": (lambda: X.astype(mx.float16), N, N // 2),
     "sum": (lambda: X.sum(axis=1), N, 64 * 4),
