@@ -94,8 +94,16 @@ inline float log2(float x) {
 }
 inline float log10(float x) {
   const auto [f, e] = reduce_log(x);
+#if MLX_ISA_LEVEL == 2
+  // Without a fused multiply-add the largest product has to be of few digits: then it is exact.
+  const float head = of_bits(bits_of(f) & 0xfffff000u);
+  const float rest = fma(f - head, 0.434326172f, log_rest(f) * 0.434294492f);
+  const float low = fma(e, 4.60503907e-6f, fma(f, -3.16899714e-05f, rest));
+  return for_positive(x, fma(e, 0.301025391f, fma(head, 0.434326172f, low)));
+#else
   const float low = fma(e, 4.60503907e-6f, fma(f, -1.01032142e-8f, log_rest(f) * 0.434294492f));
   return for_positive(x, fma(e, 0.301025391f, fma(f, 0.434294492f, low)));
+#endif
 }
 inline float log1p(float x) {
   const float u = x + 1.0f;
