@@ -53,6 +53,14 @@ bool is_logic(uint8_t op) {
          op == op_of<LogicalXor>;
 }
 
+// Steps whose results are among their operands, or whole numbers not larger: 16 bits hold them as they are.
+bool is_exact(const Program::Step& step) {
+  constexpr uint8_t rows[] = {op_of<Abs>,     op_of<Negative>, op_of<Sign>,  op_of<Floor>,
+                              op_of<Ceil>,    op_of<Round>,    op_of<Trunc>, op_of<Maximum>,
+                              op_of<Minimum>, op_of<Select>,   op_of<Clip>,  op_of<Copysign>};
+  return std::find(std::begin(rows), std::end(rows), step.op) != std::end(rows);
+}
+
 int arity_of(const Program::Step& step) { return step.op == kCastOp ? 1 : op_info[step.op].arity; }
 
 int reads(const Program::Step& step, int16_t operand) {
@@ -133,6 +141,14 @@ class Chain::Writer {
     return block != kNone ? block : static_cast<int16_t>(kInput + operand);
   }
 
+  // Is the block that of an input with one element?
+  bool is_number(int16_t at) const {
+    if (at == kNone) return false;
+    for (size_t k = 0; k < chain_.inputs_.size(); ++k)
+      if (chain_.inputs_[k].constant && chain_.input_block_[k] == at) return true;
+    return false;
+  }
+
   bool write(size_t i) {
     const Program::Step& step = program_.steps[i];
     const int n = arity_of(step);
@@ -148,7 +164,8 @@ class Chain::Writer {
       if (k != in_registers) others[m++] = place(step.in[static_cast<size_t>(k)]);
     if (!(step.op == kCastOp ? cast(step.from, step.to) : compute(step, in_registers, others))) return false;
     if (i + 1 == program_.steps.size()) return true;  // storing rounds
-    if (const ChainStep::Fn round = chain_.table_->round[*kind_of(step.to)]) add(round);
+    if (const ChainStep::Fn round = chain_.table_->round[*kind_of(step.to)]; round && !is_exact(step))
+      add(round);
     held_ = step.out;
     if (kept_ < program_.kept.size() && program_.kept[kept_] == static_cast<int16_t>(i))
       store(kept_++, chain_.table_->also);
@@ -166,7 +183,9 @@ class Chain::Writer {
   bool compute(const Program::Step& step, int in_registers, const int16_t (&others)[2]) {
     if (!kind_of(step.from) || !kind_of(step.to)) return false;
     if (step.from == bool_ ? !is_logic(step.op) && step.op != op_of<Select> : is_logic(step.op)) return false;
-    if (const ChainStep::Fn fn = chain_.table_->op[step.op][in_registers]) {
+    int numbers = 0;
+    for (int k = 0; k < 2; ++k) numbers |= is_number(others[k]) << k;
+    if (const ChainStep::Fn fn = chain_.table_->op[step.op][in_registers][numbers]) {
       add(fn, others[0], others[1]);
       return true;
     }

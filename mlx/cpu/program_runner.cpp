@@ -32,6 +32,12 @@ bool is_cheap(const Program::Step& step) {
   return step.op == kCastOp || elementwise::op_info[step.op].max_ulp <= 0.5;
 }
 
+// Steps that need no number of the sixteen bits.
+bool is_about_signs(const Program::Step& step) {
+  using namespace elementwise;
+  return step.op == op_of<Abs> || step.op == op_of<Negative> || step.op == op_of<Copysign>;
+}
+
 const char* repeat(const char* row, char* to, int64_t bytes, int64_t rows) {
   std::memcpy(to, row, static_cast<size_t>(bytes));
   for (int64_t done = 1; done < rows; done *= 2)
@@ -142,10 +148,11 @@ bool ProgramRunner::exceeds_cache() const {
 // One step gains where it does more than wait for memory: conversions from and to 16 bits are better in
 // registers of sixteen floats, and so are functions that read their constants once for a block.
 bool ProgramRunner::gains_by_chain() const {
-  if (size_ < kChainElements) return false;
+  if (size_ < kChainElements || (calls_.size() == 1 && narrow_ && is_about_signs(program_.steps[0])))
+    return false;
   size_t called = 0;
   for (const Program::Step& step : program_.steps)
-    called += step.op != kCastOp && !is_cheap(step) && !chains().op[step.op][0];
+    called += step.op != kCastOp && !is_cheap(step) && !chains().op[step.op][0][0];
   const bool converts = narrow_ && chains().block >= kWideBlock;
   if (called == 0 && (converts || (linear_ && (streams_ || !all_cheap_)))) return true;
   return calls_.size() >= (linear_ ? 2 : 3) + 3 * called;

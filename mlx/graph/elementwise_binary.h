@@ -135,7 +135,7 @@ struct LogAddExp : InexactRow<2> {
 };
 struct Arctan2 : FloatRow<2> {
   static constexpr std::string_view name = "arctan2", msl = "atan2(x, y)";
-  static constexpr double max_ulp = 0.51;
+  static constexpr double max_ulp = 1.75;
   template <class A>
   static A tangent0(const A& t, const A& a, const A& b, const A&) {
     return t * b / (square(a) + square(b));
@@ -148,7 +148,7 @@ struct Arctan2 : FloatRow<2> {
 struct Hypot : FloatRow<2> {
   static constexpr std::string_view name = "hypot", msl = "hypot(x, y)";
   static constexpr bool commutative = true;
-  static constexpr double max_ulp = 0.51;
+  static constexpr double max_ulp = 1.5;
   template <class A>
   static A tangent0(const A& t, const A& a, const A&, const A& y) {
     return t * a / y;

@@ -400,12 +400,13 @@ std::optional<array> power_by_number(const array& a, double exponent, StreamOrDe
   if (!issubdtype(a.dtype(), inexact)) return std::nullopt;
   if (exponent == -1) return reciprocal(a, s);
   if (exponent == 0.5) return sqrt(a, s);
+  if (exponent != -0.5 && exponent != 3 && exponent != 4) return std::nullopt;
   // Two steps round twice, which 16-bit floats would show.
-  if (a.dtype() != float32 && a.dtype() != float64) return std::nullopt;
+  if (a.dtype() == float16 || a.dtype() == bfloat16)
+    return astype(*power_by_number(astype(a, float32, s), exponent, s), a.dtype(), s);
+  if (a.dtype() == complex64) return std::nullopt;
   if (exponent == -0.5) return reciprocal(sqrt(a, s), s);
-  if (exponent == 3) return multiply(square(a, s), a, s);
-  if (exponent == 4) return square(square(a, s), s);
-  return std::nullopt;
+  return exponent == 3 ? multiply(square(a, s), a, s) : square(square(a, s), s);
 }
 // The value of a number that is there already and that no transform follows.
 std::optional<double> known_number(const array& a) {
@@ -437,6 +438,10 @@ array nan_to_num(const array& a, float nan, const std::optional<float> posinf,
   if (a.dtype() == complex64)
     throw invalid("nan_to_num", "got complex64, expected a real dtype: apply it to real(a) and imag(a)");
   const finfo limits(a.dtype());
+  // The derivative is 1 at the largest numbers: of equal values, extremes take the second.
+  if (!posinf && !neginf)
+    return where(isnan(a, s), like(a, nan),
+                 minimum(like(a, limits.max), maximum(like(a, limits.min), a, s), s), s);
   array out = where(isnan(a, s), like(a, nan), a, s);
   out = where(isposinf(a, s), like(a, posinf ? *posinf : limits.max), out, s);
   return where(isneginf(a, s), like(a, neginf ? *neginf : limits.min), out, s);

@@ -1,99 +1,15 @@
 #include "mlx/cpu/isa/chain.h"
 
-#include "mlx/cpu/isa/reduce_vec.h"
+#include "mlx/cpu/isa/lane_values.h"
 #include "mlx/cpu/isa/stream.h"
 #include "mlx/cpu/isa/tile_loops.h"
 
 namespace mlx::core::cpu::MLX_ISA {
 
-constexpr int kWidth = rows::kF;
 constexpr int kRegisters = 8;  // as many as calls pass
 constexpr int kBlock = kRegisters * kWidth;
 
-using V = rows::F;
-using Bits = rows::FMask;
-
 using StepFn = void (*)(const ChainStep*, int64_t, V, V, V, V, V, V, V, V);
-
-// --- values of whole registers, for the rows whose scalar form (values.h) takes single numbers only ---
-
-// clang-format off: a row is a line
-
-inline V mask(Bits b) { return reinterpret_cast<V>(b); }
-inline Bits bits(V v) { return reinterpret_cast<Bits>(v); }
-inline V choose(V c, V a, V b) {
-#if MLX_ISA_LEVEL >= 4
-  return reinterpret_cast<V>(_mm512_mask_mov_ps(b, _mm512_movepi32_mask(reinterpret_cast<__m512i>(c)), a));
-#elif MLX_ISA_LEVEL == 3
-  return _mm256_blendv_ps(b, a, c);
-#else
-  return mask((bits(c) & bits(a)) | (~bits(c) & bits(b)));
-#endif
-}
-inline V square_root(V x) {
-#if MLX_ISA_LEVEL >= 4
-  return _mm512_sqrt_ps(x);
-#elif MLX_ISA_LEVEL == 3
-  return _mm256_sqrt_ps(x);
-#elif MLX_ISA_LEVEL == 2
-  return _mm_sqrt_ps(x);
-#else
-  for (int k = 0; k < kWidth; ++k) x[k] = sqrt(x[k]);
-  return x;
-#endif
-}
-
-inline V lane_value(row::Abs, V x) { return mask(bits(x) & 0x7fffffff); }
-inline V lane_value(row::Negative, V x) { return -x; }
-inline V lane_value(row::Square, V x) { return x * x; }
-inline V lane_value(row::Sqrt, V x) { return square_root(x); }
-inline V lane_value(row::Rsqrt, V x) { return 1.0f / square_root(x); }
-inline V lane_value(row::Reciprocal, V x) { return 1.0f / x; }
-inline V lane_value(row::IsNan, V x) { return mask(x != x); }
-inline V lane_value(row::Add, V a, V b) { return a + b; }
-inline V lane_value(row::Subtract, V a, V b) { return a - b; }
-inline V lane_value(row::Multiply, V a, V b) { return a * b; }
-inline V lane_value(row::Divide, V a, V b) { return a / b; }
-inline V lane_value(row::Equal, V a, V b) { return mask(a == b); }
-inline V lane_value(row::NotEqual, V a, V b) { return mask(a != b); }
-inline V lane_value(row::Less, V a, V b) { return mask(a < b); }
-inline V lane_value(row::LessEqual, V a, V b) { return mask(a <= b); }
-inline V lane_value(row::Greater, V a, V b) { return mask(a > b); }
-inline V lane_value(row::GreaterEqual, V a, V b) { return mask(a >= b); }
-inline V lane_value(row::Select, V c, V a, V b) { return choose(c, a, b); }
-// Of bool: the planner takes no others to these.
-inline V lane_value(row::LogicalNot, V x) { return mask(~bits(x)); }
-inline V lane_value(row::LogicalAnd, V a, V b) { return mask(bits(a) & bits(b)); }
-inline V lane_value(row::LogicalOr, V a, V b) { return mask(bits(a) | bits(b)); }
-inline V lane_value(row::LogicalXor, V a, V b) { return mask(bits(a) ^ bits(b)); }
-
-#if MLX_ISA_LEVEL >= 4
-// The instructions give their second operand where one is a nan or both are zero, as (a > b ? a : b) does.
-inline V larger(V a, V b) { return _mm512_max_ps(a, b); }
-inline V smaller(V a, V b) { return _mm512_min_ps(a, b); }
-#elif MLX_ISA_LEVEL == 3
-inline V larger(V a, V b) { return _mm256_max_ps(a, b); }
-inline V smaller(V a, V b) { return _mm256_min_ps(a, b); }
-#elif MLX_ISA_LEVEL == 2
-inline V larger(V a, V b) { return _mm_max_ps(a, b); }
-inline V smaller(V a, V b) { return _mm_min_ps(a, b); }
-#else
-inline V larger(V a, V b) { return choose(mask(a > b), a, b); }
-inline V smaller(V a, V b) { return choose(mask(a < b), a, b); }
-#endif
-// x where it is no number, otherwise y.
-inline V nan_or(V x, V y) {
-#if MLX_ISA_LEVEL >= 4
-  return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
-#else
-  return choose(mask(x != x), x, y);
-#endif
-}
-inline V lane_value(row::Maximum, V a, V b) { return nan_or(a, larger(a, b)); }
-inline V lane_value(row::Minimum, V a, V b) { return nan_or(a, smaller(a, b)); }
-inline V lane_value(row::Clip, V x, V lo, V hi) { return nan_or(x, nan_or(lo, smaller(larger(x, lo), hi))); }
-
-// clang-format on
 
 // --- memory ---
 
@@ -194,13 +110,33 @@ struct Stream {
     return v;
   }
 };
+// To T and back.
 template <class T>
 struct Round {
   Round(const ChainStep*, int64_t) {}
   V operator()(V v, int) const {
+    if constexpr (std::is_same_v<T, bf16>) {
+#if MLX_ISA_LEVEL >= 4
+      const __m512i u = _mm512_castps_si512(v);
+      const __m512i even = _mm512_add_epi32(u, _mm512_set1_epi32(0x7fff));
+      const __mmask16 odd = _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
+      const __m512i sum = _mm512_mask_sub_epi32(even, odd, even, _mm512_set1_epi32(-1));
+      const __mmask16 number = _mm512_cmp_ps_mask(v, v, _CMP_ORD_Q);
+      return _mm512_castsi512_ps(_mm512_mask_and_epi32(u, number, sum, _mm512_set1_epi32(~0xffff)));
+#else
+      const Bits u = bits(v), odd = (u >> 16) & 1;
+      return nan_or(v, mask((u + 0x7fff + odd) & ~0xffff));
+#endif
+    }
+#if MLX_ISA_LEVEL >= 4
+    return _mm512_cvtph_ps(_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+#elif MLX_ISA_LEVEL == 3
+    return _mm256_cvtph_ps(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+#else
     T narrow[kWidth];
     store_lanes(narrow, v);
     return load_lanes(narrow);
+#endif
   }
 };
 struct ToNumber {
@@ -212,26 +148,31 @@ struct ToBool {
   V operator()(V v, int) const { return mask(v != 0.0f); }
 };
 
-template <class R, int place>
+// numbers: which of the operands in memory (1: the first, 2: the second) are one number, read once.
+template <class R, int place, int numbers>
 struct Operation {
   const float *first, *second;
+  V number[2];
   Operation(const ChainStep* s, int64_t i)
       : first(R::arity > 1 ? operand<float>(s, 0, i) : nullptr),
-        second(R::arity > 2 ? operand<float>(s, 1, i) : nullptr) {}
+        second(R::arity > 2 ? operand<float>(s, 1, i) : nullptr) {
+    if constexpr ((numbers & 1) != 0) number[0] = every_lane(*first);
+    if constexpr ((numbers & 2) != 0) number[1] = every_lane(*second);
+  }
   V operator()(V v, int k) const {
     if constexpr (R::arity == 1) {
       return lane_value(R{}, v);
     } else {
-      const V x = load_lanes(first + k * kWidth);
+      const V x = (numbers & 1) != 0 ? number[0] : load_lanes(first + k * kWidth);
       if constexpr (R::arity == 2) {
         v = place == 0 ? lane_value(R{}, v, x) : lane_value(R{}, x, v);
       } else {
-        const V y = load_lanes(second + k * kWidth);
+        const V y = (numbers & 2) != 0 ? number[1] : load_lanes(second + k * kWidth);
         v = place == 0   ? lane_value(R{}, v, x, y)
             : place == 1 ? lane_value(R{}, x, v, y)
                          : lane_value(R{}, x, y, v);
       }
-      in_order();
+      if constexpr (numbers != (R::arity == 2 ? 1 : 3)) in_order();
       return v;
     }
   }
@@ -256,27 +197,49 @@ struct Registers {
     for (int i = 0; i < kBlock; i += 16) store_wide(all + i, vector_value(R{}, load_wide(all + i)));
   }
 };
+template <class R, int place>
+struct RegistersOfTwo {
+  static void apply(const ChainStep* s, int64_t i, float* all) {
+    const float* other = operand<float>(s, 0, i);
+    for (int k = 0; k < kBlock; k += 16) {
+      const auto v = load_wide(all + k), x = load_wide(other + k);
+      store_wide(all + k, place == 0 ? vector_value(R{}, v, x) : vector_value(R{}, x, v));
+    }
+  }
+};
 #endif
 
 ChainStep::Fn erased(StepFn fn) { return reinterpret_cast<ChainStep::Fn>(fn); }
 
+template <class R, int place, int... numbers>
+void enter_place(Chains& to) {
+  ((to.op[row::op_of<R>][place][numbers] = erased(each<Operation<R, place, numbers>>)), ...);
+}
 template <class R>
 void enter_row(Chains& to) {
-  ChainStep::Fn(&op)[3] = to.op[row::op_of<R>];
   if constexpr (R::arity == 1) {
-    if constexpr (requires(V v) { lane_value(R{}, v); }) op[0] = erased(each<Operation<R, 0>>);
+    if constexpr (requires(V v) { lane_value(R{}, v); }) enter_place<R, 0, 0>(to);
 #if MLX_ISA_LEVEL >= 3
-    if constexpr (has_vector_value<R, float, float>) op[0] = erased(together<Registers<R>>);
+    if constexpr (has_vector_value<R, float, float>)
+      to.op[row::op_of<R>][0][0] = erased(together<Registers<R>>);
 #endif
   } else if constexpr (R::arity == 2) {
     if constexpr (requires(V v) { lane_value(R{}, v, v); }) {
-      op[0] = erased(each<Operation<R, 0>>);
-      op[1] = erased(each<Operation<R, 1>>);
+      enter_place<R, 0, 0, 1>(to);
+      enter_place<R, 1, 0, 1>(to);
     }
+#if MLX_ISA_LEVEL >= 3
+    if constexpr (has_vector_value<R, float, float, float>) {
+      for (int numbers = 0; numbers < 2; ++numbers) {
+        to.op[row::op_of<R>][0][numbers] = erased(together<RegistersOfTwo<R, 0>>);
+        to.op[row::op_of<R>][1][numbers] = erased(together<RegistersOfTwo<R, 1>>);
+      }
+    }
+#endif
   } else if constexpr (requires(V v) { lane_value(R{}, v, v, v); }) {
-    op[0] = erased(each<Operation<R, 0>>);
-    op[1] = erased(each<Operation<R, 1>>);
-    op[2] = erased(each<Operation<R, 2>>);
+    enter_place<R, 0, 0, 1, 2, 3>(to);
+    enter_place<R, 1, 0, 1, 2, 3>(to);
+    enter_place<R, 2, 0, 1, 2, 3>(to);
   }
 }
 template <class... Rows>

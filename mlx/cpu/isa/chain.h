@@ -40,9 +40,10 @@ struct Chains {
   Stores also, last;
   ChainStep::Fn keep, recall;
 
-  // The value in registers is operand `place`; the others, in their order, are lanes at at[0] and at[1]. Null
-  // where the row has no function of its own.
-  ChainStep::Fn op[elementwise::kOps][3];
+  // The value in registers is operand `place`; the others, in their order, are lanes at at[0] and at[1].
+  // numbers: bit k is set where the lanes at at[k] are all the same. op[row][place][numbers] is null where
+  // the row has no function of its own.
+  ChainStep::Fn op[elementwise::kOps][3][4];
   // Any row of float32 with a result of that type, by its tile function. The value in registers is operand
   // `place`.
   ChainStep::Fn call[3];

@@ -12,7 +12,9 @@
 #include "mlx/cpu/isa/values_int.h"
 #include "mlx/cpu/isa/values_real.h"
 #include "mlx/cpu/isa/vector_values.h"
+#include "mlx/cpu/isa/vector_values_arc.h"
 #include "mlx/cpu/isa/vector_values_avx2.h"
+#include "mlx/cpu/isa/vector_values_log.h"
 
 #if defined(__clang__)
 // Calls of the C library stay scalar: no need to say so for each.
@@ -81,6 +83,9 @@ template <class R, class... T>
 inline constexpr bool has_vector_value = false;
 template <class R>
 inline constexpr bool has_vector_value<R, float, float> = requires(Wide x) { vector_value(R{}, x); };
+template <class R>
+inline constexpr bool has_vector_value<R, float, float, float> =
+    requires(Wide x) { vector_value(R{}, x, x); };
 #endif
 
 // n is a multiple of lanes, or anything where rows are computed per element.
@@ -90,7 +95,17 @@ MLX_OUTLINED void whole_vectors(O* out, int64_t n, const In*... in) {
 #if MLX_ISA_LEVEL >= 3
   if constexpr (has_vector_value<R, O, In...>) {
     static_assert(Lanes % 16 == 0);
-    for (int64_t i = 0; i < n; i += 16) store_wide(out + i, vector_value(R{}, load_wide(in + i)...));
+    int64_t i = 0;
+#if MLX_ISA_LEVEL >= 4
+    // Two side by side: each is a chain of steps that wait for one another.
+    for (; i + 32 <= n; i += 32) {
+      const Wide a = vector_value(R{}, load_wide(in + i)...),
+                 b = vector_value(R{}, load_wide(in + i + 16)...);
+      store_wide(out + i, a);
+      store_wide(out + i + 16, b);
+    }
+#endif
+    for (; i < n; i += 16) store_wide(out + i, vector_value(R{}, load_wide(in + i)...));
     return;
   }
 #endif

@@ -82,6 +82,49 @@ void enter_pairs(Tiles::Fn (&to)[4], Tiles::Fn (&numbers)[4][8]) {
   enter_pair_numbers<PairRow<F, row::Subtract, true>, commutative>(numbers[3]);
 }
 
+#if MLX_ISA_LEVEL >= 4
+// Where y has lost digits to cancellation, the operands are brought together and go through float64.
+MLX_OUTLINED void careful_logaddexp(float* y, const int32_t* place, float* a, float* b, int64_t count) {
+  int64_t end = count;
+  for (; end % 16 != 0; ++end) a[end] = b[end] = 0;
+  alignas(64) float careful[512];
+  MLX_INDEPENDENT
+  for (int64_t i = 0; i < end; ++i) careful[i] = slow_value(row::LogAddExp{}, a[i], b[i]);
+  for (int64_t k = 0; k < count; ++k) y[place[k]] = careful[k];
+}
+void tile_of_logaddexp(void* out, const void* a_, const void* b_, const void*, int64_t n) {
+  constexpr int64_t piece = 512;
+  alignas(64) float first[piece + 16], second[piece + 16];
+  alignas(64) int32_t place[piece + 16];
+  for (int64_t begin = 0; begin < n; begin += piece) {
+    const int64_t m = n - begin < piece ? n - begin : piece;
+    const float* a = static_cast<const float*>(a_) + begin;
+    const float* b = static_cast<const float*>(b_) + begin;
+    float* y = static_cast<float*>(out) + begin;
+    int64_t count = 0;
+    const auto compute = [&](int64_t i, Wide p, Wide q, __mmask16 lanes) {
+      const auto [sum, cancels] = wide512::logaddexp(p, q);
+      if (const __mmask16 slow = cancels & lanes; slow != 0) {
+        const __m512i ordinal = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        const __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(i)), ordinal);
+        store_wide(first + count, _mm512_maskz_compress_ps(slow, p));
+        store_wide(second + count, _mm512_maskz_compress_ps(slow, q));
+        _mm512_storeu_si512(place + count, _mm512_maskz_compress_epi32(slow, numbers));
+        count += __builtin_popcount(slow);
+      }
+      return sum;
+    };
+    int64_t i = 0;
+    for (; i + 16 <= m; i += 16) store_wide(y + i, compute(i, load_wide(a + i), load_wide(b + i), 0xffff));
+    if (i < m) {
+      const auto lanes = static_cast<__mmask16>((1u << (m - i)) - 1);
+      const Wide p = _mm512_maskz_loadu_ps(lanes, a + i), q = _mm512_maskz_loadu_ps(lanes, b + i);
+      _mm512_mask_storeu_ps(y + i, lanes, compute(i, p, q, lanes));
+    }
+    if (count != 0) careful_logaddexp(y, place, first, second, count);
+  }
+}
+#else
 // Rows whose slow code is free of branches too, and often asked for: the arguments that need it are brought
 // together and go through it as vectors.
 template <class R>
@@ -129,10 +172,16 @@ void tile_with_slow_vectors(void* out, const void* a_, const void* b_, const voi
   }
 }
 
+#endif
+
 void enter_float32_binary(Tiles& tiles) {
   enter<float, IsNotUnary>(tiles, row::Table{});
-  tiles.op[row::op_of<row::LogAddExp>][static_cast<int>(Dtype::Val::float32)] =
-      tile_with_slow_vectors<row::LogAddExp>;
+#if MLX_ISA_LEVEL >= 4
+  const Tiles::Fn logaddexp = tile_of_logaddexp;
+#else
+  const Tiles::Fn logaddexp = tile_with_slow_vectors<row::LogAddExp>;
+#endif
+  tiles.op[row::op_of<row::LogAddExp>][static_cast<int>(Dtype::Val::float32)] = logaddexp;
   enter_pairs<row::Add, true>(tiles.pair[0], tiles.pair_with_number[0]);
   enter_pairs<row::Subtract, false>(tiles.pair[1], tiles.pair_with_number[1]);
   enter_pairs<row::Multiply, true>(tiles.pair[2], tiles.pair_with_number[2]);

@@ -32,6 +32,31 @@ void tile_by_float32(void* out, const void* a, const void* b, const void* c, int
                                                           n);
 }
 
+// Rows that only look at the sign: float16 and bfloat16 have it in the same place.
+inline uint16_t of_signs(row::Abs, uint16_t x) { return x & 0x7fff; }
+inline uint16_t of_signs(row::Negative, uint16_t x) { return x ^ 0x8000; }
+inline uint16_t of_signs(row::Copysign, uint16_t x, uint16_t s) { return (x & 0x7fff) | (s & 0x8000); }
+
+template <class R>
+void tile_of_signs(void* out, const void* a, const void* b, const void*, int64_t n) {
+  const uint16_t* x = static_cast<const uint16_t*>(a);
+  const uint16_t* s = static_cast<const uint16_t*>(b);
+  uint16_t* y = static_cast<uint16_t*>(out);
+  MLX_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) {
+    if constexpr (R::arity == 1) {
+      y[i] = of_signs(R{}, x[i]);
+    } else {
+      y[i] = of_signs(R{}, x[i], s[i]);
+    }
+  }
+}
+template <class... Rows>
+void enter_signs(Tiles& tiles) {
+  for (const Dtype::Val half : {Dtype::Val::float16, Dtype::Val::bfloat16})
+    ((tiles.op[row::op_of<Rows>][static_cast<int>(half)] = tile_of_signs<Rows>), ...);
+}
+
 #if MLX_ISA_LEVEL == 3
 // Arithmetic in one pass: widened, computed and narrowed in registers.
 inline __m256 arithmetic(row::Add, __m256 a, __m256 b) { return _mm256_add_ps(a, b); }
@@ -72,6 +97,7 @@ void enter_half(Tiles& tiles) {
   enter_in_registers<f16, row::Add, row::Subtract, row::Multiply, row::Divide>(tiles);
   enter_in_registers<bf16, row::Add, row::Subtract, row::Multiply, row::Divide>(tiles);
 #endif
+  enter_signs<row::Abs, row::Negative, row::Copysign>(tiles);
   // Neighbours are a matter of the format itself.
   constexpr uint8_t nextafter = row::op_of<row::Nextafter>;
   tiles.op[nextafter][static_cast<int>(Dtype::Val::float16)] = tile<row::Nextafter, f16>;

@@ -96,17 +96,17 @@ inline double value(row::Remainder, double a, double b) { return to_sign_of(__bu
 inline float value(row::Exp, float x) { return exp(x); }
 inline float value(row::Expm1, float x) { return expm1(x); }
 inline float value(row::Log, float x) { return log(x); }
-inline float value(row::Log2, float x) { return static_cast<float>(wide::log(x) * 0x1.71547652b82fep+0); }
-inline float value(row::Log10, float x) { return static_cast<float>(wide::log(x) * 0x1.bcb7b1526e50ep-2); }
-inline float value(row::Log1p, float x) { return static_cast<float>(wide::log1p(x)); }
+inline float value(row::Log2, float x) { return log2(x); }
+inline float value(row::Log10, float x) { return log10(x); }
+inline float value(row::Log1p, float x) { return log1p(x); }
 inline float value(row::Sin, float x) { return sin(x); }
 inline float value(row::Cos, float x) { return cos(x); }
 inline float value(row::Tan, float x) { return static_cast<float>(wide::tan(x)); }
-inline float value(row::Sinh, float x) { return static_cast<float>(wide::sinh(x)); }
-inline float value(row::Cosh, float x) { return static_cast<float>(wide::cosh(x)); }
+inline float value(row::Sinh, float x) { return sinh(x); }
+inline float value(row::Cosh, float x) { return cosh(x); }
 inline float value(row::Tanh, float x) { return tanh(x); }
-inline float value(row::Arcsin, float x) { return static_cast<float>(wide::arcsin(x)); }
-inline float value(row::Arccos, float x) { return static_cast<float>(wide::arccos(x)); }
+inline float value(row::Arcsin, float x) { return arcsin(x); }
+inline float value(row::Arccos, float x) { return arccos(x); }
 inline float value(row::Arctan, float x) { return static_cast<float>(wide::arctan(x)); }
 inline float value(row::Arcsinh, float x) { return static_cast<float>(wide::arcsinh(x)); }
 inline float value(row::Arccosh, float x) { return static_cast<float>(wide::arccosh(x)); }
@@ -122,7 +122,7 @@ inline float value(row::LogAddExp, float a, float b) { return logaddexp(a, b); }
 inline bool is_slow(row::LogAddExp, float a, float b) { return may_cancel(a, b); }
 inline float slow_value(row::LogAddExp, float a, float b) { return static_cast<float>(wide::logaddexp(a, b)); }
 inline float value(row::Arctan2, float a, float b) { return static_cast<float>(wide::arctan2(a, b)); }
-inline float value(row::Hypot, float a, float b) { return static_cast<float>(wide::hypot(a, b)); }
+inline float value(row::Hypot, float a, float b) { return hypot(a, b); }
 inline float value(row::Polygamma, float n, float x) { return static_cast<float>(special::polygamma(n, x)); }
 
 // Angles too large for the fast reduction: rare, so one at a time by the C library.

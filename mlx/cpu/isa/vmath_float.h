@@ -49,23 +49,92 @@ inline float expm1(float x) {
   return abs(x) < 0x1p-25f ? x : y;
 }
 
-inline float log(float x) {
+// x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for x > 0.
+struct LogReduced {
+  float f, e;
+};
+inline LogReduced reduce_log(float x) {
   const bool subnormal = x < 0x1p-126f;
   const float scaled = x * 0x1p23f;
   const float normal = subnormal ? scaled : x;
   const float e0 = subnormal ? -23.0f : 0.0f;
-  const int32_t i = static_cast<int32_t>(bits_of(normal) - 0x3f3504f3u);  // sqrt(1/2)
-  const float e = static_cast<float>(i >> 23) + e0;
-  const float f = of_bits((static_cast<uint32_t>(i) & 0x7fffffu) + 0x3f3504f3u) - 1.0f;
-  // log(1 + f) = f - f^2 / 2 + f^3 p(f): 2^-27.4
-  const float p = poly(f, 3.333333e-01f, -2.500082e-01f, 2.0001227e-01f, -1.6623358e-01f, 1.4201754e-01f,
-                       -1.3160172e-01f, 1.2761606e-01f, -7.634556e-02f);
-  const float z = f * f;
-  const float low = fma(-0.5f, z, fma(e, -2.12194440e-4f, f * z * p));
-  const float y = fma(e, 0.693359375f, f + low);
+  const int32_t i = static_cast<int32_t>(bits_of(normal) - 0x3f3504f3u);
+  return {of_bits((static_cast<uint32_t>(i) & 0x7fffffu) + 0x3f3504f3u) - 1.0f,
+          static_cast<float>(i >> 23) + e0};
+}
+// log(1 + f) = f - f^2 / 2 + f^3 p(f): 2^-27.4
+inline float log_cubic(float f) {
+  return poly(f, 3.333333e-01f, -2.500082e-01f, 2.0001227e-01f, -1.6623358e-01f, 1.4201754e-01f,
+              -1.3160172e-01f, 1.2761606e-01f, -7.634556e-02f);
+}
+// y where x is positive and finite: -inf at 0, nan below.
+inline float for_positive(float x, float y) {
   const float special = x == 0.0f ? -inf_f : nan_f;
   const float positive = x == inf_f ? x : y;
   return x > 0.0f ? positive : special;
+}
+inline float log_of(float f, float e) {
+  const float z = f * f;
+  const float low = fma(-0.5f, z, fma(e, -2.12194440e-4f, f * z * log_cubic(f)));
+  return fma(e, 0.693359375f, f + low);
+}
+inline float log(float x) {
+  const auto [f, e] = reduce_log(x);
+  return for_positive(x, log_of(f, e));
+}
+// log(1 + f) - f
+inline float log_rest(float f) {
+  const float z = f * f;
+  return fma(f * z, log_cubic(f), -0.5f * z);
+}
+inline float log2(float x) {
+  const auto [f, e] = reduce_log(x);
+  // f as it is, and the rest of f log2(e): what is rounded is smaller than the result
+  return for_positive(x, (e + f) + fma(f, 0.442695041f, log_rest(f) * 1.44269504f));
+}
+inline float log10(float x) {
+  const auto [f, e] = reduce_log(x);
+#if MLX_ISA_LEVEL == 2
+  // Without a fused multiply-add the largest product has to be of few digits: then it is exact.
+  const float head = of_bits(bits_of(f) & 0xfffff000u);
+  const float rest = fma(f - head, 0.434326172f, log_rest(f) * 0.434294492f);
+  const float low = fma(e, 4.60503907e-6f, fma(f, -3.16899714e-05f, rest));
+  return for_positive(x, fma(e, 0.301025391f, fma(head, 0.434326172f, low)));
+#else
+  const float low = fma(e, 4.60503907e-6f, fma(f, -1.01032142e-8f, log_rest(f) * 0.434294492f));
+  return for_positive(x, fma(e, 0.301025391f, fma(f, 0.434294492f, low)));
+#endif
+}
+inline float log1p(float x) {
+  const float u = x + 1.0f;
+  const float larger = x > 1.0f ? x : 1.0f, smaller = x > 1.0f ? 1.0f : x;
+  const float lost = smaller - (u - larger);  // what 1 + x lost in rounding
+  const auto [f, e] = reduce_log(u);
+  // It counts 2^-e, by the exponents of 1 + f and u.
+  const float scale = of_bits(bits_of(f + 1.0f) - bits_of(u) + bits_of(1.0f));
+  const float exact = fma(lost, scale, f);
+  const float y = for_positive(u, log_of(u < 0x1p30f ? exact : f, e));
+  return x == 0.0f ? x : y;  // -0
+}
+
+// exp(a) / 2 for a >= 0.
+inline float half_exp(float a) {
+  const ExpReduced e = reduce_exp(at_most(a, 90.0f));
+  const int32_t half = e.n_int >> 1;  // in two steps: 2^128 is no float
+  return exp_reduced(e.r) * power_of_two(half) * power_of_two(e.n_int - 1 - half);
+}
+inline float cosh(float x) {
+  const float y = half_exp(abs(x));
+  return y + 0.25f / y;
+}
+inline float sinh(float x) {
+  const float a = abs(x);
+  const float y = half_exp(a);
+  // x + x^3 p(x^2) for |x| < 1: 2^-31.6
+  const float z = a * a;
+  const float p = poly(z, 0.166666672f, 0.00833331048f, 0.000198428956f, 2.78221319e-06f);
+  const float small = fma(a * z, p, a), large = y - 0.25f / y;
+  return copysign(a < 1.0f ? small : large, x);
 }
 
 // 1 / (1 + exp(-x)), written with exp(-|x|), which cannot overflow. What 1 + z lost is divided out to first
@@ -124,6 +193,56 @@ inline float logaddexp(float a, float b) {
 inline bool may_cancel(float a, float b) {
   const float larger = a > b ? a : b;
   return (larger > -1.4f) & (larger < 0.0f);
+}
+
+// --- arcsin, arccos, hypot ---
+
+// |x| <= 1/2 directly, else by the root s of (1 - |x|) / 2: asin(s) = s + cube p.
+struct ArcsinReduced {
+  float s, cube, p;
+  bool reduced;
+};
+inline ArcsinReduced reduce_arcsin(float a) {
+  const bool reduced = a > 0.5f;
+  const float half = fma(a, -0.5f, 0.5f);
+  const float z = reduced ? half : a * a;
+  const float root = sqrt(half);
+  const float s = reduced ? root : a;
+  // 2^-31.7
+  const float p =
+      poly(z, 0.166666597f, 0.0750052109f, 0.0445136912f, 0.0318349376f, 0.0143362666f, 0.0376588628f);
+  return {s, s * z, p, reduced};
+}
+inline float arcsin(float x) {
+  const auto [s, cube, p, reduced] = reduce_arcsin(abs(x));
+  // pi / 2 - 2 asin(s), with what `high` lost, and the float for pi.
+  constexpr float right = 0x1.921fb6p+0f;
+  const float high = fma(-2.0f, s, right);
+  const float low = fma(-2.0f, s, right - high) + -4.37113883e-08f;
+  const float large = high + fma(-2.0f, cube * p, low);
+  const float small = fma(cube, p, s);
+  return copysign(reduced ? large : small, x);
+}
+inline float arccos(float x) {
+  const auto [s, cube, p, reduced] = reduce_arcsin(abs(x));
+  // base - factor asin(s): pi / 2 - asin(x), and of the reduced ones 2 asin(s) and pi - 2 asin(s)
+  const float outer = x < 0.0f ? 0x1.921fb6p+1f : 0.0f, outer_low = x < 0.0f ? -8.74227766e-08f : 0.0f;
+  const float base = reduced ? outer : 0x1.921fb6p+0f, base_low = reduced ? outer_low : -4.37113883e-08f;
+  const float factor = copysign(reduced ? 2.0f : 1.0f, reduced ? -x : x);
+  return fma(-factor, s, base) + fma(-factor, cube * p, base_low);
+}
+
+inline float hypot(float a, float b) {
+  const float x = abs(a), y = abs(b);
+  const float larger = x > y ? x : y, smaller = x > y ? y : x;
+  const float small_scale = larger < 0x1p-60f ? 0x1p100f : 1.0f,
+              small_back = larger < 0x1p-60f ? 0x1p-100f : 1.0f;
+  const float scale = larger > 0x1p60f ? 0x1p-100f : small_scale,
+              back = larger > 0x1p60f ? 0x1p100f : small_back;
+  const float p = larger * scale, q = smaller * scale;
+  const float root = sqrt(fma(p, p, q * q)) * back;
+  const bool infinite = (x == inf_f) | (y == inf_f);
+  return infinite ? inf_f : root;
 }
 
 // --- sin and cos. Arguments of magnitude above kTrigLimit are left to the slow functions of the same name

@@ -48,18 +48,6 @@ inline double log1p(double x) {
   return abs(x) < 0.01 ? small : y;
 }
 
-inline double sinh(double x) {
-  const double a = abs(x);
-  const double e = exp(a);
-  const double z = x * x;
-  const double large = copysign(0.5 * (e - 1.0 / e), x);
-  const double small = x * poly(z, 1.0, 1.0 / 6, 1.0 / 120, 1.0 / 5040, 1.0 / 362880);
-  return a < 0.5 ? small : large;
-}
-inline double cosh(double x) {
-  const double e = exp(abs(x));
-  return 0.5 * (e + 1.0 / e);
-}
 inline double arcsinh(double x) {
   const double a = abs(x);
   const double z = x * x;
@@ -101,35 +89,6 @@ inline double arctan2(double y, double x) {
   const double half = ay == 0.0 ? 0.0 * ax : angle(ay, ax);  // 0 * ax: a nan stays
   const bool left = (bits_of(x) >> 63) != 0;
   return copysign(left ? kPi - half : half, y);
-}
-
-// asin: |x| <= 1/2 directly, else pi/2 - 2 asin(sqrt((1 - |x|) / 2)): 2^-39.9
-struct ArcsinParts {
-  double p;  // asin of the reduced argument
-  bool reduced;
-};
-inline ArcsinParts arcsin_parts(double x) {
-  const double a = abs(x);
-  const bool reduced = a > 0.5;
-  const double z = reduced ? (1.0 - a) * 0.5 : a * a;
-  const double root = sqrt(z);
-  const double s = reduced ? root : a;
-  const double p =
-      poly(z, 0.16666666626724624, 0.07500005042063186, 0.04464068771202285, 0.030426842637551257,
-           0.021863001797448947, 0.02065907076948289, 0.0019483730527906581, 0.032941837589864464);
-  return {fma(s * z, p, s), reduced};
-}
-inline double arcsin(double x) {
-  const ArcsinParts r = arcsin_parts(x);
-  const double large = kPi / 2 - 2.0 * r.p;
-  return copysign(r.reduced ? large : r.p, x);
-}
-inline double arccos(double x) {
-  const ArcsinParts r = arcsin_parts(x);
-  const double twice = 2.0 * r.p;
-  const double outer = x < 0.0 ? kPi - twice : twice;
-  const double inner = kPi / 2 - copysign(r.p, x);
-  return r.reduced ? outer : inner;
 }
 
 // |x| <= 71476
@@ -183,12 +142,6 @@ inline double erfinv(double x) {
            1.1960908620469831e-05);
   const double y = x * (w < 5.0 ? central : tail);
   return abs(x) == 1.0 ? x * inf_d : y;  // outside, w is nan
-}
-
-inline double hypot(double a, double b) {
-  const double y = sqrt(a * a + b * b);
-  const bool infinite = (abs(a) == inf_d) | (abs(b) == inf_d);
-  return infinite ? inf_d : y;
 }
 
 inline double logaddexp(double a, double b) {

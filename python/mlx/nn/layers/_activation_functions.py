@@ -41,7 +41,7 @@ def relu2(x: mx.array) -> mx.array:
 
 def relu6(x: mx.array) -> mx.array:
     """``min(max(x, 0), 6)``. Source: Krizhevsky 2010, Convolutional deep belief networks."""
-    return mx.minimum(mx.maximum(x, 0), 6.0)
+    return mx.clip(x, 0, 6.0)
 
 
 def leaky_relu(x: mx.array, negative_slope: float = 0.01) -> mx.array:
@@ -49,6 +49,8 @@ def leaky_relu(x: mx.array, negative_slope: float = 0.01) -> mx.array:
 
     Source: Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models.
     """
+    if isinstance(negative_slope, (int, float)) and 0 < negative_slope <= 1:
+        return mx.maximum(negative_slope * x, x)
     return mx.where(x >= 0, x, negative_slope * x)
 
 
@@ -159,6 +161,9 @@ def softsign(x: mx.array) -> mx.array:
 
 def softshrink(x: mx.array, lambd: float = 0.5) -> mx.array:
     """``x - sign(x) * lambd``: moved towards 0; 0 where ``|x| <= lambd``."""
+    if isinstance(lambd, (int, float)) and lambd >= 0:
+        # of equal values, extremes take the second: the derivative is 0 at the ends
+        return x - mx.maximum(-lambd, mx.minimum(lambd, x))
     return mx.where(mx.abs(x) <= lambd, 0, x - mx.sign(x) * lambd)
 
 
@@ -169,12 +174,12 @@ def hard_shrink(x: mx.array, lambd: float = 0.5) -> mx.array:
 
 def hard_tanh(x: mx.array, min_val: float = -1.0, max_val: float = 1.0) -> mx.array:
     """``min(max(x, min_val), max_val)``."""
-    return mx.minimum(mx.maximum(x, min_val), max_val)
+    return mx.clip(x, min_val, max_val)
 
 
 def hardswish(x: mx.array) -> mx.array:
     """``x * min(max(x + 3, 0), 6) / 6``. Source: MobileNetV3, https://arxiv.org/abs/1905.02244."""
-    return x * (mx.minimum(mx.maximum(x + 3, 0), 6) * (1 / 6))
+    return x * (mx.clip(x + 3, 0, 6) * (1 / 6))
 
 
 def step(x: mx.array, threshold: float = 0.0) -> mx.array:
