@@ -26,7 +26,7 @@ array sums_at(const array& places, const std::optional<array>& weights, int n) {
   const Dtype dtype = weights ? promote_to_float(weights->dtype()) : int32;
   // Many small numbers are added up: not in 16 bits.
   const Dtype wide = dtype == float16 || dtype == bfloat16 ? float32 : dtype;
-  const array updates = weights ? astype(*weights, wide) : ones(places.shape(), int32);
+  const array updates = weights ? astype(*weights, wide) : broadcast_to(array(1, int32), places.shape());
   const Dtype index = places.dtype() == int32 ? int32 : int64;  // half the memory for most
   const array bounded = minimum(astype(places, index), array(n, index));
   const array sums = scatter_add_axis(zeros({n + 1}, wide), bounded, updates, 0);
