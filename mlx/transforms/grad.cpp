@@ -138,7 +138,7 @@ ValueAndGradFn value_and_grad(const ArrayFunction& fun, const std::vector<int>& 
         throw invalid("grad", "the function returned ",
                       outputs.empty() ? text("nothing") : text("an array of shape ", outputs[0].shape()),
                       ", expected a scalar: only those have a gradient");
-      return Arrays{ones_of(outputs[0])};
+      return Arrays{like(outputs[0], 1)};
     });
   };
 }
