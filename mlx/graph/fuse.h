@@ -21,8 +21,8 @@ struct Tape {
   std::vector<array::ArrayDesc*> nodes;
   uint64_t serial = 0;
   std::vector<array::ArrayDesc*> behind;  // what it needs of other tapes and was not there when it began
-  bool tracing = false;                  // tracers among the nodes keep their graph
-  int64_t built_from = 0, built_to = 0;  // ns, where somebody watches (mlx/graph/observe.h)
+  bool tracing = false;                   // tracers among the nodes keep their graph
+  int64_t built_from = 0, built_to = 0;   // ns, where somebody watches (mlx/graph/observe.h)
 };
 
 // ArrayDesc::fused before a consumer has been seen, and of what runs by itself. From 0 on it is a group.
