@@ -342,9 +342,7 @@ def products(d: Draw) -> bool:
 
 
 def composite(d: Draw) -> bool:
-    name = d.pick(
-        "layer_norm", "rms_norm", "norm", "rfft", "fft", "attention", "rope", "pairs", "conv1d", "resample"
-    )
+    name = d.pick("layer_norm", "rms_norm", "norm", "rfft", "fft", "attention", "rope", "pairs", "conv1d")
     n = d.any("float32", "float16", "bfloat16", ndim=1)
     if name == "layer_norm":
         return d.add("fast.layer_norm", ref(n), None, None, 1e-3)
@@ -360,9 +358,6 @@ def composite(d: Draw) -> bool:
             "fast.rope", ref(n), 2, traditional=d.chance(0.5), base=100.0, scale=1.0, offset=d.int(0, 4))  # fmt: skip
     if name == "attention":
         return d.ndim(n) == 4 and d.add("fast.scaled_dot_product_attention", ref(n), ref(n), ref(n), scale=0.5)
-    if name == "resample":
-        method = d.pick("linear", "cubic")
-        return d.smallest(n, -1) > 0 and d.add("fast.resample", ref(n), -1, d.int(1, 6), method=method)
     if name == "conv1d":
         return d.ndim(n) == 3 and d.add("conv1d", ref(n), ref(n), padding=2)
     return d.add(
