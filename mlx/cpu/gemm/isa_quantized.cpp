@@ -122,8 +122,8 @@ MLX_INLINE void add_scaled(const vf* acc, vf scale, vf* total) {
 
 // Columns [j, k), in the order of x: any code.
 template <Code C, int S>
-MLX_INLINE void dot_runs(int64_t j, int64_t k, int group_size, const uint32_t* codes, const float* scales,
-                         const float* x, int64_t ldx, vf* total) {
+MLX_INLINE void dot_runs(int64_t j, int64_t k, int group_size, const uint32_t* codes, int64_t ahead,
+                         const float* scales, const float* x, int64_t ldx, vf* total) {
   constexpr int bytes = 4 * code_bits(C);
   const uint8_t* p = reinterpret_cast<const uint8_t*>(codes) + j / 32 * bytes;
   if (group_size == 16) {
@@ -148,6 +148,7 @@ MLX_INLINE void dot_runs(int64_t j, int64_t k, int group_size, const uint32_t* c
     const vf scale = splat(scales[group]);
     vf acc[S] = {};
     for (; j < end && j < k; j += 32, p += bytes) {
+      __builtin_prefetch(p + 4 * ahead);
       dot_vectors<C, S, 0>(p, x + j, ldx, acc, HalfRun{});
       dot_vectors<C, S, kRunVectors / 2>(p, x + j, ldx, acc, HalfRun{});
     }
@@ -174,16 +175,17 @@ MLX_INLINE vf block_scales(const float* scales, int shift) {
 template <Code C>
 inline constexpr int kBlockColumns = kLanesF * 32 / code_bits(C);
 
-// Blocks of a register of words, against x in their order.
+// Blocks of a register of words, against x in their order. `ahead` words behind those are fetched.
 template <Code C, int S>
-MLX_INLINE void dot_blocks(int64_t columns, int group_size, const uint32_t* codes, const float* scales,
-                           const float* x, int64_t ldx, vf* total) {
+MLX_INLINE void dot_blocks(int64_t columns, int group_size, const uint32_t* codes, int64_t ahead,
+                           const float* scales, const float* x, int64_t ldx, vf* total) {
   constexpr int bits = code_bits(C), shifts = 32 / bits, block = kBlockColumns<C>;
   const vf table = load_table<C>();
   const int shift = shift_of(group_size);
   for (int64_t j = 0; j < columns; j += block, codes += kLanesF, x += block) {
     vu words;
     __builtin_memcpy(&words, codes, sizeof words);
+    __builtin_prefetch(codes + ahead);
     vf acc[S] = {};
 #pragma GCC unroll 32
     for (int i = 0; i < shifts; ++i) {
@@ -216,6 +218,9 @@ void dot(int64_t rows, int64_t k, int group_size, const uint32_t* codes, const f
   constexpr int bits = code_bits(C), tile = 16;
   constexpr int64_t piece = 4096 / S;
   const int64_t words = k * bits / 32, groups = k / group_size;
+  // The same piece of a later row, some 16 KiB on: rows end with pages, where the hardware begins anew.
+  constexpr int64_t kAhead = 4096;
+  const int64_t ahead = (kAhead + words - 1) / words * words;
   vf sums[tile][S];
   for (int64_t j0 = 0; j0 < rows; j0 += tile) {
     const int count = static_cast<int>(rows - j0 < tile ? rows - j0 : tile);
@@ -236,9 +241,9 @@ void dot(int64_t rows, int64_t k, int group_size, const uint32_t* codes, const f
         int64_t done = 0;
         if constexpr (kByShifts<C>) {
           done = len / kBlockColumns<C> * kBlockColumns<C>;
-          dot_blocks<C, S>(done, group_size, row, row_scales, x.shuffled + p, k, total);
+          dot_blocks<C, S>(done, group_size, row, ahead, row_scales, x.shuffled + p, k, total);
         }
-        if (done < len) dot_runs<C, S>(done, len, group_size, row, row_scales, x.x + p, k, total);
+        if (done < len) dot_runs<C, S>(done, len, group_size, row, ahead, row_scales, x.x + p, k, total);
 #pragma GCC unroll 8
         for (int s = 0; s < S; ++s) sums[j][s] = total[s];
       }
