@@ -52,6 +52,10 @@ UNARY = {
     "products": lambda x: (x @ x.T, x.T @ x, x[0] @ x.T, mx.inner(x, x)),
     "resample": lambda x: (mx.fast.resample(x, 0, 7), mx.fast.resample(x, 1, 9, method="cubic")),
     "columns": lambda x: mx.take(x, mx.array([0, 0, 0]), axis=1),
+    "attention": lambda x: mx.fast.scaled_dot_product_attention(*[x[None, None]] * 3, scale=0.1, mask="causal"),
+    "convolution": lambda x: mx.conv1d(x[None], mx.ones((4, 3, x.shape[1])), padding=1),
+    "weights": lambda x: mx.conv1d(mx.ones((1, 5, x.shape[1])), mx.contiguous(x)[:, None]),
+    "gradients": lambda x: mx.grad(lambda y: (mx.softmax(y, -1) * mx.tanh(y)).sum())(x),
     "fft": lambda x: mx.fft.rfft(x, axis=-1),
 }
 
