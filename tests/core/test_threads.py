@@ -215,6 +215,7 @@ class TestInterrupt:
     CODE = """
         import os, signal, threading, time
         import mlx.core as mx
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have jobs in the background ignore it
         {setup}
         sent = []
         def send():
