@@ -18,9 +18,8 @@ void view_or_copy(const P& p, const Arrays& inputs, Arrays& outputs) {
 
 void full(const Full& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
-  if (p.view_or_nothing(inputs[0], out)) return;
-  array view(out.shape(), out.dtype(), nullptr, {});
-  p.view(inputs[0], view);
+  const array view = p.repeated(inputs[0]);
+  if (!out.desc()->stored) return out.copy_shared_buffer(view);
   allocate(out);
   copy_to(view, out, p.stream());
 }

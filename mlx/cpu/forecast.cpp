@@ -104,7 +104,8 @@ void norm_vjp(const fast::NormVjp&, const Arrays& inputs, Arrays& outputs, Shado
 }
 
 void full(const Full& p, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
-  if (!p.view_or_nothing(inputs[0], outputs[0])) memory.allocate(outputs[0]);
+  array& out = outputs[0];
+  out.desc()->stored ? memory.allocate(out) : out.copy_shared_buffer(p.repeated(inputs[0]));
 }
 
 void split(const Split& p, const Arrays& inputs, Arrays& outputs, ShadowMemory&) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "mlx/fast.h"
 #include "mlx/graph/kernels.h"
@@ -26,7 +27,16 @@ struct Tap {
   int64_t index;
   double weight;
 };
-using Taps = std::vector<std::vector<Tap>>;
+// Of one element after the other: those of element i end at ends[i].
+struct Taps {
+  std::vector<Tap> all;
+  std::vector<size_t> ends;
+
+  std::span<const Tap> of(size_t i) const {
+    const size_t begin = i ? ends[i - 1] : 0;
+    return {all.data() + begin, ends[i] - begin};
+  }
+};
 
 // The taps of every element; an index outside means the nearest end.
 Taps taps_of(const Resample& p) {
@@ -35,44 +45,51 @@ Taps taps_of(const Resample& p) {
   // ends.
   const double start = ((count - 1) / p.scale - (size - 1)) / 2;
   const double step = count > 1 ? (size - 1) / (count - 1) : 0;
-  Taps out(static_cast<size_t>(p.count));
-  for (int i = 0; i < p.count; ++i) {
-    auto& taps = out[static_cast<size_t>(i)];
+  Taps out;
+  out.ends.reserve(static_cast<size_t>(p.count));
+  if (!p.antialias) out.all.reserve(static_cast<size_t>(p.count) * (p.kind == Interpolation::linear ? 2 : 4));
+  const auto add = [&](int64_t index, double weight) {
+    out.all.push_back({std::clamp<int64_t>(index, 0, p.size - 1), weight});
+  };
+  for (int i = 0; i < p.count; ++i, out.ends.push_back(out.all.size())) {
     double position = p.align_corners ? i * step : i / p.scale - start;
     if (p.antialias) {  // the kernel stretched over 1 / scale elements, so that none is skipped
       const double stretch = std::max(1 / p.scale, 1.0);
       const double radius = (p.kind == Interpolation::linear ? 1 : 2) * stretch;
       const auto first = static_cast<int64_t>(std::floor(position - radius)) - 1;
+      const size_t begin = out.all.size();
       double total = 0;
       for (int64_t j = std::max<int64_t>(first, 0);
            j < p.size && static_cast<double>(j) <= position + radius + 1; ++j) {
         const double at = (static_cast<double>(j) - position) / stretch;
-        taps.push_back({j, p.kind == Interpolation::linear ? triangle(at) : cubic(at, -0.5)});
-        total += taps.back().weight;
+        add(j, p.kind == Interpolation::linear ? triangle(at) : cubic(at, -0.5));
+        total += out.all.back().weight;
       }
-      for (Tap& tap : taps) tap.weight /= total;
+      for (size_t k = begin; k < out.all.size(); ++k) out.all[k].weight /= total;
       continue;
     }
     if (p.kind == Interpolation::linear) position = std::clamp(position, 0.0, size - 1);
     const auto low = static_cast<int64_t>(std::floor(position));
     if (p.kind == Interpolation::linear) {
       const double part = position - static_cast<double>(low);
-      taps = {{low, 1 - part}, {low + 1, part}};
+      add(low, 1 - part);
+      add(low + 1, part);
     } else {
-      for (int64_t j = low - 1; j < low + 3; ++j)
-        taps.push_back({j, cubic(static_cast<double>(j) - position, -0.75)});
+      for (int64_t j = low - 1; j < low + 3; ++j) add(j, cubic(static_cast<double>(j) - position, -0.75));
     }
   }
-  for (auto& taps : out)
-    for (Tap& tap : taps) tap.index = std::clamp<int64_t>(tap.index, 0, p.size - 1);
   return out;
 }
 
 Taps turned(const Taps& taps, int size) {
-  Taps out(static_cast<size_t>(size));
-  for (size_t i = 0; i < taps.size(); ++i)
-    for (const Tap& tap : taps[i])
-      out[static_cast<size_t>(tap.index)].push_back({static_cast<int64_t>(i), tap.weight});
+  Taps out{std::vector<Tap>(taps.all.size()), std::vector<size_t>(static_cast<size_t>(size) + 1, 0)};
+  for (const Tap& tap : taps.all) ++out.ends[static_cast<size_t>(tap.index) + 1];
+  for (size_t j = 1; j < out.ends.size(); ++j) out.ends[j] += out.ends[j - 1];
+  // Each is the begin of its element's so far, and moves to their end.
+  for (size_t i = 0; i < taps.ends.size(); ++i)
+    for (const Tap& tap : taps.of(i))
+      out.all[out.ends[static_cast<size_t>(tap.index)]++] = {static_cast<int64_t>(i), tap.weight};
+  out.ends.pop_back();
   return out;
 }
 
@@ -89,9 +106,12 @@ Band Resample::band() const {
   // From the first to the last that counts; some are in between that do not.
   Band out;
   std::vector<std::pair<int64_t, int64_t>> spans;
-  for (const auto& of : taps) {
+  const size_t elements = taps.ends.size();
+  spans.reserve(elements);
+  out.first.reserve(elements);
+  for (size_t i = 0; i < elements; ++i) {
     int64_t low = from(), high = 0;
-    for (const Tap& tap : of) {
+    for (const Tap& tap : taps.of(i)) {
       if (tap.weight == 0) continue;
       low = std::min(low, tap.index);
       high = std::max(high, tap.index + 1);
@@ -100,11 +120,11 @@ Band Resample::band() const {
     spans.push_back({low, high});
     out.taps = std::max(out.taps, static_cast<int>(high - low));
   }
-  out.weights.resize(taps.size() * static_cast<size_t>(out.taps), 0.0);
-  for (size_t i = 0; i < taps.size(); ++i) {
+  out.weights.resize(elements * static_cast<size_t>(out.taps), 0.0);
+  for (size_t i = 0; i < elements; ++i) {
     const int64_t first = std::min<int64_t>(spans[i].first, from() - out.taps);
     out.first.push_back(static_cast<int32_t>(first));
-    for (const Tap& tap : taps[i])
+    for (const Tap& tap : taps.of(i))
       if (tap.weight != 0)
         out.weights[i * static_cast<size_t>(out.taps) + static_cast<size_t>(tap.index - first)] += tap.weight;
   }

@@ -167,8 +167,8 @@ class Full final : public BroadcastView {
  public:
   using BroadcastView::BroadcastView;
   const char* name() const override { return "full"; }
-  // Makes `out` a view where that will do.
-  bool view_or_nothing(const array& in, array& out) const { return !out.desc()->stored && view(in, out); }
+  // The finished view.
+  array repeated(const array& in) const;
 
  private:
   array with_shape(const array& x, const Shape& to) const override;

@@ -143,10 +143,7 @@ void Trace::take_numbers() {
     if (stored[i] || c.is_tracer() || c.is_available()) continue;
     const auto* full = dynamic_cast<const Full*>(&c.primitive());
     if (!full || !c.inputs()[0].is_available()) continue;
-    array view(c.shape(), c.dtype(), nullptr, {});
-    full->view(c.inputs()[0], view);
-    view.set_status(array::Status::available);
-    constants_[i] = view;
+    constants_[i] = full->repeated(c.inputs()[0]);
   }
 }
 

@@ -31,6 +31,7 @@ struct DirectTile {
   int64_t ldc;
   int rows, cols;
   bool accumulate;
+  bool in_order = false;  // one chain of sums for any number of rows: the bits of the other kernels
 };
 using DirectFn = void (*)(const DirectTile&);
 

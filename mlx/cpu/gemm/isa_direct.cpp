@@ -1,5 +1,5 @@
 // The direct kernels (direct.h) for one instruction set. Each element of C is one chain of fused
-// multiply-adds, whatever tile it lies in.
+// multiply-adds, whatever tile it lies in, but for few rows of `turned` that need not be in order.
 #include <utility>
 
 #include "mlx/cpu/gemm/direct.h"
@@ -163,11 +163,12 @@ void turned(const DirectTile& t) {
       b += t.b_step;
     };
     int64_t s = run.steps;
-    for (; s >= C; s -= C) {
-      step(acc);
-      if constexpr (C == 2) step(odd);
-    }
-    if (C == 2 && s > 0) step(acc);
+    if constexpr (C == 2)
+      for (; !t.in_order && s >= 2; s -= 2) {
+        step(acc);
+        step(odd);
+      }
+    for (; s > 0; --s) step(acc);
   }
   if constexpr (C == 2)
 #pragma GCC unroll 6

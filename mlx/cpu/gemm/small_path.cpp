@@ -50,7 +50,7 @@ void small(const GemmTable&, const Product& p) {
   const auto run = [&](int64_t begin, int64_t end) {
     const DirectRun all{0, 0, p.k};
     DirectTile tile{};
-    tile.runs = &all, tile.count = 1;
+    tile.runs = &all, tile.count = 1, tile.in_order = true;
     tile.a_stride = turned ? p.a_col : p.a_row;
     tile.b_step = b.ld, tile.ldc = p.ldc;
     for (int64_t i = begin; i < end; i += most) {

@@ -69,6 +69,18 @@ inline V sigmoid(V x) {
   return divide(numerator, sum, _mm512_sub_ps(z, _mm512_sub_ps(sum, one)));
 }
 
+inline V look_up(const float (&table)[16], __m512i place) {
+  return _mm512_permutexvar_ps(place, _mm512_load_ps(table));
+}
+// low + t q(t), of the table's pieces.
+template <class Table>
+inline V around_centre(const Table& table, __m512i piece, V t) {
+  constexpr int terms = static_cast<int>(sizeof table.q / sizeof table.q[0]);
+  V q = look_up(table.q[terms - 1], piece);
+  for (int i = terms - 1; i-- > 0;) q = fma(q, t, look_up(table.q[i], piece));
+  return fma(t, q, look_up(table.low, piece));
+}
+
 // Pieces of |x|, two an octave from 0.09375 to 9.5 and one below, each with a polynomial around its centre:
 // tanh = high + (low + t q(t)). A piece's place is in the exponent and the first bit of the mantissa. Fitted
 // at Chebyshev nodes: 2^-26.4.
@@ -123,13 +135,8 @@ inline constexpr TanhTable tanh_table;
 inline V tanh(V x) {
   const V a = at_most(magnitude(x), 9.5f);  // from 9.02 on it rounds to 1
   const __m512i piece = _mm512_srli_epi32(_mm512_castps_si512(at_least(a, 0.0625f)), 22);
-  const auto look_up = [&](const float* table) {
-    return _mm512_permutexvar_ps(piece, _mm512_load_ps(table));
-  };
-  const V t = _mm512_sub_ps(a, look_up(tanh_table.centre));
-  V q = look_up(tanh_table.q[6]);
-  for (int i = 6; i-- > 0;) q = fma(q, t, look_up(tanh_table.q[i]));
-  return with_sign(_mm512_add_ps(look_up(tanh_table.high), fma(t, q, look_up(tanh_table.low))), x);
+  const V rest = around_centre(tanh_table, piece, _mm512_sub_ps(a, look_up(tanh_table.centre, piece)));
+  return with_sign(_mm512_add_ps(look_up(tanh_table.high, piece), rest), x);
 }
 
 // Sixteen pieces of |x|, each with a polynomial around its centre n / 3.9: erf = high + (low + t q(t)). The
@@ -185,14 +192,9 @@ inline V erf(V x) {
   const V n = _mm512_sub_ps(shifted, rounder);
   const V t = _mm512_fnmadd_ps(n, constant(0x1.06906ap-2f), a);  // 1 / 3.9 as the table was made with
   const __m512i piece = _mm512_castps_si512(shifted);            // the instruction looks at the low four bits
-  const auto look_up = [&](const float* table) {
-    return _mm512_permutexvar_ps(piece, _mm512_load_ps(table));
-  };
-  V q = look_up(erf_table.q[5]);
-  for (int i = 5; i-- > 0;) q = fma(q, t, look_up(erf_table.q[i]));
-  const V high =
-      _mm512_mask_mov_ps(look_up(erf_table.high), _mm512_cmp_ps_mask(n, _mm512_setzero_ps(), _CMP_EQ_OQ), t);
-  return with_sign(_mm512_add_ps(high, fma(t, q, look_up(erf_table.low))), x);
+  const __mmask16 first = _mm512_cmp_ps_mask(n, _mm512_setzero_ps(), _CMP_EQ_OQ);
+  const V high = _mm512_mask_mov_ps(look_up(erf_table.high, piece), first, t);
+  return with_sign(_mm512_add_ps(high, around_centre(erf_table, piece, t)), x);
 }
 
 }  // namespace mlx::core::cpu::MLX_ISA::wide512

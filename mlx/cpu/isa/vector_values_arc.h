@@ -51,15 +51,12 @@ inline V angle(V smaller, V larger, __mmask16 steep) {
   const V ratio = multiply(smaller, _mm512_rcp14_ps(larger));
   const __m512i piece = _mm512_castps_si512(fma(ratio, constant(7.0f), constant(rounder_f)));
   const __m512i place = _mm512_mask_or_epi32(piece, steep, piece, _mm512_set1_epi32(8));
-  const auto look_up = [&](const float* table) {
-    return _mm512_permutexvar_ps(place, _mm512_load_ps(table));
-  };
-  const V c = look_up(angle_table.tangent);
+  const V c = look_up(angle_table.tangent, place);
   const V t = quotient(fnma(c, larger, smaller), fma(c, smaller, larger));
   const V z = multiply(t, t);
   const V p = poly(z, -0.333333313f, 0.199987173f, -0.140662506f);  // 2^-35.84
-  const V high = look_up(angle_table.high);
-  const V rest = add(t, fma(multiply(t, z), p, look_up(angle_table.low)));
+  const V high = look_up(angle_table.high, place);
+  const V rest = add(t, fma(multiply(t, z), p, look_up(angle_table.low, place)));
   return choose(steep, subtract(high, rest), add(high, rest));
 }
 inline V arctan(V x) {
@@ -190,13 +187,8 @@ inline constexpr ErfcTable erfc_table;
 inline V erfc(V x) {
   const V a = at_most(magnitude(x), 10.125f);  // there it has rounded to 0
   const __m512i piece = _mm512_srli_epi32(_mm512_castps_si512(add(a, constant(1.0f))), 21);
-  const auto look_up = [&](const float* table) {
-    return _mm512_permutexvar_ps(piece, _mm512_load_ps(table));
-  };
-  const V t = subtract(a, look_up(erfc_table.centre));
-  V q = look_up(erfc_table.q[5]);
-  for (int i = 5; i-- > 0;) q = fma(q, t, look_up(erfc_table.q[i]));
-  const V g = add(look_up(erfc_table.high), fma(t, q, look_up(erfc_table.low)));
+  const V t = subtract(a, look_up(erfc_table.centre, piece));
+  const V g = add(look_up(erfc_table.high, piece), around_centre(erfc_table, piece, t));
   // exp(-a^2) with what the square loses
   const V square = multiply(a, with_sign(a, constant(-0.0f)));
   const V lost = fma(a, a, square);
