@@ -92,7 +92,7 @@ array::ArrayDesc::ArrayDesc(Shape s, Dtype dtype, std::shared_ptr<Primitive> pri
   }
   for (const array& in : this->inputs) tracer = tracer || in.is_tracer();
   if (detail::recording_origins()) [[unlikely]]
-    origin = detail::new_origin();
+    origin = detail::new_origin(this->primitive ? this->primitive->name() : "array");
 }
 
 array::ArrayDesc::~ArrayDesc() { release_inputs(std::move(inputs)); }

@@ -113,11 +113,21 @@ struct ProfileSpan {
   uint32_t thread = 0;
   int64_t begin = 0, end = 0;
 };
+// A node that was built: what the program and this library did for it since the node before, or since an
+// evaluation in between.
+struct ProfileBuilt {
+  std::string operation;
+  uint32_t origin = 0;
+  uint32_t thread = 0;
+  int64_t begin = 0, end = 0;
+  int64_t alone = 0;  // ns of these in which nothing was evaluated
+};
 struct ProfileData {
   std::vector<ProfileKind> kinds;
   std::vector<ProfileEvent> events;
   std::vector<ProfileSpan> planning;
   std::vector<ProfileSpan> evaluations;  // planning, kernels and what is between them
+  std::vector<ProfileBuilt> built;       // while origins were recorded, and outside of evaluations
   int64_t overhead = 0;                  // ns of the profiler itself, within evaluations
   int64_t recording = 0;                 // ns of noting where nodes were built, before them
   int64_t wall = 0;                      // ns, until now or until it was stopped

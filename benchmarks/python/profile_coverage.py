@@ -1,8 +1,9 @@
 """How much of a training step the profiler explains, and what it costs.
 
-For each model: the time of a step with and without it, and where the wall time went: operations, planning, what
-evaluation does between operations, the profiler itself, Python. `explained` is operations and planning as a part of
-the time in which something was evaluated (`mx.profile().coverage`).
+For each model: the time of a step with and without it, and where the wall time went: operations that run, operations
+that are built, planning, what evaluation does between operations, the rest of the program, the profiler itself.
+`explained` is the part of the wall time, without the profiler's, in which operations ran, were planned or built
+(`mx.profile().coverage`).
 
     python benchmarks/python/profile_coverage.py [--steps 10] [--repeat 5] [--model small]
 """
@@ -70,7 +71,9 @@ def profiled(step: Step, steps: int) -> tuple[dict[str, float], float]:
     with mx.profile() as p:
         for _ in range(steps):
             step()
-    parts = {"operations": sum(r.time for r in p.rows()), **{r.name: r.time for r in p.rest()}, "wall": p.wall}
+    rows = p.rows()
+    parts = {"running": sum(r.time for r in rows), "building": sum(r.building for r in rows)}
+    parts |= {**{r.name: r.time for r in p.rest()}, "wall": p.wall}
     return {name: ns / 1e6 / steps for name, ns in parts.items()}, p.coverage
 
 
@@ -82,8 +85,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5, help="measurements, of which the median counts")
     parser.add_argument("--model", choices=MODELS, action="append", help="which (all)")
     args = parser.parse_args()
-    header = f"{'ms of a step':<20}{'plain':>9}{'profiled':>10}{'':2}{'operations':>11}{'planning':>10}{'between':>9}"
-    print(f"{header}{'profiler':>10}{'Python':>9}{'explained':>11}{'operations / wall':>19}")
+    header = f"{'ms of a step':<20}{'plain':>9}{'profiled':>10}{'running':>9}{'building':>10}{'planning':>10}"
+    print(f"{header}{'between':>9}{'Python':>9}{'profiler':>10}{'explained':>11}")
     for name in args.model or MODELS:
         for compiled in (False, True):
             step = training_step(name, compiled)
@@ -95,13 +98,12 @@ def main() -> None:
                 runs.append(profiled(step, args.steps))
             runs.sort(key=lambda run: run[0]["wall"])
             parts, explained = runs[len(runs) // 2]
-            cells = [parts[k] for k in ("(planning)", "(between operations)", "(profiler)", "(Python)")]
-            widths = (10, 9, 10, 9)
+            order = ("running", "building", "(planning)", "(between operations)", "(Python)", "(profiler)")
+            widths = (9, 10, 10, 9, 9, 10)
             print(
                 f"{name + (' compiled' if compiled else ''):<20}{statistics.median(plain):>9.2f}{parts['wall']:>10.2f}"
-                f"{'':2}{parts['operations']:>11.2f}"
-                + "".join(f"{cell:>{width}.2f}" for cell, width in zip(cells, widths, strict=True))
-                + f"{100 * explained:>9.1f} %{100 * parts['operations'] / parts['wall']:>17.1f} %"
+                + "".join(f"{parts[key]:>{width}.2f}" for key, width in zip(order, widths, strict=True))
+                + f"{100 * explained:>9.1f} %"
             )
 
 

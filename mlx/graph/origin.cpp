@@ -1,5 +1,6 @@
 #include "mlx/graph/origin.h"
 
+#include <algorithm>
 #include <mutex>
 #include <unordered_map>
 
@@ -22,6 +23,10 @@ std::atomic<debug::SiteHook> site_hook{nullptr};
 std::atomic<int64_t> time_taken{0};
 thread_local OriginScope::State state;
 thread_local uint32_t module_here = 0;
+thread_local int64_t built_before = 0;
+
+std::mutex listeners_mutex;
+std::vector<detail::BuildListener*> listeners;  // guarded by listeners_mutex
 
 // Every distinct origin once; programs have as many as they have lines, not as many as they build nodes.
 class Origins {
@@ -56,18 +61,8 @@ Origins& origins() {
   return all;
 }
 
-}  // namespace
-
-namespace detail {
-
-int64_t origin_time() { return time_taken.load(std::memory_order_relaxed); }
-
-uint32_t new_origin() {
+uint32_t origin_here() {
   if (state.kind == OriginScope::same) return state.of;
-  struct Timed {
-    const int64_t from = now_ns();
-    ~Timed() { time_taken.fetch_add(now_ns() - from, std::memory_order_relaxed); }
-  } timed;
   Origin origin{0, 0, state.of, state.relation};
   if (state.kind == OriginScope::program) {
     const debug::SiteHook hook = site_hook.load(std::memory_order_acquire);
@@ -76,6 +71,34 @@ uint32_t new_origin() {
     if (origin == Origin{}) return 0;
   }
   return origins().id_of(origin);
+}
+
+}  // namespace
+
+namespace detail {
+
+int64_t origin_time() { return time_taken.load(std::memory_order_relaxed); }
+
+uint32_t new_origin(const char* operation) {
+  const int64_t from = now_ns();
+  const uint32_t id = origin_here();
+  if (operation) {
+    std::lock_guard lock(listeners_mutex);
+    for (BuildListener* listener : listeners) listener->built(operation, id, built_before, from);
+  }
+  const int64_t to = now_ns();
+  if (operation) built_before = to;
+  time_taken.fetch_add(to - from, std::memory_order_relaxed);
+  return id;
+}
+
+void add_listener(BuildListener* listener) {
+  std::lock_guard lock(listeners_mutex);
+  listeners.push_back(listener);
+}
+void remove_listener(BuildListener* listener) {
+  std::lock_guard lock(listeners_mutex);
+  std::erase(listeners, listener);
 }
 
 void OriginScope::enter(Kind kind, uint32_t of) {

@@ -11,10 +11,22 @@ namespace mlx::core::detail {
 // Hidden: read for every node, so that it has to be one load.
 [[gnu::visibility("hidden")]] extern std::atomic<int> origin_recorders;
 inline bool recording_origins() { return origin_recorders.load(std::memory_order_relaxed) != 0; }
-// The origin of a node that this thread is building.
-[[gnu::cold]] uint32_t new_origin();
+// The origin of a node that this thread is building, which is an operation's; null: of something else, which
+// nobody is told of.
+[[gnu::cold]] uint32_t new_origin(const char* operation = nullptr);
 // What that took so far, in ns, on all threads.
 int64_t origin_time();
+
+// Told of every node that is built while it is registered and origins are recorded, by the thread that builds
+// it: `begin` is when this thread had built the node before it. Builds nothing itself.
+class BuildListener {
+ public:
+  virtual ~BuildListener() = default;
+  virtual void built(const char* operation, uint32_t origin, int64_t begin, int64_t end) = 0;
+};
+void add_listener(BuildListener* listener);
+// It is not called any more afterwards.
+void remove_listener(BuildListener* listener);
 
 // What nodes built on this thread come from while it lives. Nothing happens where no origins are recorded.
 class OriginScope {

@@ -37,9 +37,36 @@ struct KindKey {
   };
 };
 
+// Spans of building begin after the evaluations in them. Nodes that an evaluation makes for itself are part
+// of it.
+void take_evaluations_out(std::vector<ProfileBuilt>& built, std::vector<ProfileSpan> evaluations) {
+  std::ranges::sort(evaluations, {}, &ProfileSpan::begin);
+  std::unordered_map<uint32_t, std::vector<ProfileSpan>> by_thread;
+  for (const ProfileSpan& span : evaluations) by_thread[span.thread].push_back(span);
+  std::erase_if(built, [&](const ProfileBuilt& node) {
+    const auto& own = by_thread[node.thread];
+    const auto after = std::ranges::upper_bound(own, node.end, {}, &ProfileSpan::begin);
+    return after != own.begin() && node.end < std::prev(after)->end;
+  });
+  std::vector<ProfileSpan> busy;
+  for (const ProfileSpan& span : evaluations) {
+    if (busy.empty() || span.begin > busy.back().end)
+      busy.push_back(span);
+    else
+      busy.back().end = std::max(busy.back().end, span.end);
+  }
+  for (ProfileBuilt& node : built) {
+    const auto next = std::ranges::upper_bound(busy, node.end, {}, &ProfileSpan::end);
+    if (next != busy.begin()) node.begin = std::max(node.begin, std::prev(next)->end);
+    const int64_t until = next == busy.end() ? node.end : std::min(node.end, next->begin);
+    node.alone = std::max(until - node.begin, int64_t{0});
+  }
+  std::erase_if(built, [](const ProfileBuilt& node) { return node.alone == 0; });
+}
+
 }  // namespace
 
-class Profiler::Impl : public detail::Observer {
+class Profiler::Impl : public detail::Observer, public detail::BuildListener {
  public:
   std::unique_ptr<detail::TapeWatch> watch(const Tape& tape) override;
 
@@ -62,6 +89,14 @@ class Profiler::Impl : public detail::Observer {
   }
   uint32_t thread() {
     std::lock_guard lock(mutex_);
+    return this_thread();
+  }
+  void built(const char* operation, uint32_t origin, int64_t begin, int64_t end) override {
+    std::lock_guard lock(mutex_);
+    data_.built.push_back(
+        {operation, origin, this_thread(), std::max(begin - start_, int64_t{0}), end - start_, 0});
+  }
+  uint32_t this_thread() {
     return threads_.try_emplace(std::this_thread::get_id(), static_cast<uint32_t>(threads_.size()))
         .first->second;
   }
@@ -96,6 +131,7 @@ class Profiler::Impl : public detail::Observer {
   void end(ProfileData& data) const {
     data.wall = now_ns() - start_;
     data.recording = detail::origin_time() - recorded_before_;
+    take_evaluations_out(data.built, data.evaluations);
   }
   static ProfileKind describe(const Unit& unit, const Inputs& inputs) {
     ProfileKind kind;
@@ -210,11 +246,15 @@ std::unique_ptr<detail::TapeWatch> Profiler::Impl::watch(const Tape& tape) {
   return std::make_unique<ProfileWatch<Impl>>(*this, tape);
 }
 
-Profiler::Profiler() : impl_(std::make_shared<Impl>()) { detail::add_observer(impl_); }
+Profiler::Profiler() : impl_(std::make_shared<Impl>()) {
+  detail::add_observer(impl_);
+  detail::add_listener(impl_.get());
+}
 Profiler::~Profiler() { stop(); }
 void Profiler::stop() {
   detail::wait_for_worker();  // what was begun in the block is part of it
   detail::remove_observer(impl_.get());
+  detail::remove_listener(impl_.get());
   impl_->stop();
 }
 ProfileData Profiler::data() const { return impl_->data(); }

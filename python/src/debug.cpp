@@ -69,16 +69,19 @@ nb::list spans(const std::vector<debug::ProfileSpan>& from) {
 
 nb::dict profile_data(const debug::Profiler& profiler) {
   const debug::ProfileData data = profiler.data();
-  nb::list kinds, events;
+  nb::list kinds, events, built;
   for (const auto& k : data.kinds)
     kinds.append(nb::make_tuple(tuple_of(k.names), tuple_of(k.origins),
                                 k.elementwise ? nb::object(shape_tuple(k.shape)) : nb::none(),
                                 described(k.inputs), described(k.outputs)));
   for (const auto& e : data.events)
     events.append(nb::make_tuple(e.kind, e.thread, e.begin, e.end, e.read, e.written, e.shares_memory));
+  for (const auto& b : data.built)
+    built.append(nb::make_tuple(b.operation, b.origin, b.thread, b.begin, b.end, b.alone));
   nb::dict out;
   out["kinds"] = kinds;
   out["events"] = events;
+  out["built"] = built;
   out["planning"] = spans(data.planning);
   out["evaluations"] = spans(data.evaluations);
   out["overhead"] = data.overhead;

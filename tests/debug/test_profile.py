@@ -87,17 +87,19 @@ def test_times_of_a_training_step_add_up(compiled):
         wall = time.perf_counter_ns() - begin
     rest = {r.name: r.time for r in p.rest()}
     assert all(t >= 0 for t in rest.values())
-    assert sum(r.time for r in p.rows()) + sum(rest.values()) == pytest.approx(p.wall, rel=1e-9)
+    assert sum(r.total for r in p.rows()) + sum(rest.values()) == pytest.approx(p.wall, rel=1e-9)
     assert wall <= p.wall
     assert p.evaluation <= p.wall
     assert 0.5 < p.coverage <= 1
     for by in ("line", "module"):
-        assert sum(r.time for r in p.rows(by)) == pytest.approx(sum(r.time for r in p.rows()), rel=1e-9)
+        for time_of in ("time", "building"):
+            of_lines, of_ops = (sum(getattr(r, time_of) for r in p.rows(b)) for b in (by, "op"))
+            assert of_lines == pytest.approx(of_ops, rel=1e-9) and of_ops > 0
     assert rest.keys() == {"(planning)", "(between operations)", "(profiler)", "(Python)"}
 
 
 def test_spans_of_an_evaluation_do_not_overlap():
-    """Operations and planning of one thread lie in its evaluations, one after the other."""
+    """Operations and planning of one thread lie in its evaluations, one after the other, and nodes are built before."""
     step = training_step()
     with mx.profile() as p:
         step()
@@ -107,18 +109,53 @@ def test_spans_of_an_evaluation_do_not_overlap():
         assert end <= begin
     inside = [any(e[1] <= s[1] and s[2] <= e[2] for e in data["evaluations"]) for s in spans]
     assert all(inside)
+    built = sorted([b[2:5] for b in data["built"]] + list(data["evaluations"]), key=lambda s: s[1])
+    assert all(end <= begin for (_, _, end), (_, begin, _) in pairwise(built))
+    assert all(alone == end - begin for _, _, _, begin, end, alone in data["built"])
 
 
 def test_noting_origins_is_the_profilers_time():
-    """Building a graph that is not evaluated takes time of Python and of the profiler, and none of evaluation."""
+    """Building a graph takes time of its operations and of the profiler; none of evaluation where there is none."""
     with mx.profile() as p:
         x = mx.ones((2,))
         for _ in range(200):
             x = x + 1
     rest = {r.name: r.time for r in p.rest()}
-    assert not p.rows() and p.evaluation == 0
-    assert rest["(profiler)"] > 0 and rest["(Python)"] > 0
-    assert rest["(profiler)"] + rest["(Python)"] == pytest.approx(p.wall, rel=1e-9)
+    rows = p.rows()
+    assert p.evaluation == 0 and all(r.count == r.time == 0 < r.building for r in rows)
+    assert row(p, "add").building == max(r.building for r in rows)
+    assert rest["(profiler)"] == p.overhead > 0
+    assert rest["(profiler)"] + rest["(Python)"] + sum(r.building for r in rows) == pytest.approx(p.wall, rel=1e-9)
+
+
+def test_what_the_program_does_counts_for_the_node_that_comes_next():
+    a = mx.ones((8, 8))
+    mx.eval(a)
+    with mx.profile() as p:
+        time.sleep(0.02)
+        b = mx.exp(a)
+        mx.eval(b)
+        c = b @ b
+        time.sleep(0.03)  # nothing is built after it but what follows the evaluation
+        mx.eval(c)
+        mx.eval(c + 1)
+    rest = {r.name: r.time for r in p.rest()}
+    assert row(p, "exp").building >= 0.02e9 and rest["(Python)"] >= 0.03e9
+    assert sum(r.total for r in p.rows()) + sum(rest.values()) == pytest.approx(p.wall, rel=1e-9)
+    assert p.coverage <= 1 - 0.03e9 / (p.wall - p.overhead)
+
+
+def test_building_while_something_is_evaluated():
+    """Time in which both happen is evaluation's; the rest of a span is the node's."""
+    with mx.profile() as p:
+        x = mx.ones((300, 300))
+        for _ in range(10):
+            x = x @ x / 300
+            mx.async_eval(x)
+        mx.eval(x)
+    for _, _, _, begin, end, alone in p._result()["built"]:
+        assert 0 < alone <= end - begin
+    assert p.coverage <= 1
 
 
 def test_lines_and_modules():
@@ -149,7 +186,7 @@ def test_tables():
     text = str(p)
     assert "Matmul" in text and "test_profile.py" in text and "(Python)" in text and "limits:" in text
     for by in ("op", "line", "module"):
-        for sort in ("time", "count", "bytes", "flops", "share", "name"):
+        for sort in ("time", "building", "total", "count", "bytes", "flops", "share", "name"):
             assert p.table(sort=sort, by=by).count("\n") > 3
     names = [line.split()[0] for line in p.table(sort="name").splitlines()[2:] if line[0].isalpha()]
     assert names[:-1] == sorted(names[:-1])
@@ -169,7 +206,7 @@ def test_trace(tmp_path):
     p.save_trace(tmp_path / "trace.json")
     trace = json.loads((tmp_path / "trace.json").read_text())
     spans = [e for e in trace["traceEvents"] if e["ph"] == "X"]
-    operations = [e for e in spans if not e["name"].startswith("(")]
+    operations = [e for e in spans if e["cat"] == "mlx" and not e["name"].startswith("(")]
     assert len(operations) == sum(r.count for r in p.rows())
     outer = [e for e in spans if e["name"] == "(evaluation)"]
     for e in operations:
@@ -179,6 +216,9 @@ def test_trace(tmp_path):
             o["tid"] == e["tid"] and o["ts"] <= e["ts"] + 1e-3 and e["ts"] + e["dur"] <= o["ts"] + o["dur"] + 1e-3
             for o in outer
         )
+    built = [e for e in spans if e["cat"] == "building"]
+    assert sum(e["dur"] for e in built) * 1e3 == pytest.approx(sum(r.building for r in p.rows()), rel=1e-6)
+    assert any(e["name"] == "AddMM" and e["args"]["module"] == "Net.encoder.layers.0.linear1" for e in built)
     product = next(e for e in operations if e["name"] == "AddMM")
     assert product["args"]["outputs"][0].startswith("float32[")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,11 @@ class Row:
     """How often it ran. Lines and modules: how many operations ran for them, parts of fused groups in
     fractions."""
     time: float = 0
-    """Nanoseconds."""
+    """Nanoseconds in which it ran."""
+    building: float = 0
+    """Nanoseconds that the program took until its nodes were part of the graph, each since the node before
+    or the last evaluation: Python, the layers, derivatives. Data that is loaded counts for the operation
+    that comes next."""
     bytes: float = 0
     """Read and written; nothing for views."""
     flops: float = 0
@@ -49,15 +54,21 @@ class Row:
         was in caches, or where matrix units compute faster than multiply-adds."""
         return self.least / self.time if self.time else 0.0
 
+    @property
+    def total(self) -> float:
+        """Nanoseconds, running and being built."""
+        return self.time + self.building
+
     def add(self, part: Row, weight: float = 1) -> None:
         """Adds a part of another row."""
         self.count += weight * part.count
-        for field in ("time", "bytes", "flops", "least"):
+        for field in ("time", "building", "bytes", "flops", "least"):
             setattr(self, field, getattr(self, field) + weight * getattr(part, field))
 
 
 class profile:
-    """In the block, every evaluation is timed, operation by operation.
+    """In the block, everything is timed, operation by operation: how long each runs, and how long the
+    program takes to build it.
 
     ::
 
@@ -73,16 +84,17 @@ class profile:
     the operations there are rows for deciding what to run (``(planning)``), for the profiler itself
     and for noting where nodes come from (``(profiler)``), for what evaluation does between
     operations (``(between operations)``: finding the next one, waiting for other threads), and for
-    all time in which nothing was evaluated (``(Python)``: building the graph, and the rest of the
-    program).
+    the rest of the program (``(Python)``: between the last node that is built and an evaluation, or
+    the end of the block).
     """
 
     def __init__(self) -> None:
         self._data: dict[str, Any] | None = None
+        self._runs: dict[tuple[str, int], Counter[str]] | None = None
         self._profiler: Any = None
 
     def __enter__(self) -> profile:
-        self._data = None
+        self._data = self._runs = None
         self._recording = Recording()
         self._recording.start()
         self._profiler = mx._Profiler()
@@ -116,11 +128,18 @@ class profile:
         return _covered(data["evaluations"]) - data["overhead"]
 
     @property
-    def coverage(self) -> float:
-        """The part of :attr:`evaluation` that the operations and planning make up."""
+    def overhead(self) -> float:
+        """Nanoseconds of the profiler itself, which are part of :attr:`wall`."""
         data = self._result()
-        busy = sum(e[3] - e[2] for e in data["events"]) + _covered(data["planning"])
-        return busy / self.evaluation if self.evaluation else 1.0
+        return data["overhead"] + data["recording"]
+
+    @property
+    def coverage(self) -> float:
+        """The part of :attr:`wall`, without :attr:`overhead`, in which operations ran, were planned or built."""
+        data = self._result()
+        running = sum(end - begin for _, _, begin, end, *_ in data["events"])
+        busy = running + _covered(data["planning"]) + sum(b[5] for b in data["built"])
+        return min(busy / max(self.wall - self.overhead, 1), 1.0)
 
     def rows(self, by: str = "op") -> list[Row]:
         """A :class:`Row` for each operation (``by="op"``), line (``"line"``) or module (``"module"``).
@@ -133,7 +152,7 @@ class profile:
         rows: dict[str, Row] = {}
         for kind, _, begin, end, read, written, shares in data["events"]:
             of: _Kind = data["kinds"][kind]
-            event = Row("", 1, end - begin, of.traffic(read, written, shares), of.flops)
+            event = Row("", 1, end - begin, bytes=of.traffic(read, written, shares), flops=of.flops)
             event.least = limits.least_ns(event.bytes, event.flops) if limits.known else 0
             names = [of.name] if by == "op" else of.lines if by == "line" else of.modules
             for name in names:
@@ -143,7 +162,33 @@ class profile:
                 row.add(event, 1 / len(names))
                 if event.time > row.longest:
                     row.longest, row.line, row.module = event.time, of.lines[-1], of.modules[-1]
+        for (operation, origin), time in self._built().items():
+            found = _Place.of(origin)
+            shares = {"op": self._ran_as(operation, origin), "line": {found.line: 1}, "module": {found.module: 1}}[by]
+            for name, share in shares.items():
+                if name not in rows:
+                    rows[name] = Row(name, line=found.line, module=found.module)
+                rows[name].building += share * time
         return list(rows.values())
+
+    def _built(self) -> Counter[tuple[str, int]]:
+        """Nanoseconds that building took, for operations and their origins."""
+        built: Counter[tuple[str, int]] = Counter()
+        for operation, origin, _, _, _, alone in self._result()["built"]:
+            built[operation, origin] += alone
+        return built
+
+    def _ran_as(self, operation: str, origin: int) -> dict[str, float]:
+        """As parts of which rows an operation ran, and which share of it; alone, where it never did."""
+        if self._runs is None:
+            self._runs = defaultdict(Counter)
+            data = self._result()
+            for kind, times in Counter(event[0] for event in data["events"]).items():
+                of: _Kind = data["kinds"][kind]
+                for part in of.parts:
+                    self._runs[part][of.name] += times
+        names = self._runs.get((operation, origin)) or {operation: 1}
+        return {name: n / sum(names.values()) for name, n in names.items()}
 
     def rest(self) -> list[Row]:
         """The rows for time that no operation took; with :meth:`rows` they add up to :attr:`wall`.
@@ -155,11 +200,12 @@ class profile:
         planning = _covered(data["planning"])
         operations = sum(e[3] - e[2] for e in data["events"])
         between = max(self.evaluation - planning - operations, 0)
-        python = max(self.wall - _covered(data["evaluations"]) - data["recording"], 0)
+        building = sum(b[5] for b in data["built"])
+        python = max(self.wall - _covered(data["evaluations"]) - data["recording"] - building, 0)
         return [
             Row("(planning)", len(data["evaluations"]), planning),
             Row("(between operations)", 0, between),
-            Row("(profiler)", 0, data["overhead"] + data["recording"]),
+            Row("(profiler)", 0, self.overhead),
             Row("(Python)", 0, python),
         ]
 
@@ -167,13 +213,15 @@ class profile:
         """The profile as text.
 
         Args:
-          sort: ``"time"``, ``"count"``, ``"bytes"``, ``"flops"``, ``"share"`` (of the machine's limit,
-            slowest first) or ``"name"``.
+          sort: ``"time"`` (running), ``"building"``, ``"total"`` (both), ``"count"``, ``"bytes"``,
+            ``"flops"``, ``"share"`` (of the machine's limit, slowest first) or ``"name"``.
           by: ``"op"``, ``"line"`` or ``"module"``.
           limit: how many rows; the others are summed up in one.
         """
         keys: dict[str, Callable[[Row], Any]] = {
-            "time": lambda r: -r.time,
+            "time": lambda r: (-r.time, -r.building),
+            "building": lambda r: -r.building,
+            "total": lambda r: -r.total,
             "count": lambda r: -r.count,
             "bytes": lambda r: -r.bytes,
             "flops": lambda r: -r.flops,
@@ -189,17 +237,17 @@ class profile:
                 others.add(row)
             rows = [*rows[:limit], others]
         what = {"op": "operation", "line": "line", "module": "module"}[by]
-        header = [what, "count", "time", "% of wall", "bytes", "GB/s", "FLOP", "GFLOP/s", "% of limit"]
+        header = [what, "count", "time", "building", "% of wall", "bytes", "GB/s", "FLOP", "GFLOP/s", "% of limit"]
         header += {"op": ["module", "line"], "line": ["module"], "module": []}[by]
         width = len(header)
         body = [self._cells(row, by) for row in rows]
         body.append(["-" * 20])
-        body += [[*self._cells(row, by)[:4], *[""] * (width - 4)] for row in self.rest() if row.time]
-        left = {0, *range(9, width)}
+        body += [[*self._cells(row, by)[:5], *[""] * (width - 5)] for row in self.rest() if row.time]
+        left = {0, *range(10, width)}
         limits = machine()
         below = (
-            f"wall {seconds(self.wall)}, evaluation {seconds(self.evaluation)}, "
-            f"of which operations and planning are {100 * self.coverage:.1f} %; "
+            f"wall {seconds(self.wall)}, evaluation {seconds(self.evaluation)}; without the profiler's time, "
+            f"running, planning and building operations is {100 * self.coverage:.1f} % of the wall time; "
             f"limits: {limits.bandwidth / 1e9:.1f} GB/s, {limits.flops / 1e9:.0f} GFLOP/s (float32)"
         )
         return f"{table(header, body, left)}\n{below}"
@@ -209,8 +257,9 @@ class profile:
         cells = [
             shortened(row.name, 60),
             f"{row.count:.0f}" if row.count else "",
-            seconds(row.time),
-            f"{100 * row.time / max(self.wall, 1):.1f}",
+            seconds(row.time) if row.time or not row.building else "",
+            seconds(row.building) if row.building else "",
+            f"{100 * row.total / max(self.wall, 1):.1f}",
             size(row.bytes) if row.bytes else "",
             f"{row.bytes / rate:.1f}" if row.bytes else "",
             count(row.flops).rstrip() if row.flops else "",
@@ -228,14 +277,15 @@ class profile:
     def save_trace(self, path: str | os.PathLike) -> None:
         """Writes the timeline as a JSON file for ``chrome://tracing`` and https://ui.perfetto.dev.
 
-        A track per thread that evaluated; each operation has its shapes, bytes, FLOPs, line and
-        module as arguments. ``"(evaluation)"`` encloses the operations of one evaluation.
+        A track per thread; each operation that ran has its shapes, bytes, FLOPs, line and module as
+        arguments. ``"(evaluation)"`` encloses the operations of one evaluation. Spans of the category
+        ``"building"`` have the names, lines and modules of the nodes that were built.
         """
         data = self._result()
         events: list[dict[str, Any]] = []
 
-        def add(name: str, thread: int, begin: int, end: int, args: dict[str, Any]) -> None:
-            span = {"name": name, "ph": "X", "pid": 1, "tid": thread, "cat": "mlx"}
+        def add(name: str, thread: int, begin: int, end: int, args: dict[str, Any], category: str = "mlx") -> None:
+            span = {"name": name, "ph": "X", "pid": 1, "tid": thread, "cat": category}
             events.append({**span, "ts": begin / 1e3, "dur": (end - begin) / 1e3, "args": args})
 
         for thread, begin, end in data["evaluations"]:
@@ -258,12 +308,29 @@ class profile:
                     "module": of.modules[-1],
                 },
             )
+        for operation, origin, thread, begin, end, _ in data["built"]:
+            at = _Place.of(origin)
+            add(operation, thread, begin, end, {"line": at.line, "module": at.module}, "building")
         threads = sorted({e["tid"] for e in events})
         names = [
-            {"name": "thread_name", "ph": "M", "pid": 1, "tid": t, "args": {"name": f"evaluation {t}"}} for t in threads
+            {"name": "thread_name", "ph": "M", "pid": 1, "tid": t, "args": {"name": f"thread {t}"}} for t in threads
         ]
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"traceEvents": names + events, "displayTimeUnit": "ms"}, file)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Who built a node, for people."""
+
+    line: str
+    module: str
+
+    @classmethod
+    def of(cls, origin: int) -> _Place:
+        o = origin_of_id(origin)
+        back = " [backward]" if o.is_backward else ""
+        return cls((o.line or "(line not known)") + back, (o.path or "(no module)") + back)
 
 
 class _Kind:
@@ -273,9 +340,10 @@ class _Kind:
         """``group``: the shape of what a fused group computes, maybe to reduce it in the same pass."""
         self.name = "+".join(names)
         self.inputs, self.outputs = inputs, outputs
-        found = [origin_of_id(n) for n in origins]
-        self.lines = [_described(o.line, o.is_backward, "(line not known)") for o in found]
-        self.modules = [_described(o.path, o.is_backward, "(no module)") for o in found]
+        self.parts = list(zip(names, origins, strict=True))
+        places = [_Place.of(n) for n in origins]
+        self.lines = [place.line for place in places]
+        self.modules = [place.module for place in places]
         if group is None:
             shapes = tuple(x[0] for x in inputs), tuple(x[0] for x in outputs)
             self.flops = arithmetic((name, False, *shapes) for name in names)
@@ -288,10 +356,6 @@ class _Kind:
         if shares_memory and self.flops == 0:
             return 0
         return (min(read, written) if self._picks else read) + written
-
-
-def _described(text: str, backward: bool, unknown: str) -> str:
-    return f"{text or unknown}{' [backward]' if backward else ''}"
 
 
 def _shape(shape: tuple[int, ...], dtype: mx.Dtype) -> str:
