@@ -27,6 +27,7 @@ PICTURES = {
     "flow": ["flow"],
     "gcn": ["gcn"],
     "cartpole": ["cartpole"],
+    "metal_kernel": ["metal_kernel"],
 }
 
 

@@ -1,5 +1,5 @@
-"""The kernel with a race in docs/metal.md: it prints what is written there, and with the barrier the sums. Without a
-compiler the simulator says so.
+"""The kernel with a race in docs/metal.md: it prints what is written there, and with the barrier the sums. The example
+with a kernel trains with it. Without a compiler the simulator says so.
 """
 
 from __future__ import annotations
@@ -54,6 +54,18 @@ def test_a_missing_compiler_is_named(more, words):
     error, values = done.stdout.splitlines()
     assert re.search(words, error)
     assert values == "[2.0, 2.0, 2.0]"
+
+
+def test_the_example_trains_with_its_kernels(tmp_path):
+    for needed in ("sklearn", "matplotlib", "tqdm"):
+        pytest.importorskip(needed)
+    example = Path(__file__).parents[2] / "examples/metal_kernel.py"
+    command = [sys.executable, example, "--quick", "--output", tmp_path]
+    env = environment("simulator", TQDM_DISABLE="1")
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "kernels and formula differ by" in done.stdout
+    assert re.search(r"kernels: \d+\.\d% of the held-out digits", done.stdout)
 
 
 def test_the_race_is_found_as_documented():
