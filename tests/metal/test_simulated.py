@@ -1,5 +1,6 @@
-"""The tests of on_gpu and those of the CPU, with the simulated GPU as the default device: a part of them always, all
-of them with `pytest tests/metal -m slow --timeout 7200`; in the simulator, and through Apple's host code.
+"""The tests of on_gpu and those of the CPU, with the simulated GPU as the default device. Always: a part of them in the
+simulator, and every row of the table of operations with all dtypes and layouts through Apple's host code. With
+`pytest tests/metal -m slow --timeout 7200` all of them, both ways.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from simulated import DEVICES, PARTS, environment, run_tests
 pytestmark = pytest.mark.skipif(mx.metal.is_available(), reason="this process has the GPU already")
 
 ALL = [
-    ["core/test_op_values.py"],
+    ["core/test_op_values.py"],  # through Apple's host code it runs above
     ["core/test_op_transforms.py"],
     ["core/test_indexing.py", "core/test_indexing_generated.py", "core/test_dot.py", "core/test_random.py"],
 ]
@@ -24,8 +25,11 @@ def test_a_part_in_the_simulator(kept_sources):
     assert list(kept_sources.glob("*.metal"))
 
 
-def test_a_part_through_apple():
-    run_tests("apple", PARTS)
+@pytest.mark.timeout(3000)
+def test_the_whole_table_through_apple():
+    table = "tests/core/test_op_values.py"
+    halves = [[table, "-k", "test_values"], [table, "-k", "not test_values"]]
+    run_tests("apple", [*halves, *PARTS[1:]], timeout=3000)
 
 
 @pytest.mark.slow
