@@ -22,10 +22,10 @@ using DequantizeFn = void (*)(const uint32_t* codes, const float* scales, const 
                               int64_t column, int64_t n, void* out);
 
 // Rows of x as the dot products read them: `shuffled` is x in the order in which shifts take codes out of
-// words. Rows are k floats apart, those of the sums one per group.
+// words, as floats or, for pairs, as bfloat16. Rows are k elements apart, those of the sums one per group.
 struct QuantizedOperand {
   const float* x;
-  const float* shuffled;
+  const void* shuffled;
   const float* sums;  // of x, per group; null where there are no biases
 };
 // y[s, j] = sum_p x[s, p] w(j, p), rows j of w with k columns; scales and biases have k / group_size columns.
@@ -50,9 +50,18 @@ struct QuantizedTable {
   void (*group_sums)(const float* x, int64_t groups, int group_size, float* out);
 };
 
+// The same for x of bfloat16, whose products with codes an instruction adds up in pairs. Null where the set
+// has no such instruction, or the codes do not fill words.
+struct QuantizedPairsTable {
+  QuantizedDotFn dot[kCodes][4];
+  void (*shuffle[kCodes])(const void* x, int64_t k, void* out);
+};
+
 }  // namespace mlx::core::cpu::gemm_detail
 
 namespace mlx::core::cpu {
 using QuantizedTable = gemm_detail::QuantizedTable;
+using QuantizedPairsTable = gemm_detail::QuantizedPairsTable;
 MLX_DECLARE_ISA_TABLE(QuantizedTable, quantized_kernels)
+MLX_DECLARE_ISA_TABLE_WITH_BF16(QuantizedPairsTable, quantized_pairs_kernels)
 }  // namespace mlx::core::cpu

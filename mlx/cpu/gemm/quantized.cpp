@@ -191,6 +191,11 @@ void blocked(const QuantizedProduct& p) {
   run_nest(nest);
 }
 
+// Are there dot products that take x as it is, in pairs?
+bool pairs_of(const QuantizedProduct& p) {
+  return p.dtype == bfloat16 && quantized_pairs_kernels().shuffle[code_of(p.w.layout)];
+}
+
 // At most 8 rows of x: the words of w are read once, and every row of w meets all of them in registers.
 void few_rows(const QuantizedProduct& p) {
   const QuantizedTable& t = quantized_kernels();
@@ -198,24 +203,48 @@ void few_rows(const QuantizedProduct& p) {
   const int group = p.w.layout.group_size;
   const int64_t words = p.w.layout.words(p.k), groups = p.w.layout.groups(p.k);
   const FloatType type = float_type_of(p.dtype);
-  int kernel = 0;
-  while (kDotRows[kernel] < p.m) ++kernel;
-  const int64_t m = kDotRows[kernel];  // rows of zeros fill up
-  Workspace x_space(m * p.k * 4), shuffled(t.shuffle[code] ? m * p.k * 4 : 0), x_sums(m * groups * 4);
+  const QuantizedPairsTable& of_pairs = quantized_pairs_kernels();
+  const bool pairs = pairs_of(p);
+  // Eight rows of pairs take more registers than there are: twice four, the second time with words from the
+  // cache.
+  const int64_t most = pairs ? 4 : 8;
+  const auto kernel_for = [](int64_t rows) {
+    int kernel = 0;
+    while (kDotRows[kernel] < rows) ++kernel;
+    return kernel;
+  };
+  const int64_t whole = p.m / most * most;
+  const int64_t m = whole + (p.m > whole ? kDotRows[kernel_for(p.m - whole)] : 0);  // rows of zeros fill up
+  Workspace x_space(m * p.k * 4), x_sums(m * groups * 4);
+  Workspace shuffled(pairs || t.shuffle[code] ? m * p.k * (pairs ? 2 : 4) : 0);
   float* x = x_space.as<float>();
   t.to_float[type](p.x, p.m * p.k, x);  // the types of floats are the first types of scales
   std::fill(x + p.m * p.k, x + m * p.k, 0.0f);
-  if (t.shuffle[code])
+  if (pairs) {
+    const uint16_t* from = static_cast<const uint16_t*>(p.x);
+    uint16_t* to = shuffled.as<uint16_t>();
+    for (int64_t i = 0; i < p.m; ++i) of_pairs.shuffle[code](from + i * p.k, p.k, to + i * p.k);
+    std::fill(to + p.m * p.k, to + m * p.k, uint16_t{0});
+  } else if (t.shuffle[code]) {
     for (int64_t i = 0; i < m; ++i) t.shuffle[code](x + i * p.k, p.k, shuffled.as<float>() + i * p.k);
+  }
   if (p.w.biases) t.group_sums(x, m * groups, group, x_sums.as<float>());
-  const QuantizedOperand operand{x, shuffled.as<float>(), p.w.biases ? x_sums.as<float>() : nullptr};
+  const auto operand = [&](int64_t row) {
+    const char* in_order = shuffled.as<char>();
+    return QuantizedOperand{x + row * p.k, in_order ? in_order + row * p.k * (pairs ? 2 : 4) : nullptr,
+                            p.w.biases ? x_sums.as<float>() + row * groups : nullptr};
+  };
   const int64_t rows = std::clamp<int64_t>(kItemWords / std::max<int64_t>(1, words * m), 16, 1024) / 16 * 16;
   const auto item = [&](int64_t begin, int64_t end) {
     const int64_t first = begin * groups, count = (end - begin) * groups;
     const Scales scales(t, p.w, p.w.scales, first, count), biases(t, p.w, p.w.biases, first, count);
     Workspace sums(m * (end - begin) * 4);
-    t.dot[code][kernel](end - begin, p.k, group, p.w.words + begin * words, scales.data(), biases.data(),
-                        operand, sums.as<float>(), end - begin);
+    for (int64_t row = 0; row < m; row += most) {
+      const auto* dots = (pairs ? of_pairs.dot : t.dot)[code];
+      dots[kernel_for(std::min(most, p.m - row))](end - begin, p.k, group, p.w.words + begin * words,
+                                                  scales.data(), biases.data(), operand(row),
+                                                  sums.as<float>() + row * (end - begin), end - begin);
+    }
     gemm_kernels().finish[kElem[type]](p.m, end - begin, sums.data(), end - begin,
                                        static_cast<char*>(p.out) + begin * kFloatSize[type], p.n, 1, 0,
                                        nullptr, 0, 0);
@@ -252,7 +281,7 @@ void quantized_product(const QuantizedProduct& p) {
   if (p.m <= 0 || p.n <= 0) return;
   if (p.k == 0) {
     std::fill_n(static_cast<char*>(p.out), p.m * p.n * kFloatSize[float_type_of(p.dtype)], char{0});
-  } else if (p.transpose && p.m <= 4) {
+  } else if (p.transpose && p.m <= (pairs_of(p) ? kMaxSkinny : 4)) {
     few_rows(p);
   } else if (prefill_product(p)) {
   } else if (p.transpose && p.m <= kMaxSkinny) {
