@@ -118,6 +118,32 @@ def test_names_of_the_class_are_no_parameters():
     assert p.half.item() == 2 and names(p.parameters()) == ["half"]
 
 
+def test_a_property_without_a_value_leaves_its_name_to_the_module():
+    """As programs have it: a read-only property that wants what is not there, and its name assigned."""
+
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [nn.Linear(2, 2)]
+
+        @property
+        def layers(self):
+            return self.model.layers
+
+    m = Decoder()
+    assert len(m.layers) == 1 and names(m.parameters()) == ["layers.0.weight", "layers.0.bias"]
+    m.layers = []
+    assert m.layers == []
+
+    class Fixed(nn.Module):
+        @property
+        def layers(self):
+            return ["its own"]
+
+    with pytest.raises(AttributeError):
+        Fixed().layers = [nn.Linear(2, 2)]
+
+
 def test_works_before_super_init():
     class Late(nn.Module):
         def __init__(self):

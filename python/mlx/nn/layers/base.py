@@ -76,7 +76,7 @@ class Module(dict):
         if key not in self:
             if key in self.__dict__:
                 del self.__dict__[key]
-            elif hasattr(type(self), key):
+            elif hasattr(type(self), key) and not self._is_left_to_the_dict(key):
                 # An entry of the dict would be hidden by what the class has under that name.
                 if hasattr(getattr(type(self), key), "__set__"):
                     super().__setattr__(key, val)
@@ -86,6 +86,17 @@ class Module(dict):
                     f"name a parameter, a module or a container of them"
                 )
         self[key] = val
+
+    def _is_left_to_the_dict(self, key: str) -> bool:
+        """Is it a read-only property that has no value? Reading it then gives the entry of the dict."""
+        found = getattr(type(self), key)
+        if not isinstance(found, property) or found.fset is not None:
+            return False
+        try:
+            found.__get__(self)
+        except Exception:  # whatever the getter misses
+            return True
+        return False
 
     def __delattr__(self, name: str) -> None:
         if name in self:
