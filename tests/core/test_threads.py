@@ -308,3 +308,30 @@ def test_same_bits_for_any_number_of_threads():
     for name, x, y, z in zip(names.split(), one.split(), two.split(), four.split(), strict=True):
         assert x == y == z, name
     assert results("2") == two
+
+
+def test_errors_of_what_an_evaluation_reads_twice():
+    """Evaluations of a graph in several threads, some of whose values cannot be computed: each meets the error or has
+    the value, whatever others gave back while it looked."""
+
+    def work(k: int) -> None:
+        rng = np.random.default_rng(k)
+        for _ in range(8):
+            for i in rng.permutation(len(nodes))[:4]:
+                a, good = nodes[i]
+                if rng.random() < 0.5:
+                    mx.async_eval(a)
+                elif good:
+                    assert a.tolist() == [1.0] * 3
+                else:
+                    with pytest.raises(IndexError, match="99"):
+                        a.tolist()
+
+    for _ in range(20):
+        x, bad = mx.ones(3), mx.take(mx.ones(3), mx.array([99, 0, 1]), stream=mx.cpu)
+        nodes = [(bad, False), (x, True)]
+        for i in range(24):
+            (a, a_good), (b, b_good) = nodes[(i * 7) % len(nodes)], nodes[(i * 5 + 1) % len(nodes)]
+            c = mx.sort(mx.multiply(a, b, stream=mx.cpu), stream=mx.cpu) if i % 2 else mx.maximum(a, b, stream=mx.cpu)
+            nodes.append((c, a_good and b_good))
+        together(6, work)
