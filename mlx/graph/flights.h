@@ -58,13 +58,13 @@ class Flights {
     const Waiting waiting(*this);
     std::unique_lock lock(mutex_);
     while (is_computed(node, serial)) {
-      std::shared_ptr<Flight> flight = find(node.tape);
-      if (flight && !flight->is_dead() && !is_owned(*flight)) {
+      if (std::shared_ptr<Flight> flight = find(node.tape);
+          flight && !flight->is_dead() && !is_owned(*flight)) {
         owned_.push_back(flight.get());
         by_tape_[serial] = flight;
         return flight;
       }
-      changed_.wait(lock);
+      changed_.wait(lock);  // without keeping the flight, whose end takes the lock
     }
     return nullptr;
   }
