@@ -290,6 +290,11 @@ DETERMINISM = """
     print(h(mx.grad(lambda w: mx.square(mx.tanh(a @ w)).sum())(b)),
     h(mx.zeros((1000,)).at[mx.array(rng.integers(0, 1000, n // 60))].add(v[:n // 60])))
     print(h(mx.random.normal((n // 30,), key=mx.random.key(0))))
+    s, m = v[:n // 15 * 15].reshape(-1, 15), v[:n // 63 * 63].reshape(-1, 9, 7)
+    print(h(mx.partition(v, n // 3)), h(mx.argpartition(v, n // 3)), h(mx.topk(s, 4, 0)), h(mx.sort(s, 0)))
+    print(h(mx.fast.resample(s, 0, 4000)), h(mx.fast.resample(m, 1, 31, method="cubic")))
+    print(h(m @ m.swapaxes(1, 2)), h(mx.softmax(s, 1)), h(mx.logsumexp(s, 1)), h(s.sum(1)),
+    h(mx.full((n,), 2.5) * v[:n]))
     """
 
 
@@ -302,7 +307,8 @@ def test_same_bits_for_any_number_of_threads():
     one, two, four = map(results, ("1", "2", "4"))
     names = (
         "matmul bf16 gemv sum sum0 sum1 mean var softmax softmax-1 logsumexp cumsum prod sort "
-        "layer_norm max attention conv2d grad scatter normal"
+        "layer_norm max attention conv2d grad scatter normal partition argpartition topk sort0 resample cubic "
+        "small softmax-short logsumexp-short sum-short full"
     )
     assert len(one.split()) == len(names.split())
     for name, x, y, z in zip(names.split(), one.split(), two.split(), four.split(), strict=True):
