@@ -4,7 +4,9 @@
 // Claiming. Building a tape claims every pending node that it reaches, under one mutex; a node that another
 // tape has claimed is waited for when its value is needed. A tape only ever waits for older tapes, so no
 // cycle of waiting arises. If a kernel throws, the tape's remaining nodes go back to `unscheduled`: nothing
-// is lost, whoever needs them evaluates them again.
+// is lost, whoever needs them evaluates them again. A tape that needs such a node does not wait for it, since
+// by then it may belong to a younger tape that waits for this one. It computes what it can without, so that
+// tapes which need each other's nodes get on, and the rest goes back and is claimed anew.
 //
 // Ownership. The tape holds plain pointers: a pending node is kept alive by its consumers' inputs, or by the
 // caller. After a node has run it forgets its inputs, which frees or donates their memory as early as
@@ -17,8 +19,6 @@
 // evaluates one meets the error again. So it is with what was made of values that the GPU found to be wrong,
 // such as rows whose indices are out of range. Nodes that were not encoded yet go back to `unscheduled`.
 #include "mlx/graph/eval.h"
-
-#include <mutex>
 
 #include "mlx/graph/backend.h"
 #include "mlx/graph/flight.h"
@@ -37,8 +37,7 @@ using Node = array::ArrayDesc;
 using detail::InFlight;
 using detail::set_status;
 
-std::mutex claim_mutex;
-uint64_t last_tape = 0;  // guarded by claim_mutex
+uint64_t last_tape = 0;  // guarded by claim_mutex()
 
 void for_each_output(Node& node, auto&& f) {
   if (!node.group) return f(node);
@@ -52,7 +51,7 @@ class TapeBuilder {
   explicit TapeBuilder(Tape& tape, const detail::NodeSet* given = nullptr) : tape_(tape), given_(given) {}
 
   void add(const std::vector<array>& outputs) {
-    std::lock_guard lock(claim_mutex);
+    std::lock_guard lock(detail::claim_mutex());
     tape_.serial = ++last_tape;
     for (const array& out : outputs) {
       if (out.status() != array::Status::unscheduled || is_given(*out.desc())) continue;
@@ -75,8 +74,8 @@ class TapeBuilder {
           "one with a value: its contents cannot be read inside the function");
     for_each_output(node, [&](Node& member) {
       if (member.status.load() == array::Status::available) return;
+      member.tape = tape_.serial;  // in front of the status: who sees that one may look for the tape
       member.status.store(array::Status::evaluated);
-      member.tape = tape_.serial;
       member.uses = 0;
       member.fused = kUndecided;
       member.shared = false;
@@ -126,6 +125,23 @@ class TapeBuilder {
 void finish_watched(InFlight& in_flight, std::vector<array>& outputs) {
   in_flight.finish();
   for (array& out : outputs) set_status(*out.desc(), array::Status::evaluated);
+}
+
+// Returns when everything that the unit reads from outside is there, or is going to be where the GPU reads
+// it. False where some of it was lost.
+bool wait_for_inputs(InFlight& in_flight, const detail::Fuser& fuser, const Node& node) {
+  try {
+    bool waited = true;
+    while (waited) {
+      waited = false;
+      for (const Node* member : fuser.members(node)) waited |= in_flight.wait_for_inputs(*member);
+      if (!fuser.is_elementwise(node)) waited |= in_flight.wait_for_inputs(node);
+    }
+    return true;
+  } catch (const InFlight::Overtaken&) {
+    in_flight.leave_out();
+    return false;
+  }
 }
 
 // `watches` and `unit` are null where nobody watches.
@@ -193,7 +209,13 @@ void run_group(detail::Fuser& fuser, Node& root, std::vector<array>& outputs, In
 
 namespace detail {
 
+std::mutex& claim_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
 void give_back(Tape& tape) {
+  std::lock_guard lock(claim_mutex());
   for (Node* node : tape.nodes)
     if (node)
       for_each_output(*node, [&](Node& m) {
@@ -212,28 +234,32 @@ void named(const Node& node, F&& run) {
   }
 }
 
-// What is on the GPU is waited for or, where `parks`, left to it.
-void run_tape(Tape& tape, bool parks) {
+// What is on the GPU is waited for or, where `parks`, left to it. False where something that earlier tapes
+// should have computed was lost: what is not done is to be claimed anew.
+bool run_tape(Tape& tape, bool parks) {
   InFlight in_flight(tape.serial);
   std::exception_ptr error;
   try {
     Watches watches(tape);
     Fuser fuser(tape);
     const bool watched = watches.any();
+    bool complete = true;
     if (!watched) in_flight.join(tape);
     std::vector<array> outputs;
     for (size_t i = 0; i < tape.nodes.size(); ++i) {
       Node* node = tape.nodes[i];
       if (!node || fuser.is_interior(*node)) continue;
       in_flight.settle();
-      for (Node* member : fuser.members(*node)) in_flight.wait_for_inputs(*member);
+      if (!wait_for_inputs(in_flight, fuser, *node)) {
+        complete = false;
+        continue;
+      }
       const Unit unit{*node, fuser.members(*node), tape, fuser.outputs(*node)};
       if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
         named(*node,
               [&] { run_group(fuser, *node, outputs, in_flight, watched ? &watches : nullptr, unit); });
       } else {
-        in_flight.wait_for_inputs(*node);
         if (watched) watches.begins(unit);
         named(*node, [&] { run_node(*node, tape.tracing, in_flight, watched ? &watches : nullptr, &unit); });
         tape.nodes[i] = nullptr;
@@ -241,8 +267,15 @@ void run_tape(Tape& tape, bool parks) {
       if (watched) watches.ends();
       check_interrupt();
     }
-    if (parks) return in_flight.park();
-    return in_flight.finish();
+    if (complete) {
+      if (parks)
+        in_flight.park();
+      else
+        in_flight.finish();
+      return true;
+    }
+  } catch (const InFlight::Overtaken&) {
+    // The CPU was about to read it.
   } catch (const GpuBackend::Work::Stopped&) {
     // Without an error of this tape it is one of an earlier tape: who needs those values meets it.
   } catch (...) {
@@ -256,6 +289,7 @@ void run_tape(Tape& tape, bool parks) {
   }
   give_back(tape);
   if (error) std::rethrow_exception(error);
+  return false;
 }
 
 }  // namespace detail
@@ -302,7 +336,7 @@ void async_eval(std::vector<array> outputs) {
   if (tape.nodes.empty()) return;
   detail::enqueue([tape = std::move(tape), outputs = std::move(outputs)]() mutable {
     try {
-      detail::run_tape(tape, true);
+      if (!detail::run_tape(tape, true)) async_eval(std::move(outputs));
     } catch (...) {
       // The nodes are unscheduled again: whoever reads one meets the error there, on his own thread.
     }

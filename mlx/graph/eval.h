@@ -1,6 +1,7 @@
 // What the transforms and the bindings need to know about evaluation.
 #pragma once
 
+#include <mutex>
 #include <unordered_set>
 
 #include "mlx/array.h"
@@ -36,5 +37,8 @@ using NodeSet = std::unordered_set<const array::ArrayDesc*>;
 Tape claim(const std::vector<array>& outputs, const NodeSet& given);
 // Makes the tape's nodes pending again.
 void give_back(Tape& tape);
+// Held while a tape is built, and by who makes nodes pending that were claimed: a tape that found a node to
+// be another one's must not claim it a moment later, behind what reads it.
+std::mutex& claim_mutex();
 
 }  // namespace mlx::core::detail

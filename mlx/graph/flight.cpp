@@ -1,6 +1,7 @@
 #include "mlx/graph/flight.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "mlx/graph/eval.h"
 #include "mlx/graph/flights.h"
@@ -30,9 +31,10 @@ std::atomic<uint64_t> continued{0};
 }  // namespace
 
 void set_status(Node& node, array::Status status) { Flights::all().set_status(node, status); }
-void wait_for(const Node& node) {
+void wait_for(const Node& node) { wait_for(node, std::numeric_limits<uint64_t>::max()); }
+void wait_for(const Node& node, uint64_t before) {
   const WithoutOuterLock unlocked;
-  Flights::all().wait_for(node);
+  Flights::all().wait_for(node, before);
 }
 void wait_for_flights() { Flights::all().wait_for_all(); }
 uint64_t continued_flights() { return continued.load(); }
@@ -160,13 +162,18 @@ std::exception_ptr Flight::settle_now(size_t own) {
     of_owner = failure_;
   }
   // Those behind are lost at once: whoever encodes next must not read them.
+  std::vector<std::shared_ptr<Node>> lost;
   for (Entry& e : entries_) {
-    const std::shared_ptr<Node> node = e.lost ? e.node.lock() : nullptr;
+    std::shared_ptr<Node> node = e.lost ? e.node.lock() : nullptr;
     if (!node) continue;
     node->data = nullptr;
     if (!node->primitive) node->primitive = std::make_shared<Lost>(e.stream, e.lost);
-    set_status(*node, array::Status::unscheduled);
     e.node.reset();
+    lost.push_back(std::move(node));
+  }
+  if (!lost.empty()) {
+    std::lock_guard lock(claim_mutex());
+    for (const std::shared_ptr<Node>& node : lost) set_status(*node, array::Status::unscheduled);
   }
   arrive();
   return of_owner;
@@ -226,21 +233,31 @@ void InFlight::join(const Tape& tape) {
   }
 }
 
-void InFlight::wait_for_inputs(Node& node) {
+bool InFlight::is_encoded(const Node& node) const {
+  return (!leaves_out_ && node.tape == serial_) || (flight_ && flight_->has(node));
+}
+bool InFlight::is_inside(const Node& input, const Node& node) const {
+  return input.tape == serial_ && input.fused >= 0 && input.fused == node.fused;
+}
+
+bool InFlight::wait_for_inputs(const Node& node) {
+  bool waited = false;
   for (const array& input : node.inputs) {
     const Node& in = *input.desc();
     const array::Status status = in.status.load(std::memory_order_acquire);
     if (status == array::Status::available) continue;
     const bool waits = status == array::Status::evaluated;
-    // One that is pending again was lost: who evaluates it meets the error.
-    if (waits && (in.tape == serial_ || (flight_ && flight_->has(in)))) continue;
+    if (waits && (is_encoded(in) || is_inside(in, node))) continue;
     if (flight_) {
       if (waits) flight_->count_wait(node.primitive->name());
       // Whoever computes it may need what this tape has taken.
       if (flight_->has_others()) finish();
     }
-    const_cast<array&>(input).wait();
+    if (waits) wait_for(in, serial_);
+    if (in.status.load(std::memory_order_acquire) != array::Status::available) throw Overtaken();
+    waited = true;
   }
+  return waited;
 }
 
 void InFlight::finish_for(std::span<Node* const> nodes) {

@@ -26,6 +26,8 @@ namespace mlx::core::detail {
 
 // Tells those who wait for the node.
 void set_status(array::ArrayDesc& node, array::Status status);
+// Blocks while a tape in front of `before` computes the node.
+void wait_for(const array::ArrayDesc& node, uint64_t before);
 
 class Flight {
  public:
@@ -114,8 +116,14 @@ class InFlight {
   void add(std::span<array::ArrayDesc* const> readers, std::span<const array> outputs) {
     flight_->add(readers, outputs);
   }
-  // Waits for what this node reads and other tapes compute, but for what the GPU is going to have computed.
-  void wait_for_inputs(array::ArrayDesc& node);
+  // What this tape needs of an earlier one was lost, and a later one may have claimed it.
+  struct Overtaken {};
+  // Waits for what this node reads and earlier tapes compute, but for what the GPU is going to have computed.
+  // True where it waited: by then other values in flight may have turned out to be lost, which is to be asked
+  // anew. Throws Overtaken.
+  bool wait_for_inputs(const array::ArrayDesc& node);
+  // Some nodes of this tape are not computed, and not those that read them.
+  void leave_out() { leaves_out_ = true; }
   // The CPU is about to read these nodes' inputs, or to write into them.
   void finish_for(std::span<array::ArrayDesc* const> nodes);
   void settle() {
@@ -129,7 +137,13 @@ class InFlight {
   void park();
 
  private:
+  // Of those that are being computed: has the GPU got it to compute?
+  bool is_encoded(const array::ArrayDesc& node) const;
+  // Is it computed together with its consumer?
+  bool is_inside(const array::ArrayDesc& input, const array::ArrayDesc& node) const;
+
   const uint64_t serial_;
+  bool leaves_out_ = false;
   std::shared_ptr<Flight> flight_;
 };
 

@@ -38,11 +38,12 @@ class Flights {
     std::lock_guard lock(mutex_);
     changed_.notify_all();
   }
-  void wait_for(const array::ArrayDesc& node) {
+  // While a tape in front of `before` computes it.
+  void wait_for(const array::ArrayDesc& node, uint64_t before) {
     const Waiting waiting(*this);
     std::unique_lock lock(mutex_);
-    while (node.status.load() == array::Status::evaluated)
-      if (!help(lock, find(node.tape)) && node.status.load() == array::Status::evaluated) changed_.wait(lock);
+    while (is_computed(node, before))
+      if (!help(lock, find(node.tape)) && is_computed(node, before)) changed_.wait(lock);
   }
 
   // A flight that the tape is going to own.
@@ -52,18 +53,18 @@ class Flights {
     by_tape_[serial] = flight;
   }
   // The one that makes the node's value, for the tape to own, when those that came before it have encoded
-  // what they have; null where the value is there or lost by then.
+  // what they have; null where the value is there, lost, or another tape's by then.
   std::shared_ptr<Flight> take(const array::ArrayDesc& node, uint64_t serial) {
     const Waiting waiting(*this);
     std::unique_lock lock(mutex_);
-    while (node.status.load() == array::Status::evaluated) {
-      std::shared_ptr<Flight> flight = find(node.tape);
-      if (flight && !flight->is_dead() && !is_owned(*flight)) {
+    while (is_computed(node, serial)) {
+      if (std::shared_ptr<Flight> flight = find(node.tape);
+          flight && !flight->is_dead() && !is_owned(*flight)) {
         owned_.push_back(flight.get());
         by_tape_[serial] = flight;
         return flight;
       }
-      changed_.wait(lock);
+      changed_.wait(lock);  // without keeping the flight, whose end takes the lock
     }
     return nullptr;
   }
@@ -110,6 +111,9 @@ class Flights {
     Waiting& operator=(const Waiting&) = delete;
     Flights& all_;
   };
+  static bool is_computed(const array::ArrayDesc& node, uint64_t before) {
+    return node.status.load() == array::Status::evaluated && node.tape < before;
+  }
   std::shared_ptr<Flight> find(uint64_t serial) const {
     const auto at = by_tape_.find(serial);
     return at == by_tape_.end() ? nullptr : at->second;
