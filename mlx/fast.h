@@ -31,8 +31,13 @@ std::vector<array> gated_delta_update(const array& queries, const array& keys, c
                                       const array& gates, const array& beta_,
                                       const std::optional<array>& initial_state = std::nullopt,
                                       const std::optional<array>& mask = std::nullopt, StreamOrDevice s = {});
-// A long short-term memory over all steps of a sequence: the hidden states, the cell states and the gates
-// before their functions, for every step.
+// Recurrent layers over all steps of a sequence. For every step: the states of a simple one; the states and
+// r, z, n and the product that r is multiplied by of gated recurrent units; the hidden states, the cell
+// states and the gates of a long short-term memory.
+array rnn_steps(const array& weight, const array& hidden, const array& inputs,
+                const std::string& nonlinearity = "tanh", StreamOrDevice s = {});
+std::vector<array> gru_steps(const array& weight, const array& bias, const array& hidden, const array& inputs,
+                             StreamOrDevice s = {});
 std::vector<array> lstm_steps(const array& weight, const array& hidden, const array& cell,
                               const array& inputs, StreamOrDevice s = {});
 // `count` elements along an axis, each between its neighbours in x; `scale`: elements of the result for each

@@ -36,6 +36,15 @@ constexpr Example kRows[] = {
   >>> y.shape, state.shape
   ((1, 3, 2, 5), (1, 2, 5, 4))
 )"},
+    {"fast.rnn_steps", R"(  >>> weight, state, x = mx.ones((3, 3)), mx.zeros((2, 3)), mx.ones((5, 2, 3))
+  >>> mx.fast.rnn_steps(weight, state, x, nonlinearity="relu").shape
+  (5, 2, 3)
+)"},
+    {"fast.gru_steps", R"(  >>> weight, state, x = mx.ones((9, 3)), mx.zeros((2, 3)), mx.ones((5, 2, 9))
+  >>> hiddens, gates = mx.fast.gru_steps(weight, mx.zeros(3), state, x)
+  >>> hiddens.shape, gates.shape
+  ((5, 2, 3), (5, 2, 12))
+)"},
     {"fast.lstm_steps", R"(  >>> weight, states, x = mx.ones((12, 3)), mx.zeros((2, 3)), mx.ones((5, 2, 12))
   >>> hiddens, cells, gates = mx.fast.lstm_steps(weight, states, states, x)
   >>> hiddens.shape, gates.shape

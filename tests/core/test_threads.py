@@ -290,6 +290,9 @@ DETERMINISM = """
     print(h(mx.grad(lambda w: mx.square(mx.tanh(a @ w)).sum())(b)),
     h(mx.zeros((1000,)).at[mx.array(rng.integers(0, 1000, n // 60))].add(v[:n // 60])))
     print(h(mx.random.normal((n // 30,), key=mx.random.key(0))))
+    w, s = (mx.array(rng.normal(size=shape).astype('f') / 12) for shape in ((640, 160), (5, 160)))
+    steps = lambda w: mx.fast.lstm_steps(w, s, s, a[:300].reshape(-1)[:128000].reshape(40, 5, 640))[0]
+    print(h(steps(w)), h(mx.grad(lambda w: mx.square(steps(w)).sum())(w)))
     """
 
 
@@ -302,7 +305,7 @@ def test_same_bits_for_any_number_of_threads():
     one, two, four = map(results, ("1", "2", "4"))
     names = (
         "matmul bf16 gemv sum sum0 sum1 mean var softmax softmax-1 logsumexp cumsum prod sort "
-        "layer_norm max attention conv2d grad scatter normal"
+        "layer_norm max attention conv2d grad scatter normal lstm lstm_grad"
     )
     assert len(one.split()) == len(names.split())
     for name, x, y, z in zip(names.split(), one.split(), two.split(), four.split(), strict=True):
