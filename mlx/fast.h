@@ -18,6 +18,11 @@ namespace mlx::core::fast {
 array rms_norm(const array& x, const std::optional<array>& weight, double eps, StreamOrDevice s = {});
 array layer_norm(const array& x, const std::optional<array>& weight, const std::optional<array>& bias,
                  double eps, StreamOrDevice s = {});
+// Channels are the last axis, samples the first. A group is channels in a row or, interleaved, every
+// groups-th one.
+array group_norm(const array& x, int groups, const std::optional<array>& weight,
+                 const std::optional<array>& bias, double eps, bool interleaved = false,
+                 StreamOrDevice s = {});
 array cross_entropy(const array& logits, const array& targets, StreamOrDevice s = {});
 array rope(const array& x, int dims, bool traditional, std::optional<float> base, float scale, int offset,
            const std::optional<array>& freqs = std::nullopt, StreamOrDevice s = {});

@@ -98,7 +98,8 @@ void addmm(const AddMM&, const Arrays& inputs, Arrays& outputs, ShadowMemory& me
   }
 }
 
-void norm_vjp(const fast::NormVjp&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
+template <class P>
+void norm_vjp(const P&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
   take_or_allocate(outputs[0], inputs.back(), memory);
   for (size_t i = 1; i < outputs.size(); ++i) memory.allocate(outputs[i]);
   copies(inputs, memory);
@@ -152,7 +153,7 @@ const bool registered =
     add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, View,
               Slice>() &&
     rules().add<Full>(full) && rules().add<AsStrided>(as_strided) &&
-    add_first_input<fast::Norm, fast::RoPE, fast::CrossEntropyVjp, Scan>() &&
+    add_first_input<fast::Norm, fast::GroupNorm, fast::RoPE, fast::CrossEntropyVjp, Scan>() &&
     add_copied_inputs<fast::CrossEntropy, Convolution, ConvolutionWeightGradient, LogSumExp, ArgReduce,
                       ExtremeShare, Hadamard, Resample, Quantize, Dequantize, QuantizedMatmul>() &&
     rules().add<Sort>(sorted<Sort>) && rules().add<ArgSort>(sorted<ArgSort>) &&
@@ -161,7 +162,8 @@ const bool registered =
     rules().add<Softmax>(any_input<Softmax>) && rules().add<SoftmaxJacobian>(any_input<SoftmaxJacobian>) &&
     rules().add<SliceUpdate>(updated<SliceUpdate>) &&
     rules().add<DynamicSliceUpdate>(updated<DynamicSliceUpdate>) && rules().add<AddMM>(addmm) &&
-    rules().add<fast::NormVjp>(norm_vjp) && rules().add<Split>(split) &&
+    rules().add<fast::NormVjp>(norm_vjp<fast::NormVjp>) &&
+    rules().add<fast::GroupNormVjp>(norm_vjp<fast::GroupNormVjp>) && rules().add<Split>(split) &&
     rules().add<DynamicSlice>(dynamic_slice) && rules().add<Depends>(depends);
 
 }  // namespace

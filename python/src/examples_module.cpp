@@ -19,6 +19,9 @@ constexpr Example kRows[] = {
   ...       output_dtypes=[x.dtype])[0]
   array([2, 4], dtype=float32)
 )"},
+    {"fast.group_norm", R"(  >>> mx.fast.group_norm(mx.array([[1.0, 3.0, 2.0, 6.0]]), 2, None, None, 0.0)
+  array([[-1, 1, -1, 1]], dtype=float32)
+)"},
     {"fast.rms_norm", R"(  >>> mx.fast.rms_norm(mx.array([3.0, 3.0]), mx.array([1.0, 2.0]), 0.0)
   array([1, 2], dtype=float32)
 )"},

@@ -82,6 +82,36 @@ Raises:
   ValueError: a size is not that of the last axis.
 Source: Layer Normalization, arXiv:1607.06450.)");
   m.def(
+      "group_norm",
+      [](nb::handle x, int groups, nb::handle weight, nb::handle bias, double eps, bool interleaved,
+         StreamOrDevice s) {
+        return wrap(core::fast::group_norm(to_array(x, {"group_norm", "x", 1}), groups,
+                                           to_optional_array(weight, {"group_norm", "weight", 3}),
+                                           to_optional_array(bias, {"group_norm", "bias", 4}), eps,
+                                           interleaved, s));
+      },
+      "x"_a, "groups"_a, "weight"_a.none(), "bias"_a.none(), "eps"_a, nb::kw_only(), "interleaved"_a = false,
+      "stream"_a = nb::none(),
+      nb::sig(
+          "def group_norm(x: array, groups: int, weight: array | None, bias: array | None, eps: float, *, "
+          "interleaved: bool = False, stream: StreamOrDevice = None) -> array"),
+      R"(Group normalisation, ``(x - mean) / sqrt(var + eps) * weight + bias``, with the mean and the variance of a group of
+channels of a sample, over all axes between the first and the last one.
+
+Args:
+  x: samples first and channels last, at least two dimensions. Sums are taken in float32 or better.
+  groups: their number, a divisor of the number of channels.
+  weight: a factor for each channel, or ``None``.
+  bias: a summand for each, or ``None``.
+  eps: keeps the root away from zero.
+  interleaved: every ``groups``-th channel belongs to the same group, instead of channels in a row.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  Same shape and dtype as ``x``.
+Raises:
+  ValueError: ``groups`` does not divide the number of channels, or a size is not that of the last axis.
+Source: Group Normalization, arXiv:1803.08494.)");
+  m.def(
       "cross_entropy",
       [](nb::handle logits, nb::handle targets, StreamOrDevice s) {
         return wrap(core::fast::cross_entropy(to_array(logits, {"cross_entropy", "logits", 1}),

@@ -18,6 +18,15 @@ CELLS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def on_the_cpu():
+    """Where the kernels are, also where there is a GPU."""
+    device = mx.default_device()
+    mx.set_default_device(mx.cpu)
+    yield
+    mx.set_default_device(device)
+
+
 def operands(parts: int, steps: int, batch: int, size: int) -> list[np.ndarray]:
     rng = np.random.default_rng(size)
     shapes = [(parts * size, size), (size,), (batch, size), (batch, size), (steps, batch, parts * size)]
@@ -40,15 +49,14 @@ def test_values_and_gradients(cell, shape):
     drawn = operands(parts, *shape)
 
     def both(dtype: mx.Dtype):
-        with mx.stream(mx.cpu):
-            given = [mx.array(x).astype(dtype) for x in drawn]
-            outputs = steps(*given)
-            # Of every output; of all but the states none; of the states ones, which are a number.
-            along = [[mx.cos(mx.arange(o.size, dtype=dtype)).reshape(o.shape) for o in outputs]]
-            along.append([mx.cos(along[0][0]), *(mx.zeros_like(o) for o in outputs[1:])])
-            along.append([mx.ones_like(outputs[0]), *(mx.zeros_like(o) for o in outputs[1:])])
-            gradients = [mx.vjp(lambda *x: steps(*x), given, a)[1] for a in along]
-            return outputs, gradients
+        given = [mx.array(x).astype(dtype) for x in drawn]
+        outputs = steps(*given)
+        # Of every output; of all but the states none; of the states ones, which are a number.
+        along = [[mx.cos(mx.arange(o.size, dtype=dtype)).reshape(o.shape) for o in outputs]]
+        along.append([mx.cos(along[0][0]), *(mx.zeros_like(o) for o in outputs[1:])])
+        along.append([mx.ones_like(outputs[0]), *(mx.zeros_like(o) for o in outputs[1:])])
+        gradients = [mx.vjp(lambda *x: steps(*x), given, a)[1] for a in along]
+        return outputs, gradients
 
     (values, gradients), (values64, gradients64) = both(mx.float32), both(mx.float64)
     close(values, values64)
@@ -82,7 +90,6 @@ def test_the_steps_of_one_sequence_are_rows_of_one_product():
     """A matrix for each step with one row, wherever the next would be: the bits of the product of them all."""
     rng = np.random.default_rng(0)
     x, weight, bias = (mx.array(rng.standard_normal(s).astype(np.float32)) for s in ((1, 40, 96), (64, 96), (64,)))
-    with mx.stream(mx.cpu):
-        together = mx.addmm(bias, x[0], weight.T)
-        assert mx.array_equal(mx.addmm(bias, mx.moveaxis(x, 1, 0), weight.T)[:, 0], together)
-        assert mx.array_equal((mx.moveaxis(x, 1, 0) @ weight.T)[:, 0], x[0] @ weight.T)
+    together = mx.addmm(bias, x[0], weight.T)
+    assert mx.array_equal(mx.addmm(bias, mx.moveaxis(x, 1, 0), weight.T)[:, 0], together)
+    assert mx.array_equal((mx.moveaxis(x, 1, 0) @ weight.T)[:, 0], x[0] @ weight.T)
