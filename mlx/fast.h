@@ -18,6 +18,11 @@ namespace mlx::core::fast {
 array rms_norm(const array& x, const std::optional<array>& weight, double eps, StreamOrDevice s = {});
 array layer_norm(const array& x, const std::optional<array>& weight, const std::optional<array>& bias,
                  double eps, StreamOrDevice s = {});
+// Channels are the last axis, samples the first. A group is channels in a row or, interleaved, every
+// groups-th one.
+array group_norm(const array& x, int groups, const std::optional<array>& weight,
+                 const std::optional<array>& bias, double eps, bool interleaved = false,
+                 StreamOrDevice s = {});
 array cross_entropy(const array& logits, const array& targets, StreamOrDevice s = {});
 array rope(const array& x, int dims, bool traditional, std::optional<float> base, float scale, int offset,
            const std::optional<array>& freqs = std::nullopt, StreamOrDevice s = {});
@@ -31,8 +36,13 @@ std::vector<array> gated_delta_update(const array& queries, const array& keys, c
                                       const array& gates, const array& beta_,
                                       const std::optional<array>& initial_state = std::nullopt,
                                       const std::optional<array>& mask = std::nullopt, StreamOrDevice s = {});
-// A long short-term memory over all steps of a sequence: the hidden states, the cell states and the gates
-// before their functions, for every step.
+// Recurrent layers over all steps of a sequence. For every step: the states of a simple one; the states and
+// r, z, n and the product that r is multiplied by of gated recurrent units; the hidden states, the cell
+// states and the gates of a long short-term memory.
+array rnn_steps(const array& weight, const array& hidden, const array& inputs,
+                const std::string& nonlinearity = "tanh", StreamOrDevice s = {});
+std::vector<array> gru_steps(const array& weight, const array& bias, const array& hidden, const array& inputs,
+                             StreamOrDevice s = {});
 std::vector<array> lstm_steps(const array& weight, const array& hidden, const array& cell,
                               const array& inputs, StreamOrDevice s = {});
 // `count` elements along an axis, each between its neighbours in x; `scale`: elements of the result for each

@@ -34,7 +34,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     (
         "empty",
         "steps and sequences can be none, together with the states; such operands are among its values",
-        "fast.lstm_steps",
+        "fast.gru_steps fast.lstm_steps",
     ),
     (
         "empty",
@@ -86,7 +86,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     (
         "shapeless",
         "sizes of matrices are constants of the graph",
-        "digitize fast.gated_delta_update fast.lstm_steps gather_mm linalg.lu",
+        "digitize fast.gated_delta_update fast.rnn_steps fast.gru_steps fast.lstm_steps gather_mm linalg.lu",
     ),
     (
         "shapeless",

@@ -187,8 +187,17 @@ def rare_programs():
     q, gates = normal(1, 3, 2, 4), mx.sigmoid(normal(1, 3, 2, key=1))
     yield mx.grad(lambda q: mx.fast.gated_delta_update(q, q, q, gates, gates)[0].sum()), (q,)
 
+    yield (
+        mx.grad(lambda x, w: (mx.fast.group_norm(x, 2, w, None, 1e-5, interleaved=True) ** 3).sum(), argnums=(0, 1)),
+        (normal(2, 5, 6), normal(6, key=1)),
+    )
+
     x = normal(3, 2, 16)
     yield lambda w, h: mx.fast.lstm_steps(w, h, h, x), (normal(16, 4), normal(2, 4, key=1))
+    yield lambda w, h: mx.fast.rnn_steps(w, h, x, "relu"), (normal(16, 16), normal(2, 16, key=1))
+    yield lambda w, h: mx.fast.gru_steps(w, h[0], h, x[..., :15]), (normal(15, 5), normal(2, 5, key=1))
+    yield mx.grad(lambda w: mx.fast.rnn_steps(w, x[0], x).sum()), (normal(16, 16),)
+    yield mx.grad(lambda w: mx.fast.gru_steps(w, x[0, 0, :5], x[1, :, :5], x[..., :15])[0].sum()), (normal(15, 5),)
     yield mx.grad(lambda w: sum(o.sum() for o in mx.fast.lstm_steps(w, x[0, :, :4], x[1, :, :4], x))), (normal(16, 4),)
 
     yield lambda x: mx.fast.resample(x, 1, 9, scale=2.25, method="cubic"), (normal(2, 4),)

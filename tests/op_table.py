@@ -23,7 +23,7 @@ FAMILIES = (
     "op_table_statistics",
     "op_table_matrix",
     "op_table_gated_delta",
-    "op_table_lstm",
+    "op_table_recurrent",
 )
 
 OPS: list[Op] = [op for family in FAMILIES for op in importlib.import_module(family).OPS]

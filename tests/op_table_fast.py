@@ -17,6 +17,15 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     return y if bias is None else y + bias
 
 
+def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, interleaved: bool = False) -> Any:
+    apart = (x.shape[-1] // groups, groups) if interleaved else (groups, x.shape[-1] // groups)
+    y = x.reshape(len(x), int(np.prod(x.shape[1:-1])), *apart)
+    axes = (1, 2) if interleaved else (1, 3)
+    y = (y - y.mean(axes, keepdims=True)) / np.sqrt(y.var(axes, keepdims=True) + eps)
+    y = y.reshape(x.shape) if weight is None else y.reshape(x.shape) * weight
+    return y if bias is None else y + bias
+
+
 def rms_norm(x: Any, weight: Any, eps: float) -> Any:
     y = x / np.sqrt((x * x).mean(-1, keepdims=True) + eps)
     return y if weight is None else y * weight
@@ -120,6 +129,32 @@ OPS: list[Op] = [
             Bad(S(f(3, 4), None, f(3), 1e-5), ValueError, r"\[layer_norm\].*3"),
             Bad(S(f(3, 4), f(2, 4), None, 1e-5), ValueError, r"\[layer_norm\]"),
             Bad(S(f(), None, None, 1e-5), ValueError, r"\[layer_norm\]"),
+        ],
+    ),
+    Op(
+        "fast.group_norm",
+        [
+            S(f(3, 5, 8), 2, None, None, 1e-5),
+            S(f(3, 5, 8), 2, f(8), f(8), 1e-5),
+            S(f(3, 5, 8), 4, f(8), f(8), 1e-5, interleaved=True),
+            S(f(2, 3, 4, 70), 7, f(70), None, 1e-3),
+            S(f(6, 12), 3, None, f(12), 1e-5),
+            S(f(2, 9, 5), 5, f(5), f(5), 1e-5),
+            S(f(2, 9, 5), 1, f(5), f(5), 1e-5),
+            S(f(0, 4, 6), 3, f(6), f(6), 1e-5),
+        ],
+        group_norm,
+        dtypes=FLOATS,
+        diff=True,
+        smooth=True,
+        eps=NORM,
+        errors=[
+            Bad(S(f(2, 3, 4), 3, None, None, 1e-5), ValueError, r"\[group_norm\].*3 groups.*4 channels"),
+            Bad(S(f(2, 3, 4), 0, None, None, 1e-5), ValueError, r"\[group_norm\].*0 groups"),
+            Bad(S(f(2, 3, 4), 2, f(3), None, 1e-5), ValueError, r"\[group_norm\].*weight of shape \(3\)"),
+            Bad(S(f(2, 3, 4), 2, None, f(2, 4), 1e-5), ValueError, r"\[group_norm\].*bias"),
+            Bad(S(f(4), 2, None, None, 1e-5), ValueError, r"\[group_norm\].*shape \(4\)"),
+            Bad(S(f(2, 4), 2, None, None, 1e-5), ValueError, r"\[group_norm\].*complex64", dtype="complex64"),
         ],
     ),
     Op(

@@ -10,6 +10,7 @@
 #include "mlx/ops/matmul.h"
 #include "mlx/ops/norms.h"
 #include "mlx/ops/quantized.h"
+#include "mlx/ops/recurrent.h"
 #include "mlx/ops/reduce.h"
 #include "mlx/ops/resample.h"
 #include "mlx/ops/scan.h"
@@ -97,10 +98,27 @@ void addmm(const AddMM&, const Arrays& inputs, Arrays& outputs, ShadowMemory& me
   }
 }
 
-void norm_vjp(const fast::NormVjp&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
+template <class P>
+void norm_vjp(const P&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
   take_or_allocate(outputs[0], inputs.back(), memory);
   for (size_t i = 1; i < outputs.size(); ++i) memory.allocate(outputs[i]);
   copies(inputs, memory);
+}
+
+void allocate_or_take(Arrays& outputs, int taker, const array& given, ShadowMemory& memory) {
+  for (int i = 0; i < static_cast<int>(outputs.size()); ++i)
+    i == taker ? take_or_allocate(outputs[i], given, memory) : memory.allocate(outputs[i]);
+}
+void recurrent(const fast::RecurrentSteps& p, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
+  allocate_or_take(outputs, p.taker(p.cell), inputs[p.sequence], memory);
+  copies(inputs, memory);
+}
+// Cotangents that are one number stay that.
+void recurrent_gradient(const fast::RecurrentStepsGradient& p, const Arrays& inputs, Arrays& outputs,
+                        ShadowMemory& memory) {
+  allocate_or_take(outputs, p.taker(p.cell), inputs[p.taken(p.cell)], memory);
+  for (const array& in : inputs)
+    if (in.data_size() != 1) copies({in}, memory);
 }
 
 void full(const Full& p, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
@@ -135,14 +153,17 @@ const bool registered =
     add_views<Copy, StopGradient, Contiguous, Reshape, Reaxis, Transpose, Broadcast, Diagonal, View,
               Slice>() &&
     rules().add<Full>(full) && rules().add<AsStrided>(as_strided) &&
-    add_first_input<fast::Norm, fast::RoPE, fast::CrossEntropyVjp, Scan>() &&
+    add_first_input<fast::Norm, fast::GroupNorm, fast::RoPE, fast::CrossEntropyVjp, Scan>() &&
     add_copied_inputs<fast::CrossEntropy, Convolution, ConvolutionWeightGradient, LogSumExp, ArgReduce,
                       ExtremeShare, Hadamard, Resample, Quantize, Dequantize, QuantizedMatmul>() &&
     rules().add<Sort>(sorted<Sort>) && rules().add<ArgSort>(sorted<ArgSort>) &&
+    rules().add<fast::RecurrentSteps>(recurrent) &&
+    rules().add<fast::RecurrentStepsGradient>(recurrent_gradient) &&
     rules().add<Softmax>(any_input<Softmax>) && rules().add<SoftmaxJacobian>(any_input<SoftmaxJacobian>) &&
     rules().add<SliceUpdate>(updated<SliceUpdate>) &&
     rules().add<DynamicSliceUpdate>(updated<DynamicSliceUpdate>) && rules().add<AddMM>(addmm) &&
-    rules().add<fast::NormVjp>(norm_vjp) && rules().add<Split>(split) &&
+    rules().add<fast::NormVjp>(norm_vjp<fast::NormVjp>) &&
+    rules().add<fast::GroupNormVjp>(norm_vjp<fast::GroupNormVjp>) && rules().add<Split>(split) &&
     rules().add<DynamicSlice>(dynamic_slice) && rules().add<Depends>(depends);
 
 }  // namespace

@@ -39,6 +39,33 @@ void norm_vjp_array(const fast::NormVjp& p, const Arrays& inputs, Arrays& output
            outputs[2].data<char>());
 }
 
+GroupNormCall group_norm_call(const array& x, int groups, bool interleaved, double eps, const array* weight) {
+  GroupNormCall call;
+  call.dtype = number(x);
+  call.samples = x.shape(0), call.channels = x.shape(-1);
+  call.rows = x.size() == 0 ? 0 : static_cast<int64_t>(x.size()) / (call.samples * call.channels);
+  call.groups = groups, call.interleaved = interleaved, call.eps = eps;
+  call.x = x.data<char>(), call.w = weight ? weight->data<char>() : nullptr;
+  return call;
+}
+void group_norm_array(const fast::GroupNorm& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  take_or_allocate(out, {&inputs[0], 1});
+  const array x = row_contiguous(inputs[0]);
+  Arrays weights;
+  for (size_t i = 1; i < inputs.size(); ++i) weights.push_back(row_contiguous(inputs[i]));
+  group_norm(group_norm_call(x, p.groups, p.interleaved, p.eps, p.weighted ? &weights[0] : nullptr),
+             p.biased ? weights.back().data<char>() : nullptr, out.data<char>());
+}
+void group_norm_vjp_array(const fast::GroupNormVjp& p, const Arrays& inputs, Arrays& outputs) {
+  take_or_allocate(outputs[0], {&inputs.back(), 1});
+  for (int i : {1, 2}) outputs[i].set_data(allocator::malloc(outputs[i].nbytes()));
+  const array x = row_contiguous(inputs[0]), g = row_contiguous(inputs.back());
+  const array w = row_contiguous(inputs[p.weighted ? 1 : 0]);
+  group_norm_vjp(group_norm_call(x, p.groups, p.interleaved, p.eps, p.weighted ? &w : nullptr),
+                 g.data<char>(), outputs[0].data<char>(), outputs[1].data<char>(), outputs[2].data<char>());
+}
+
 // base^(-2p / dims). Models ask for the same ones again and again.
 const std::vector<double>& rates_of(double base, int64_t half) {
   thread_local double cached_base = 0;
@@ -155,6 +182,8 @@ void cross_entropy_vjp(const fast::CrossEntropyVjp&, const Arrays& inputs, Array
 
 const bool registered = kernels(Device::cpu).add<fast::Norm>(norm_array) &&
                         kernels(Device::cpu).add<fast::NormVjp>(norm_vjp_array) &&
+                        kernels(Device::cpu).add<fast::GroupNorm>(group_norm_array) &&
+                        kernels(Device::cpu).add<fast::GroupNormVjp>(group_norm_vjp_array) &&
                         kernels(Device::cpu).add<fast::RoPE>(rope_array) &&
                         kernels(Device::cpu).add<fast::CrossEntropy>(cross_entropy) &&
                         kernels(Device::cpu).add<fast::CrossEntropyVjp>(cross_entropy_vjp);

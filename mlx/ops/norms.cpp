@@ -10,13 +10,11 @@
 namespace mlx::core::fast {
 namespace {
 
-Dtype compute_dtype(Dtype dtype) { return dtype == float64 ? float64 : float32; }
-
 // The formula in plain operations, in the compute dtype. Inputs as Norm has them, before the result is
 // rounded.
 array plain_norm(const Arrays& in, bool centre, double eps, bool weighted, bool biased, Dtype dtype,
                  StreamOrDevice s) {
-  const Dtype wide = compute_dtype(dtype);
+  const Dtype wide = norm_dtype(dtype);
   array x = astype(in[0], wide, s);
   if (centre) x = subtract(x, mean(x, -1, true, s), s);
   const array scale = rsqrt(add(mean(square(x, s), -1, true, s), array(eps, wide), s), s);
@@ -30,7 +28,7 @@ array plain_norm(const Arrays& in, bool centre, double eps, bool weighted, bool 
 // `rows`.
 Arrays plain_norm_vjp(const Arrays& in, bool centre, double eps, bool weighted, const Axes& rows,
                       StreamOrDevice s) {
-  const Dtype dtype = in[0].dtype(), wide = compute_dtype(dtype);
+  const Dtype dtype = in[0].dtype(), wide = norm_dtype(dtype);
   array x = astype(in[0], wide, s);
   const array g = astype(in.back(), wide, s);
   if (centre) x = subtract(x, mean(x, -1, true, s), s);
@@ -63,15 +61,15 @@ array norm(const char* name, bool centre, const array& x, const std::optional<ar
   if (bias) check("bias", *bias);
   if (!issubdtype(dtype, floating)) throw invalid(name, "got ", dtype, ", expected a real floating dtype");
   in.push_back(astype(x, dtype, s));
-  if (weight) in.push_back(astype(*weight, compute_dtype(dtype), s));
-  if (bias) in.push_back(astype(*bias, compute_dtype(dtype), s));
+  if (weight) in.push_back(astype(*weight, norm_dtype(dtype), s));
+  if (bias) in.push_back(astype(*bias, norm_dtype(dtype), s));
   return make<Norm>(x.shape(), dtype, s, in, centre, eps, weight.has_value(), bias.has_value());
 }
 
 // dx, dweight, dbias of inputs x, (weight,) g.
 Arrays gradients(const Arrays& in, bool centre, double eps, bool weighted, Stream s) {
   const array& x = in[0];
-  const Dtype wide = compute_dtype(x.dtype());
+  const Dtype wide = norm_dtype(x.dtype());
   const Shape row{x.shape(-1)};
   return array::make_arrays({x.shape(), row, row}, {x.dtype(), wide, wide},
                             std::make_shared<NormVjp>(s, centre, eps, weighted), in);
@@ -154,22 +152,18 @@ array rms_norm(const array& x, const std::optional<array>& weight, double eps, S
 
 namespace {
 
-// A vector of x's features in the dtype that rows are computed in.
-bool is_weight(const array& w, const array& x) {
-  return w.ndim() == 1 && w.shape(0) == x.shape(-1) && w.dtype() == compute_dtype(x.dtype());
-}
 bool is_normed(const array& x) { return x.ndim() > 0 && issubdtype(x.dtype(), floating); }
 
 const bool kept_norms = primitive_table().add<Norm>("Norm", -1, [](const Norm& p, const Arrays& in) {
   bool fit = in.size() == 1u + p.weighted + p.biased && is_normed(in[0]);
-  for (size_t i = 1; fit && i < in.size(); ++i) fit = is_weight(in[i], in[0]);
+  for (size_t i = 1; fit && i < in.size(); ++i) fit = is_norm_weight(in[i], in[0]);
   check_inputs(p, fit, in);
   return Arrays{
       make<Norm>(in[0].shape(), in[0].dtype(), p.stream(), in, p.centre, p.eps, p.weighted, p.biased)};
 }) && primitive_table().add<NormVjp>("NormVjp", -1, [](const NormVjp& p, const Arrays& in) {
   check_inputs(p,
                in.size() == 2u + p.weighted && is_normed(in[0]) && alike(in.back(), in[0]) &&
-                   (!p.weighted || is_weight(in[1], in[0])),
+                   (!p.weighted || is_norm_weight(in[1], in[0])),
                in);
   return gradients(in, p.centre, p.eps, p.weighted, p.stream());
 });

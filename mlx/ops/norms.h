@@ -43,6 +43,57 @@ class NormVjp final : public Primitive {
   auto fields() const { return std::tie(centre, eps, weighted); }
 };
 
+// Over groups of channels and all axes between the first and the last one. A group is channels in a row or,
+// interleaved, every groups-th channel. Inputs as Norm.
+class GroupNorm final : public Primitive {
+ public:
+  GroupNorm(Stream s, int groups, bool interleaved, double eps, bool weighted, bool biased)
+      : Primitive(s),
+        groups(groups),
+        interleaved(interleaved),
+        eps(eps),
+        weighted(weighted),
+        biased(biased) {}
+  const int groups;
+  const bool interleaved;
+  const double eps;
+  const bool weighted, biased;
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return "group_norm"; }
+  bool follows_sizes() const override { return true; }
+  auto fields() const { return std::tie(groups, interleaved, eps, weighted, biased); }
+  std::vector<Shape> output_shapes(const Arrays& inputs) override { return {inputs[0].shape()}; }
+};
+
+// Inputs and outputs as NormVjp.
+class GroupNormVjp final : public Primitive {
+ public:
+  GroupNormVjp(Stream s, int groups, bool interleaved, double eps, bool weighted)
+      : Primitive(s), groups(groups), interleaved(interleaved), eps(eps), weighted(weighted) {}
+  const int groups;
+  const bool interleaved;
+  const double eps;
+  const bool weighted;
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const Axes& argnums,
+             const Arrays& outputs) override;
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
+  Batched vmap(const Arrays& inputs, const Axes& at) override;
+  const char* name() const override { return "group_norm_vjp"; }
+  auto fields() const { return std::tie(groups, interleaved, eps, weighted); }
+};
+
+// What rows are computed in.
+inline Dtype norm_dtype(Dtype dtype) { return dtype == float64 ? float64 : float32; }
+// A vector of x's features in that dtype.
+inline bool is_norm_weight(const array& w, const array& x) {
+  return w.ndim() == 1 && w.shape(0) == x.shape(-1) && w.dtype() == norm_dtype(x.dtype());
+}
+
 // Inputs: x (batch, ..., length, features), offset (a scalar or one per batch element), frequencies where
 // there are some. `inverse` turns back.
 class RoPE final : public Primitive {

@@ -19,6 +19,9 @@ constexpr Example kRows[] = {
   ...       output_dtypes=[x.dtype])[0]
   array([2, 4], dtype=float32)
 )"},
+    {"fast.group_norm", R"(  >>> mx.fast.group_norm(mx.array([[1.0, 3.0, 2.0, 6.0]]), 2, None, None, 0.0)
+  array([[-1, 1, -1, 1]], dtype=float32)
+)"},
     {"fast.rms_norm", R"(  >>> mx.fast.rms_norm(mx.array([3.0, 3.0]), mx.array([1.0, 2.0]), 0.0)
   array([1, 2], dtype=float32)
 )"},
@@ -35,6 +38,15 @@ constexpr Example kRows[] = {
   >>> y, state = mx.fast.gated_delta_update(q, q, v, g, g)
   >>> y.shape, state.shape
   ((1, 3, 2, 5), (1, 2, 5, 4))
+)"},
+    {"fast.rnn_steps", R"(  >>> weight, state, x = mx.ones((3, 3)), mx.zeros((2, 3)), mx.ones((5, 2, 3))
+  >>> mx.fast.rnn_steps(weight, state, x, nonlinearity="relu").shape
+  (5, 2, 3)
+)"},
+    {"fast.gru_steps", R"(  >>> weight, state, x = mx.ones((9, 3)), mx.zeros((2, 3)), mx.ones((5, 2, 9))
+  >>> hiddens, gates = mx.fast.gru_steps(weight, mx.zeros(3), state, x)
+  >>> hiddens.shape, gates.shape
+  ((5, 2, 3), (5, 2, 12))
 )"},
     {"fast.lstm_steps", R"(  >>> weight, states, x = mx.ones((12, 3)), mx.zeros((2, 3)), mx.ones((5, 2, 12))
   >>> hiddens, cells, gates = mx.fast.lstm_steps(weight, states, states, x)

@@ -82,6 +82,36 @@ Raises:
   ValueError: a size is not that of the last axis.
 Source: Layer Normalization, arXiv:1607.06450.)");
   m.def(
+      "group_norm",
+      [](nb::handle x, int groups, nb::handle weight, nb::handle bias, double eps, bool interleaved,
+         StreamOrDevice s) {
+        return wrap(core::fast::group_norm(to_array(x, {"group_norm", "x", 1}), groups,
+                                           to_optional_array(weight, {"group_norm", "weight", 3}),
+                                           to_optional_array(bias, {"group_norm", "bias", 4}), eps,
+                                           interleaved, s));
+      },
+      "x"_a, "groups"_a, "weight"_a.none(), "bias"_a.none(), "eps"_a, nb::kw_only(), "interleaved"_a = false,
+      "stream"_a = nb::none(),
+      nb::sig(
+          "def group_norm(x: array, groups: int, weight: array | None, bias: array | None, eps: float, *, "
+          "interleaved: bool = False, stream: StreamOrDevice = None) -> array"),
+      R"(Group normalisation, ``(x - mean) / sqrt(var + eps) * weight + bias``, with the mean and the variance of a group of
+channels of a sample, over all axes between the first and the last one.
+
+Args:
+  x: samples first and channels last, at least two dimensions. Sums are taken in float32 or better.
+  groups: their number, a divisor of the number of channels.
+  weight: a factor for each channel, or ``None``.
+  bias: a summand for each, or ``None``.
+  eps: keeps the root away from zero.
+  interleaved: every ``groups``-th channel belongs to the same group, instead of channels in a row.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  Same shape and dtype as ``x``.
+Raises:
+  ValueError: ``groups`` does not divide the number of channels, or a size is not that of the last axis.
+Source: Group Normalization, arXiv:1803.08494.)");
+  m.def(
       "cross_entropy",
       [](nb::handle logits, nb::handle targets, StreamOrDevice s) {
         return wrap(core::fast::cross_entropy(to_array(logits, {"cross_entropy", "logits", 1}),
@@ -147,6 +177,63 @@ Returns:
 Raises:
   ValueError: the shapes, the dtype or the mask do not go together.)");
   m.def(
+      "rnn_steps",
+      [](nb::handle weight, nb::handle hidden, nb::handle inputs, const std::string& nonlinearity,
+         StreamOrDevice s) {
+        return wrap(core::fast::rnn_steps(to_array(weight, {"rnn_steps", "weight", 1}),
+                                          to_array(hidden, {"rnn_steps", "hidden", 2}),
+                                          to_array(inputs, {"rnn_steps", "inputs", 3}), nonlinearity, s));
+      },
+      "weight"_a, "hidden"_a, "inputs"_a, "nonlinearity"_a = "tanh", "stream"_a = nb::none(),
+      nb::sig("def rnn_steps(weight: array, hidden: array, inputs: array, nonlinearity: str = 'tanh', "
+              "stream: StreamOrDevice = None) -> array"),
+      R"(A simple recurrent layer over all steps of a sequence. For each step::
+
+    hidden = tanh(inputs[t] + hidden @ weight.T)
+
+Args:
+  weight: shape (H, H).
+  hidden: the state before the first step, shape (..., H).
+  inputs: what the layer gets from the sequence, shape (T, ..., H).
+  nonlinearity: ``"tanh"`` or ``"relu"``.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The state after every step, shape (T, ..., H), in the promoted dtype of all arrays (float32 for integers).
+Raises:
+  ValueError: the shapes do not go together, an array is complex, or ``nonlinearity`` is none of the two.
+Source: Elman, Finding Structure in Time, Cognitive Science 14 (1990), doi:10.1207/s15516709cog1402_1.)");
+  m.def(
+      "gru_steps",
+      [](nb::handle weight, nb::handle bias, nb::handle hidden, nb::handle inputs, StreamOrDevice s) {
+        return wrap_list(core::fast::gru_steps(
+            to_array(weight, {"gru_steps", "weight", 1}), to_array(bias, {"gru_steps", "bias", 2}),
+            to_array(hidden, {"gru_steps", "hidden", 3}), to_array(inputs, {"gru_steps", "inputs", 4}), s));
+      },
+      "weight"_a, "bias"_a, "hidden"_a, "inputs"_a, "stream"_a = nb::none(),
+      nb::sig("def gru_steps(weight: array, bias: array, hidden: array, inputs: array, "
+              "stream: StreamOrDevice = None) -> list[array]"),
+      R"(Gated recurrent units over all steps of a sequence. For each step::
+
+    x_r, x_z, x_n = split(inputs[t], 3, axis=-1)
+    p_r, p_z, p_n = split(hidden @ weight.T, 3, axis=-1)
+    r, z = sigmoid(x_r + p_r), sigmoid(x_z + p_z)
+    u = p_n + bias
+    n = tanh(x_n + r * u)
+    hidden = (1 - z) * n + z * hidden
+
+Args:
+  weight: shape (3 H, H).
+  bias: shape (H,).
+  hidden: the state before the first step, shape (..., H).
+  inputs: what the gates get from the sequence, shape (T, ..., 3 H).
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  For every step the state, shape (T, ..., H), and ``concatenate([r, z, n, u], axis=-1)``, shape (T, ..., 4 H); in the
+  promoted dtype of all arrays (float32 for integers).
+Raises:
+  ValueError: the shapes do not go together, or an array is complex.
+Source: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, arXiv:1406.1078.)");
+  m.def(
       "lstm_steps",
       [](nb::handle weight, nb::handle hidden, nb::handle cell, nb::handle inputs, StreamOrDevice s) {
         const auto given = [](nb::handle h, const char* name, int position) {
@@ -160,9 +247,10 @@ Raises:
               "stream: StreamOrDevice = None) -> list[array]"),
       R"(A long short-term memory over all steps of a sequence. For each step::
 
-    i, f, g, o = split(inputs[t] + hidden @ weight.T, 4, axis=-1)
-    cell = sigmoid(f) * cell + sigmoid(i) * tanh(g)
-    hidden = sigmoid(o) * tanh(cell)
+    s_i, s_f, s_g, s_o = split(inputs[t] + hidden @ weight.T, 4, axis=-1)
+    i, f, g, o = sigmoid(s_i), sigmoid(s_f), tanh(s_g), sigmoid(s_o)
+    cell = f * cell + i * g
+    hidden = o * tanh(cell)
 
 Args:
   weight: shape (4 H, H).
@@ -170,8 +258,8 @@ Args:
   inputs: what the gates get from the sequence, shape (T, ..., 4 H).
   stream: where to run; ``None`` is the default stream.
 Returns:
-  For every step the hidden state and the cell state, shape (T, ..., H), and the sums that the gates are made of, shape
-  (T, ..., 4 H); in the promoted dtype of all arrays (float32 for integers).
+  For every step the hidden state and the cell state, shape (T, ..., H), and ``concatenate([i, f, g, o], axis=-1)``,
+  shape (T, ..., 4 H); in the promoted dtype of all arrays (float32 for integers).
 Raises:
   ValueError: the shapes do not go together, or an array is complex.
 Source: Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9 (1997), doi:10.1162/neco.1997.9.8.1735.)");

@@ -26,7 +26,6 @@ APART = (
     "digitize",
     "isin",
     "fast.gated_delta_update",
-    "fast.lstm_steps",
 )
 
 

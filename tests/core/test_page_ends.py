@@ -49,6 +49,16 @@ UNARY = {
     "copies": lambda x: (mx.contiguous(x.T), mx.pad(x, 2, "edge"), mx.repeat(x, 3, -1), mx.concatenate([x, x], -1)),
     "casts": lambda x: (x.astype(mx.bfloat16), x.astype(mx.float16), x.astype(mx.int8)),
     "norms": lambda x: (mx.fast.rms_norm(x, None, 1e-5), mx.fast.layer_norm(x, None, None, 1e-5), mx.var(x, -1)),
+    "groups": lambda x: (
+        mx.fast.group_norm(x, 1, None, None, 1e-5),
+        mx.fast.group_norm(x[None], x.shape[1], None, None, 1e-5),
+        mx.grad(lambda y: mx.square(mx.fast.group_norm(y, 1, None, None, 1e-5)).sum())(x),
+    ),
+    "recurrent": lambda x: (
+        mx.fast.rnn_steps(mx.eye(x.shape[1]), x, mx.repeat(x[None], 3, 0)),
+        mx.fast.rnn_steps(mx.eye(x.shape[1]), x[0], x),
+        mx.grad(lambda y: mx.square(mx.fast.rnn_steps(0.1 * mx.ones((x.shape[1],) * 2), y[0], y)).sum())(x),
+    ),
     "products": lambda x: (x @ x.T, x.T @ x, x[0] @ x.T, mx.inner(x, x)),
     "resample": lambda x: (mx.fast.resample(x, 0, 7), mx.fast.resample(x, 1, 9, method="cubic")),
     "columns": lambda x: mx.take(x, mx.array([0, 0, 0]), axis=1),

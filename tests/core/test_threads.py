@@ -295,6 +295,9 @@ DETERMINISM = """
     print(h(mx.fast.resample(s, 0, 4000)), h(mx.fast.resample(m, 1, 31, method="cubic")))
     print(h(m @ m.swapaxes(1, 2)), h(mx.softmax(s, 1)), h(mx.logsumexp(s, 1)), h(s.sum(1)),
     h(mx.full((n,), 2.5) * v[:n]))
+    w, s = (mx.array(rng.normal(size=shape).astype('f') / 12) for shape in ((640, 160), (5, 160)))
+    steps = lambda w: mx.fast.lstm_steps(w, s, s, a[:300].reshape(-1)[:128000].reshape(40, 5, 640))[0]
+    print(h(steps(w)), h(mx.grad(lambda w: mx.square(steps(w)).sum())(w)))
     """
 
 
@@ -308,7 +311,7 @@ def test_same_bits_for_any_number_of_threads():
     names = (
         "matmul bf16 gemv sum sum0 sum1 mean var softmax softmax-1 logsumexp cumsum prod sort "
         "layer_norm max attention conv2d grad scatter normal partition argpartition topk sort0 resample cubic "
-        "small softmax-short logsumexp-short sum-short full"
+        "small softmax-short logsumexp-short sum-short full lstm lstm_grad"
     )
     assert len(one.split()) == len(names.split())
     for name, x, y, z in zip(names.split(), one.split(), two.split(), four.split(), strict=True):

@@ -84,9 +84,11 @@ def test_indices_outside_of_a_table():
 
 
 def test_hidden_states_may_broadcast():
-    m = nn.RNN(5, 3)
-    assert m(Z((4, 5)), Z((2, 3))).shape == (2, 4, 3)
-    assert m(Z((2, 4, 5)), Z((3,))).shape == (2, 4, 3)
+    for m in (nn.RNN(5, 3), nn.RNN(5, 3, nonlinearity=mx.sin), nn.GRU(5, 3)):
+        assert m(Z((4, 5)), Z((2, 3))).shape == (2, 4, 3)
+        assert m(Z((2, 4, 5)), Z((3,))).shape == (2, 4, 3)
+    for states in ((Z((2, 3)), None), (Z((3,)), Z((2, 3)))):
+        assert [y.shape for y in nn.LSTM(5, 3)(Z((4, 5)), *states)] == [(2, 4, 3)] * 2
 
 
 # ---- weights

@@ -171,6 +171,7 @@ void one_product(const GemmTable& t, const Product& p) {
 // Rows of all products are rows of one where B is shared and A and C continue from one product to the next.
 GemmCall folded(GemmCall g) {
   if (g.batch <= 1 || g.epilogue.run || g.a_offsets || g.b_offsets || g.c_offsets || g.d_offsets) return g;
+  if (g.m == 1) g.a_row = g.a_batch, g.d_row = g.d_batch;  // of a single row they say nothing
   const bool d_fits = g.beta == 0 || !g.d || g.d_batch == g.m * g.d_row;
   if (g.b_batch != 0 || g.a_batch != g.m * g.a_row || g.c_batch != g.m * g.ldc || !d_fits) return g;
   g.m *= g.batch;

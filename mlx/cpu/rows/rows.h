@@ -27,6 +27,18 @@ void norm(bool centre, int dtype, const void* x, const void* w, const void* b, d
 void norm_vjp(bool centre, int dtype, const void* x, const void* w, const void* g, double eps, int64_t rows,
               int64_t n, void* dx, void* dw, void* db);
 
+// Group norm of (samples, rows, channels): a group is channels / groups channels in a row or, interleaved,
+// every groups-th one. Weights as for `norm`.
+struct GroupNormCall {
+  int dtype = 0;
+  int64_t samples = 0, rows = 0, channels = 0, groups = 1;
+  bool interleaved = false;
+  double eps = 0;
+  const void *x = nullptr, *w = nullptr;
+};
+void group_norm(const GroupNormCall& call, const void* b, void* y);
+void group_norm_vjp(const GroupNormCall& call, const void* g, void* dx, void* dw, void* db);
+
 // Rotary embedding of (batch, heads, length, n). The angle of pair p at position t of batch element i is
 // scale * (offsets[i] + t) * rates[p], p < half.
 struct Rope {

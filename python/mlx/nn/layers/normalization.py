@@ -14,9 +14,11 @@ from ._errors import checked_features, in_words
 from .base import Module
 
 
-def _normalize(x: mx.array, axes: list[int], eps: float) -> mx.array:
-    var, mean = mx.var_mean(x, axis=axes, keepdims=True)
-    return (x - mean) * mx.rsqrt(var + eps)
+def _by_groups(x: mx.array, groups: int, layer: Module, interleaved: bool = False) -> mx.array:
+    if not mx.issubdtype(x.dtype, mx.inexact):
+        x = x.astype(mx.float32)
+    weight, bias = layer.get("weight"), layer.get("bias")
+    return mx.fast.group_norm(x, groups, weight, bias, layer.eps, interleaved=interleaved)
 
 
 class InstanceNorm(Module):
@@ -50,8 +52,7 @@ class InstanceNorm(Module):
                 f"got shape {x.shape}"
             )
         checked_features(self, x, self.dims)
-        y = _normalize(x, list(range(1, x.ndim - 1)), self.eps)
-        return y * self.weight + self.bias if "weight" in self else y
+        return _by_groups(x, self.dims, self)
 
 
 class LayerNorm(Module):
@@ -172,36 +173,7 @@ class GroupNorm(Module):
     def __call__(self, x: mx.array) -> mx.array:
         """``(N, ..., dims)``; ValueError for other inputs."""
         checked_features(self, x, self.dims)
-        batch, groups, per_group = x.shape[0], self.num_groups, self.dims // self.num_groups
-        if self.pytorch_compatible and x.dtype in (mx.float32, mx.float64):
-            return self._by_channels(x)
-        if self.pytorch_compatible:
-            # The group goes before the positions, and what is normalized becomes one last axis:
-            # the form that the core's fast kernel takes, which computes in float32.
-            y = x.reshape(batch, -1, groups, per_group).swapaxes(1, 2)
-            shape = y.shape
-            y = mx.fast.layer_norm(y.reshape(batch, groups, -1), None, None, self.eps)
-            y = y.reshape(shape).swapaxes(1, 2)
-        else:
-            y = _normalize(x.reshape(batch, -1, groups), [1], self.eps)
-        y = y.reshape(x.shape)
-        return y * self.weight + self.bias if "weight" in self else y
-
-    def _by_channels(self, x: mx.array) -> mx.array:
-        """Moments of every channel, joined to those of the groups: x is never moved in memory.
-
-        Source: Chan, Golub and LeVeque 1979, for the variance of parts of equal size.
-        """
-        batch, spread = x.shape[0], (x.shape[0], 1, self.num_groups, self.dims // self.num_groups)
-        y = x.reshape(batch, -1, self.dims)
-        var, means = (a.reshape(spread) for a in mx.var_mean(y, axis=1))
-        mean = mx.mean(means, axis=-1, keepdims=True)
-        var = var + mx.square(means - mean)
-        scale = mx.rsqrt(mx.mean(var, axis=-1, keepdims=True) + self.eps)
-        mean, scale = (mx.broadcast_to(a, spread).reshape(batch, 1, -1) for a in (mean, scale))
-        if "weight" in self:
-            scale = scale * self.weight
-        return _scaled(y, mean, scale, self.get("bias")).reshape(x.shape)
+        return _by_groups(x, self.num_groups, self, interleaved=not self.pytorch_compatible)
 
 
 class BatchNorm(Module):

@@ -15,8 +15,11 @@ from collections.abc import Callable
 
 import mlx.core as mx
 
-from ._activation_functions import tanh
+from ._activation_functions import relu, tanh
 from .base import Module
+
+# Nonlinearities of RNN whose steps are one operation.
+_WITH_KERNEL = ((tanh, "tanh"), (mx.tanh, "tanh"), (relu, "relu"))
 
 
 class _Recurrent(Module):
@@ -42,6 +45,22 @@ class _Recurrent(Module):
         pairs = zip(reversed(state.shape[:-1]), reversed(x.shape[:-2]), strict=False)
         right_size = state.shape[-1:] == (self.hidden_size,)
         return right_size and all(a == b or 1 in (a, b) for a, b in pairs)
+
+    def _steps_first(self, x: mx.array, weight: mx.array, bias: mx.array | None) -> mx.array:
+        """What all steps get from ``x``: ``(L, ..., features)``."""
+        # Only x is moved in memory, which is small beside what is made of it.
+        x = mx.contiguous(mx.moveaxis(x, -2, 0))
+        return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+
+    def _together(self, inputs: mx.array, *states: mx.array | None) -> tuple[mx.array, ...]:
+        """``inputs``, steps first, and the states before the first step, for every sequence of either."""
+        lead = mx.broadcast_shapes(inputs.shape[1:-1], *(s.shape[:-1] for s in states if s is not None))
+        if lead != inputs.shape[1:-1]:
+            length, *axes = inputs.shape
+            inputs = inputs.reshape(length, *[1] * (len(lead) + 1 - len(axes)), *axes)
+            inputs = mx.broadcast_to(inputs, (length, *lead, axes[-1]))
+        given = [mx.zeros((), inputs.dtype) if state is None else state for state in states]
+        return inputs, *(mx.broadcast_to(state, (*lead, self.hidden_size)) for state in given)
 
     def _steps(self, inputs: mx.array) -> list[mx.array]:
         # One split: its gradient is one concatenation. A slice per step would have a gradient of
@@ -102,6 +121,11 @@ class RNN(_Recurrent):
           hidden: the state before the first step, ``(..., hidden_size)``.
         """
         self._checked(x, self.Wxh.shape[1], hidden=hidden)
+        name = next((name for f, name in _WITH_KERNEL if f is self.nonlinearity), None)
+        if name is not None and x.shape[-2]:
+            inputs, before = self._together(self._steps_first(x, self.Wxh, self.bias), hidden)
+            hiddens = mx.fast.rnn_steps(self.Whh, before, inputs, name)
+            return mx.moveaxis(hiddens, 0, -2)
         inputs = x @ self.Wxh.T if self.bias is None else mx.addmm(self.bias, x, self.Wxh.T)
         states = []
         for step in self._steps(inputs):
@@ -110,70 +134,6 @@ class RNN(_Recurrent):
             hidden = self.nonlinearity(step)
             states.append(hidden)
         return self._stacked(states, x)
-
-
-@mx.custom_function
-def _gru_steps(
-    Wh: mx.array, bhn: mx.array, hidden: mx.array, inputs: mx.array
-) -> tuple[mx.array, ...]:
-    """States and their products with ``Wh``, of every step.
-
-    Steps are the first axis of ``inputs`` and of the results, so that each lies together in memory.
-    Its own derivative is here for two reasons: summed over the steps, the gradient of ``Wh`` is one
-    matrix product instead of one for each of them, and what does not depend on later steps is
-    computed for all at once.
-    """
-    hiddens, products = [], []
-    transposed, size = Wh.T, hidden.shape[-1]
-    hidden = hidden[None]
-    for step in mx.split(inputs, len(inputs)):
-        products.append(hidden @ transposed)
-        gates, new = mx.split(step, [2 * size], axis=-1)
-        to_gates, from_state = mx.split(products[-1], [2 * size], axis=-1)
-        reset, keep = mx.split(mx.sigmoid(gates + to_gates), 2, axis=-1)
-        new = mx.tanh(new + reset * (from_state + bhn))
-        hidden = (1 - keep) * new + keep * hidden
-        hiddens.append(hidden)
-    return mx.concatenate(hiddens), mx.concatenate(products)
-
-
-@_gru_steps.vjp
-def _gru_steps_vjp(
-    primals: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
-) -> tuple[mx.array, ...]:
-    Wh, bhn, hidden, inputs = primals
-    hiddens, products = outputs
-    length = len(inputs)
-    to_r, to_z, to_n = mx.split(products, 3, axis=-1)
-    r, z, n = mx.split(inputs, 3, axis=-1)
-    r, z, from_state = mx.sigmoid(r + to_r), mx.sigmoid(z + to_z), to_n + bhn
-    n = mx.tanh(n + r * from_state)
-    before = mx.concatenate([hidden[None], hiddens[:-1]])
-    # Everything depends on the gradient of the state after the step by a factor.
-    by_n = (1 - z) * (1 - n * n)
-    by_r, by_z, by_product = by_n * from_state * r * (1 - r), (before - n) * z * (1 - z), by_n * r
-    d_states = mx.split(cotangents[0], length)
-    parts = (
-        mx.stack([by_r, by_z, by_product], axis=-2),
-        z,
-        mx.unflatten(cotangents[1], -1, (3, -1)),
-    )
-    steps = list(zip(*(mx.split(part, length) for part in parts), strict=True))
-    d_hiddens, d_products = [d_states.pop()], []
-    for to_products, keep, d_own in reversed(steps):
-        d_hidden = d_hiddens[-1]
-        step = mx.expand_dims(d_hidden, -2) * to_products + d_own
-        d_products.append(mx.flatten(step, -2, -1))
-        d_before = d_hidden * keep
-        if d_states:
-            d_before = d_before + d_states.pop()
-        d_hiddens.append(mx.addmm(d_before, d_products[-1], Wh))
-    first = d_hiddens.pop()[0]
-    d_hidden = mx.concatenate(d_hiddens[::-1])
-    d_inputs = mx.concatenate([d_hidden * by_r, d_hidden * by_z, d_hidden * by_n], axis=-1)
-    d_bhn = (d_hidden * by_product).reshape(-1, len(bhn)).sum(axis=0)
-    rows = mx.concatenate(d_products[::-1]).reshape(-1, Wh.shape[0])
-    return rows.T @ before.reshape(-1, Wh.shape[1]), d_bhn, first, d_inputs
 
 
 class GRU(_Recurrent):
@@ -220,12 +180,9 @@ class GRU(_Recurrent):
         self._checked(x, self.Wx.shape[1], hidden=hidden)
         if not x.shape[-2]:
             return self._stacked([], x)
-        x = mx.contiguous(mx.moveaxis(x, -2, 0))  # see LSTM
-        inputs = x @ self.Wx.T if self.b is None else mx.addmm(self.b, x, self.Wx.T)
-        hidden = mx.zeros((), inputs.dtype) if hidden is None else hidden
-        hidden = mx.broadcast_to(hidden, (*x.shape[1:-1], self.hidden_size))
+        inputs, before = self._together(self._steps_first(x, self.Wx, self.b), hidden)
         bhn = mx.zeros(self.hidden_size, inputs.dtype) if self.bhn is None else self.bhn
-        hiddens, _ = _gru_steps(self.Wh, bhn, hidden, inputs)
+        hiddens, _ = mx.fast.gru_steps(self.Wh, bhn, before, inputs)
         return mx.moveaxis(hiddens, 0, -2)
 
 
@@ -272,12 +229,6 @@ class LSTM(_Recurrent):
         self._checked(x, self.Wx.shape[1], hidden=hidden, cell=cell)
         if not x.shape[-2]:
             return self._stacked([], x), self._stacked([], x)
-        # Steps first: only x is moved in memory, which is small beside what is made of it.
-        x = mx.contiguous(mx.moveaxis(x, -2, 0))
-        inputs = x @ self.Wx.T if self.bias is None else mx.addmm(self.bias, x, self.Wx.T)
-        states = [
-            mx.zeros((), inputs.dtype) if state is None else state for state in (hidden, cell)
-        ]
-        states = [mx.broadcast_to(s, (*x.shape[1:-1], self.hidden_size)) for s in states]
-        hiddens, cells, _ = mx.fast.lstm_steps(self.Wh, *states, inputs)
+        inputs, *before = self._together(self._steps_first(x, self.Wx, self.bias), hidden, cell)
+        hiddens, cells, _ = mx.fast.lstm_steps(self.Wh, *before, inputs)
         return mx.moveaxis(hiddens, 0, -2), mx.moveaxis(cells, 0, -2)
