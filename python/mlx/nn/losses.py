@@ -57,6 +57,12 @@ def _weighted(name: str, loss: mx.array, weights: mx.array | None) -> mx.array:
     return loss * weights
 
 
+def _huber(error: mx.array, delta: float) -> mx.array:
+    # Where |error| <= delta the limited error is the error itself, elsewhere it is +-delta.
+    limited = mx.clip(error, -delta, delta)
+    return limited * (error - 0.5 * limited)
+
+
 def cross_entropy(
     logits: mx.array,
     targets: mx.array,
@@ -257,10 +263,10 @@ def smooth_l1_loss(
     _same_shape("losses.smooth_l1_loss", predictions=predictions, targets=targets)
     if beta < 0:
         raise ValueError(f"[losses.smooth_l1_loss] beta must not be negative, got {beta}")
-    d = mx.abs(predictions - targets)
-    if beta > 0:
-        d = mx.where(d < beta, mx.square(d) * (0.5 / beta), d - 0.5 * beta)
-    return _reduce(d, reduction)
+    if beta == 0:
+        return _reduce(mx.abs(predictions - targets), reduction)
+    loss = _huber(predictions - targets, beta)
+    return _reduce(loss if beta == 1 else loss * (1 / beta), reduction)
 
 
 def triplet_loss(
@@ -332,9 +338,7 @@ def huber_loss(
     Source: Huber 1964, https://doi.org/10.1214/aoms/1177703732.
     """
     _broadcastable("losses.huber_loss", inputs=inputs, targets=targets)
-    d = mx.abs(inputs - targets)
-    loss = mx.where(d <= delta, 0.5 * mx.square(d), delta * (d - 0.5 * delta))
-    return _reduce(loss, reduction)
+    return _reduce(_huber(inputs - targets, delta), reduction)
 
 
 def log_cosh_loss(inputs: mx.array, targets: mx.array, reduction: Reduction = "none") -> mx.array:
