@@ -96,7 +96,8 @@ std::optional<ReduceOp> sum_in_kernel(const Program& program, const std::vector<
     const Reduction kind = static_cast<const Reduce&>(*fold.primitive).kind;
     if (kind != Reduction::sum && kind != Reduction::mean) return std::nullopt;
   }
-  if (step.op == elementwise::op_of<elementwise::Square> || step.op == elementwise::op_of<elementwise::Multiply>)
+  if (step.op == elementwise::op_of<elementwise::Square> ||
+      step.op == elementwise::op_of<elementwise::Multiply>)
     return ReduceOp::squares;
   if (step.op == elementwise::op_of<elementwise::Abs>) return ReduceOp::magnitudes;
   return std::nullopt;

@@ -107,6 +107,11 @@ inline V smaller(V a, V b) { return _mm_min_ps(a, b); }
 inline V larger(V a, V b) { return choose(mask(a > b), a, b); }
 inline V smaller(V a, V b) { return choose(mask(a < b), a, b); }
 #endif
+inline V lane_value(row::LeakyRelu, V x, V slope) { return choose(mask(x < 0), x * slope, x); }
+inline V lane_value(row::Huber, V x, V delta) {
+  const V limited = smaller(larger(x, -delta), delta);
+  return limited * (x - 0.5f * limited);
+}
 // x where it is no number, otherwise y.
 inline V nan_or(V x, V y) {
 #if MLX_ISA_LEVEL >= 4

@@ -16,8 +16,8 @@ constexpr int kSizes[kDtypes] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 2, 8};
 
 // Elements that one parallel item reads, about: where there are many, 20-60 us of work.
 constexpr int64_t kLeastItem = 1 << 15, kMostItem = 1 << 19;
-constexpr double kReadNanoseconds = 0.06;    // that an element in memory takes, roughly
-constexpr double kShareNanoseconds = 3000;   // of work, before another thread is worth waking
+constexpr double kReadNanoseconds = 0.06;   // that an element in memory takes, roughly
+constexpr double kShareNanoseconds = 3000;  // of work, before another thread is worth waking
 // Arrays of fewer elements stay in the caches: each thread has its share of them.
 constexpr int64_t kShared = 1 << 23;
 constexpr int64_t kGather = 4096;  // elements of a tile copied from strided memory

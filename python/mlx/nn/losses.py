@@ -57,12 +57,6 @@ def _weighted(name: str, loss: mx.array, weights: mx.array | None) -> mx.array:
     return loss * weights
 
 
-def _huber(error: mx.array, delta: float) -> mx.array:
-    # Where |error| <= delta the limited error is the error itself, elsewhere it is +-delta.
-    limited = mx.clip(error, -delta, delta)
-    return limited * (error - 0.5 * limited)
-
-
 def cross_entropy(
     logits: mx.array,
     targets: mx.array,
@@ -265,7 +259,7 @@ def smooth_l1_loss(
         raise ValueError(f"[losses.smooth_l1_loss] beta must not be negative, got {beta}")
     if beta == 0:
         return _reduce(mx.abs(predictions - targets), reduction)
-    loss = _huber(predictions - targets, beta)
+    loss = mx.fast.huber(predictions - targets, beta)
     return _reduce(loss if beta == 1 else loss * (1 / beta), reduction)
 
 
@@ -338,7 +332,7 @@ def huber_loss(
     Source: Huber 1964, https://doi.org/10.1214/aoms/1177703732.
     """
     _broadcastable("losses.huber_loss", inputs=inputs, targets=targets)
-    return _reduce(_huber(inputs - targets, delta), reduction)
+    return _reduce(mx.fast.huber(inputs - targets, delta), reduction)
 
 
 def log_cosh_loss(inputs: mx.array, targets: mx.array, reduction: Reduction = "none") -> mx.array:
