@@ -18,7 +18,8 @@ constexpr int64_t kTileBytes = 4096;
 constexpr size_t kSlotGap = 448;
 constexpr size_t kSlotBytes = kTileBytes + kSlotGap;
 constexpr int64_t kLine = 64;
-constexpr double kItemNanoseconds = 6000;           // of work, before another thread is worth waking
+constexpr double kItemNanoseconds = 10000;          // of work, where there is more
+constexpr double kShareNanoseconds = 6000;          // of work, before another thread is worth waking
 constexpr size_t kSmallestCache = size_t{1} << 20;  // bytes that fit in the last cache of any machine
 constexpr double kStoreNanoseconds = 0.5;           // that an element takes past the caches, roughly
 constexpr int64_t kChainElements = 16384;           // from here on a chain is worth writing
@@ -231,7 +232,7 @@ ProgramRunner::Places ProgramRunner::result_tiles(char* memory, const Operands& 
 int64_t ProgramRunner::elements_per_item() const {
   const auto most = std::max(tile_, static_cast<int64_t>(kItemNanoseconds / nanoseconds_));
   int64_t items = (size_ + most - 1) / most;
-  items += items > 1 ? items % 2 : 0;
+  if (static_cast<double>(size_) * nanoseconds_ >= kShareNanoseconds) items += items % 2;
   return (size_ / items + tile_) / tile_ * tile_;
 }
 
