@@ -37,6 +37,10 @@ void gather_items(void* out, const void* in, int64_t stride, int64_t n) {
     __builtin_memcpy(out, in, static_cast<size_t>(n) * sizeof(U));
   } else if (stride == 2) {  // as real and imaginary parts lie: two loads and a shuffle
     for (int64_t i = 0; i < n; ++i) y[i] = x[2 * i];
+  } else if (stride == 3) {  // points, colours
+    for (int64_t i = 0; i < n; ++i) y[i] = x[3 * i];
+  } else if (stride == 4) {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[4 * i];
   } else if (stride == -1) {
     for (int64_t i = 0; i < n; ++i) y[i] = x[-i];
   } else {
