@@ -170,6 +170,12 @@ def mse_loss(predictions: mx.array, targets: mx.array, reduction: Reduction = "m
     return _reduce(mx.square(predictions - targets), reduction)
 
 
+def _least(a: mx.array) -> float:
+    """The least number above 0 of its dtype."""
+    limits = mx.finfo(_float_dtype(a))
+    return limits.smallest_normal * limits.eps
+
+
 def nll_loss(
     inputs: mx.array, targets: mx.array, axis: int = -1, reduction: Reduction = "none"
 ) -> mx.array:
@@ -371,10 +377,9 @@ def cosine_similarity_loss(
     _broadcastable("losses.cosine_similarity_loss", x1=x1, x2=x2)
 
     def norm(x: mx.array) -> mx.array:
-        # The derivative of sqrt at 0 is infinite, so zeros do not go through it.
+        # The derivative of sqrt at 0 is infinite, so zeros do not go through it. Their products are 0.
         squares = mx.sum(mx.square(x), axis)
-        zero = squares == 0
-        return mx.where(zero, 0, mx.sqrt(mx.where(zero, 1, squares)))
+        return mx.sqrt(mx.maximum(squares, _least(squares)))
 
     loss = mx.sum(x1 * x2, axis) / mx.maximum(norm(x1) * norm(x2), eps)
     return _reduce(loss, reduction)
