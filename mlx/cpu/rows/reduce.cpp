@@ -184,22 +184,23 @@ class Plan {
       return;
     }
     const auto parts = std::make_unique_for_overwrite<char[]>(pieces * groups * tile_bytes);
-    const Order order = outputs_ * reduced_ < kShared ? Order::shares : Order::one_queue;
     const auto reduce_group = [&](auto& source, int64_t i) {
       const int64_t p = i / groups, g = i % groups;
       const int64_t first = p % tiles * tile, count = std::min(tile, m - first);
       reduce_units(source, offsets_of_kept(p / tiles).first, first, count, g * per_group,
                    std::min(units, (g + 1) * per_group), parts.get() + i * tile_bytes);
     };
-    if (outputs_ * reduced_ < 2 * share) {
+    const auto reduce_groups = [&](int64_t begin, int64_t end) {
       auto source = make_source();
-      for (int64_t i = 0; i < pieces * groups; ++i) reduce_group(source, i);
+      for (int64_t i = begin; i < end; ++i) reduce_group(source, i);
+    };
+    const int64_t all = pieces * groups;
+    if (outputs_ * reduced_ < 2 * share) {
+      reduce_groups(0, all);
+    } else if (outputs_ * reduced_ < kShared) {
+      parallel_ranges(all, all / (2 * num_threads()), reduce_groups);
     } else {
-      const auto reduce_one = [&](int64_t i) {
-        auto source = make_source();
-        reduce_group(source, i);
-      };
-      parallel_for(pieces * groups, reduce_one, order);
+      parallel_for(all, [&](int64_t i) { reduce_groups(i, i + 1); }, Order::one_queue);
     }
     // Merging by pieces of a tile: a single wide tile is shared among threads as well.
     const int64_t slice = std::max<int64_t>(64, (kMostItem / 16) / groups);
