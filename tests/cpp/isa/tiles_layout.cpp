@@ -232,7 +232,7 @@ void check_moves(const char* isa, const Tiles& tiles, const CopyTable& copies, i
   Random random(9);
   std::vector<U> in(4000), out(4000), expected(4000);
   for (auto& v : in) v = static_cast<U>(random.bits());
-  for (int64_t stride : {1, 2, 3, -1, -2, 0, 7})
+  for (int64_t stride : {1, 2, 3, 4, -1, -2, 0, 7})
     for (int64_t n : {0, 1, 5, 16, 33, 100}) {
       const U* from = in.data() + 2000;
       out.assign(out.size(), 0), expected = out;
