@@ -24,6 +24,10 @@ array group_norm(const array& x, int groups, const std::optional<array>& weight,
                  const std::optional<array>& bias, double eps, bool interleaved = false,
                  StreamOrDevice s = {});
 array cross_entropy(const array& logits, const array& targets, StreamOrDevice s = {});
+// x, but slope x where x is negative.
+array leaky_relu(const array& x, const array& slope, StreamOrDevice s = {});
+// x^2 / 2 where |x| <= delta, beyond it delta (|x| - delta / 2).
+array huber(const array& x, const array& delta, StreamOrDevice s = {});
 array rope(const array& x, int dims, bool traditional, std::optional<float> base, float scale, int offset,
            const std::optional<array>& freqs = std::nullopt, StreamOrDevice s = {});
 array rope(const array& x, int dims, bool traditional, std::optional<float> base, float scale,

@@ -54,6 +54,8 @@ array argwhere(const array& a, int size, int fill_value = 0, StreamOrDevice s = 
 array argwhere(const array& a, StreamOrDevice s = {});
 // The number of distinct elements of a, which is evaluated: a size for unique().
 int count_unique(const array& a, StreamOrDevice s = {});
+// They themselves, in ascending order; a is evaluated.
+array unique_values(const array& a, StreamOrDevice s = {});
 
 // --- moments (mlx/ops/moments.cpp) ---
 

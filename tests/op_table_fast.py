@@ -1,11 +1,12 @@
-"""Rows of mx.fast: layer_norm, rms_norm, rope, resample, scaled_dot_product_attention, cross_entropy."""
+"""Rows of mx.fast: norms, rope, resample, attention, cross_entropy, pieces of lines and parabolas."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from op_row import FLOATS, INEXACT, Bad, Op, S, f, index, v
+from op_row import FLOATS, INEXACT, REALS, Bad, Op, S, f, index, positive, v
+from op_table_elementwise import away
 
 NORM = {"float16": 2, "bfloat16": 2, "float32": 8, "float64": 32}
 LOW = ("float16", "bfloat16", "float32")
@@ -61,6 +62,11 @@ def attention(q: Any, k: Any, v: Any, *, scale: float, mask: Any = None, sinks: 
     p = e / e.sum(-1, keepdims=True)
     p = p[..., : k.shape[2]]
     return np.einsum("bhqk,bhkd->bhqd", p, v)
+
+
+def huber(x: Any, delta: Any) -> Any:
+    size = np.abs(x)
+    return np.where(size <= delta, size**2 / 2, delta * (size - np.asarray(delta) / 2))
 
 
 def cross_entropy(logits: Any, targets: Any) -> Any:
@@ -294,5 +300,21 @@ OPS: list[Op] = [
         dtypes=LOW,
         diff=True,
         eps={"float16": 2, "bfloat16": 2, "float32": 4},
+    ),
+    Op(
+        "fast.leaky_relu",
+        [S(away(3, 5), f()), S(away(2, 3, 70), f(70)), S(away(5000), f())],
+        lambda x, slope: np.where(np.asarray(x) < 0, np.asarray(x) * slope, x),
+        dtypes=REALS,
+        diff=True,
+        errors=[Bad(S(f(3, 4), f(5)), ValueError, r"\[leaky_relu\].*\(3,4\).*\(5\)")],
+    ),
+    Op(
+        "fast.huber",
+        [S(f(3, 5), positive()), S(f(2, 3, 70), positive(70)), S(f(5000), positive())],
+        huber,
+        dtypes=REALS,
+        diff=True,
+        errors=[Bad(S(f(3, 4), f(5)), ValueError, r"\[huber\].*\(3,4\).*\(5\)")],
     ),
 ]

@@ -2,6 +2,7 @@
 // somebody else wants are written to memory.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "mlx/cpu/reduce.h"
 #include "mlx/cpu/rows/windows.h"
 #include "mlx/cpu/thread_memory.h"
+#include "mlx/graph/elementwise.h"
 #include "mlx/graph/program.h"
 
 namespace mlx::core::cpu {
@@ -24,6 +26,7 @@ class Results final : public ComputedElements {
           {result.data_shared_ptr() ? result.data<char>() : nullptr, static_cast<int>(result.itemsize())});
   }
   std::unique_ptr<Reader> reader() const override { return std::make_unique<Stretches>(*this); }
+  double nanoseconds() const override { return runner_.nanoseconds(); }
 
  private:
   struct Result {
@@ -81,8 +84,38 @@ bool together(const Primitive& a, const Primitive& b) {
   return static_cast<const Reduce&>(a).axes == static_cast<const Reduce&>(b).axes;
 }
 
+// Sums of squares or of magnitudes of an array that lies in memory as it is read: the kernel computes them.
+std::optional<ReduceOp> sum_in_kernel(const Program& program, const std::vector<const array*>& given,
+                                      const std::vector<array>& results,
+                                      const SmallVector<char, 4>& is_output, const std::vector<Fold>& folds) {
+  const Program::Step& step = program.steps[0];
+  if (program.steps.size() != 1 || given.size() != 1 || is_output[0] || step.from != float32 ||
+      !given[0]->flags().row_contiguous || given[0]->shape() != results[0].shape())
+    return std::nullopt;
+  for (const Fold& fold : folds) {
+    const Reduction kind = static_cast<const Reduce&>(*fold.primitive).kind;
+    if (kind != Reduction::sum && kind != Reduction::mean) return std::nullopt;
+  }
+  if (step.op == elementwise::op_of<elementwise::Square> ||
+      step.op == elementwise::op_of<elementwise::Multiply>)
+    return ReduceOp::squares;
+  if (step.op == elementwise::op_of<elementwise::Abs>) return ReduceOp::magnitudes;
+  return std::nullopt;
+}
+
 void run_folded(const Program& program, const std::vector<const array*>& given, std::vector<array>& results,
                 const SmallVector<char, 4>& is_output, const Donors& donors, const std::vector<Fold>& folds) {
+  const ReduceLayout layout =
+      layout_in_order(results[0].shape(), static_cast<const Reduce&>(*folds[0].primitive).axes);
+  if (const auto op = sum_in_kernel(program, given, results, is_output, folds)) {
+    for (const Fold& fold : folds) {
+      fold.out->set_data(allocator::malloc(fold.out->nbytes()));
+      const auto& reduction = static_cast<const Reduce&>(*fold.primitive);
+      reduce(*op, static_cast<int>(Dtype::Val::float32), given[0]->data<char>(), layout,
+             fold.out->data<char>(), reduction_of(reduction, results[0], *fold.out).divisor);
+    }
+    return;
+  }
   const TurnedInputs inputs(given);
   for (size_t k = 0; k < results.size(); ++k)
     if (is_output[k]) place_result(results[k], donors[k], inputs.arrays());
@@ -95,8 +128,7 @@ void run_folded(const Program& program, const std::vector<const array*>& given, 
     reductions.push_back({reduction_of(reduce, of, *fold.out), static_cast<int>(of.dtype().val()),
                           fold.result, fold.out->data<char>()});
   }
-  const Axes& axes = static_cast<const Reduce&>(*folds[0].primitive).axes;
-  reduce_computed(reductions, layout_in_order(results[0].shape(), axes), Results(runner, results));
+  reduce_computed(reductions, layout, Results(runner, results));
 }
 
 const bool registered = (set_fold_rules(Device::cpu, {accepts, together, run_folded}), true);

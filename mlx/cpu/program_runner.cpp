@@ -18,7 +18,8 @@ constexpr int64_t kTileBytes = 4096;
 constexpr size_t kSlotGap = 448;
 constexpr size_t kSlotBytes = kTileBytes + kSlotGap;
 constexpr int64_t kLine = 64;
-constexpr double kItemNanoseconds = 10000;          // of work, before another thread is worth waking
+constexpr double kItemNanoseconds = 10000;          // of work, where there is more
+constexpr double kShareNanoseconds = 6000;          // of work, before another thread is worth waking
 constexpr size_t kSmallestCache = size_t{1} << 20;  // bytes that fit in the last cache of any machine
 constexpr double kStoreNanoseconds = 0.5;           // that an element takes past the caches, roughly
 constexpr int64_t kChainElements = 16384;           // from here on a chain is worth writing
@@ -210,7 +211,7 @@ ProgramRunner::Operands ProgramRunner::places(char* memory, int64_t filled) cons
   for (size_t i = 0; i < operands_.size(); ++i) {
     char* tile = gather_slot(memory, i);
     if (operands_[i].constant)
-      tiles_.fill[size_index(operands_[i].itemsize)](tile, operands_[i].data,
+      tiles_.fill[size_index(operands_[i].itemsize)](tile, operands_[i].data, 0, 1,
                                                      operands_[i].repeated ? filled : 1);
     at[i] = tile;
   }
@@ -231,7 +232,7 @@ ProgramRunner::Places ProgramRunner::result_tiles(char* memory, const Operands& 
 int64_t ProgramRunner::elements_per_item() const {
   const auto most = std::max(tile_, static_cast<int64_t>(kItemNanoseconds / nanoseconds_));
   int64_t items = (size_ + most - 1) / most;
-  items += items > 1 ? items % 2 : 0;
+  if (static_cast<double>(size_) * nanoseconds_ >= kShareNanoseconds) items += items % 2;
   return (size_ / items + tile_) / tile_ * tile_;
 }
 
@@ -299,7 +300,7 @@ ProgramRunner::Block ProgramRunner::choose_block() const {
     const int64_t c = std::min(columns, 16 * tile_);
     return {std::clamp<int64_t>(16 * tile_ / c, 1, rows), c};
   }
-  if (columns >= tile_ / 4) return {1, std::min(columns, tile_)};
+  if (columns > tile_ / 2) return {1, std::min(columns, tile_)};
   return {std::clamp<int64_t>(tile_ / columns, 1, rows), columns};
 }
 
@@ -307,7 +308,7 @@ ProgramRunner::Block ProgramRunner::choose_block() const {
 // one number for each row.
 void ProgramRunner::plan_direct() {
   const size_t d = shape_.size();
-  if ((!chain_ && calls_.size() != 1) || shape_[d - 1] < tile_ / 4) return;
+  if ((!chain_ && calls_.size() != 1) || shape_[d - 1] < (chain_ ? tile_ / 2 : tile_ / 4)) return;
   Call& call = calls_[0];
   int numbers = call.numbers;
   for (const Operand& o : operands_) {
@@ -425,14 +426,16 @@ const char* ProgramRunner::Blocks::gather(const Operand& o, const char* from, ch
     copy_kernels().transpose[index](from, column, tile, b.columns, b.rows, b.columns, false);
     return tile;
   }
+  if (column == 0) {
+    p_.tiles_.fill[index](tile, from, row, b.rows, b.columns);
+    return tile;
+  }
   if (row == 0 && column == 1) return repeat(from, tile, b.columns * o.itemsize, b.rows);
   for (int64_t r = 0; r < b.rows; ++r) {
     const char* source = from + r * row * o.itemsize;
     char* target = tile + r * b.columns * o.itemsize;
     if (column == 1) {
       std::memcpy(target, source, static_cast<size_t>(b.columns * o.itemsize));
-    } else if (column == 0) {
-      p_.tiles_.fill[index](target, source, b.columns);
     } else {
       p_.tiles_.gather[index](target, source, column, b.columns);
     }

@@ -46,6 +46,7 @@ class ProgramRunner {
 
   // All elements of all results, by all threads.
   void run();
+  double nanoseconds() const { return nanoseconds_; }  // per element, roughly, on one of them
 
   // What one thread computes, in any order: stretches of elements, as they are counted in row-major order.
   class Stretches;

@@ -163,8 +163,42 @@ struct Strips {
   int64_t inner, n, width, count, rows;
 };
 
+// One whole number is added at all places: they are counted, on each thread for itself, in any order.
+constexpr size_t kMostCounts = 1 << 14;
+constexpr int64_t kCounted = 1 << 14;  // places, before another thread is worth waking
+
+bool counts_places(const ScatterAlongAxis& p, const Arrays& inputs, const array& out) {
+  const array &index = inputs[1], &updates = inputs[2];
+  return p.reduce == ScatterReduce::sum && out.ndim() == 1 && updates.data_size() == 1 &&
+         out.size() <= kMostCounts && out.size() <= index.size() && index.flags().row_contiguous &&
+         (out.dtype() == int32 || out.dtype() == uint32);
+}
+
+void add_counts(const ScatterAlongAxis& p, const Arrays& inputs, array& out) {
+  const array &index = inputs[1], &updates = inputs[2];
+  const int64_t n = static_cast<int64_t>(index.size()), limit = static_cast<int64_t>(out.size());
+  const int64_t parts = std::clamp<int64_t>(n / kCounted, 1, num_threads());
+  std::vector<uint32_t> counts(static_cast<size_t>(parts * limit));
+  parallel_for(parts, [&](int64_t part) {
+    uint32_t* const count = counts.data() + part * limit;
+    int64_t places[Strips::kRun];
+    const int64_t end = n * (part + 1) / parts;
+    for (int64_t i = n * part / parts; i < end; i += Strips::kRun) {
+      const int64_t m = std::min(Strips::kRun, end - i);
+      add_offsets(p.name(), index, i, 1, m, 0, limit, 1, true, places);
+      for (int64_t k = 0; k < m; ++k) ++count[places[k]];
+    }
+  });
+  start_from(inputs[0], out);
+  const uint32_t value = *updates.data<uint32_t>();
+  uint32_t* const sums = out.data<uint32_t>();
+  for (int64_t part = 0; part < parts; ++part)
+    for (int64_t i = 0; i < limit; ++i) sums[i] += value * counts[static_cast<size_t>(part * limit + i)];
+}
+
 void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
+  if (counts_places(p, inputs, out)) return add_counts(p, inputs, out);
   const array index = row_contiguous(inputs[1]), updates = row_contiguous(inputs[2]);
   int64_t outer = 1, inner = 1;
   for (int i = 0; i < static_cast<int>(out.ndim()); ++i)
@@ -252,15 +286,18 @@ void masked_scatter(const MaskedScatter&, const Arrays& inputs, Arrays& outputs)
 // start_from and the copies of other operands, for forecasts of memory.
 template <class P>
 bool add_memory_rule() {
-  return memory_rules(Device::cpu).add<P>([](const P&, const Arrays& in, Arrays& out, ShadowMemory& memory) {
-    if (in[0].is_donatable() && in[0].flags().row_contiguous) {
-      out[0].copy_shared_buffer(in[0]);
-    } else {
-      memory.allocate(out[0]);
-    }
-    for (size_t i = 1; i < in.size(); ++i)
-      if (!std::is_same_v<P, Scatter> && !in[i].flags().row_contiguous) memory.scratch(in[i].nbytes());
-  });
+  return memory_rules(Device::cpu)
+      .add<P>([](const P& p, const Arrays& in, Arrays& out, ShadowMemory& memory) {
+        if (in[0].is_donatable() && in[0].flags().row_contiguous) {
+          out[0].copy_shared_buffer(in[0]);
+        } else {
+          memory.allocate(out[0]);
+        }
+        if constexpr (std::is_same_v<P, ScatterAlongAxis>)
+          if (counts_places(p, in, out[0])) return;
+        for (size_t i = 1; i < in.size(); ++i)
+          if (!std::is_same_v<P, Scatter> && !in[i].flags().row_contiguous) memory.scratch(in[i].nbytes());
+      });
 }
 
 const bool registered = kernels(Device::cpu).add<Scatter>(scatter) &&

@@ -26,7 +26,8 @@ using Table =
             Imag, IsNan, IsInf, IsFinite, IsPosInf, IsNegInf, Add, Subtract, Multiply, Divide, FloorDivide,
             Remainder, Power, Maximum, Minimum, LogAddExp, Arctan2, Hypot, Copysign, Nextafter, Polygamma,
             Equal, NotEqual, NanEqual, Less, LessEqual, Greater, GreaterEqual, LogicalAnd, LogicalOr,
-            LogicalXor, BitwiseAnd, BitwiseOr, BitwiseXor, LeftShift, RightShift, Select, Clip>;
+            LogicalXor, BitwiseAnd, BitwiseOr, BitwiseXor, LeftShift, RightShift, Select, Clip, LeakyRelu,
+            Huber>;
 
 inline constexpr int kOps = Table::size;
 static_assert(kOps < 255, "opcodes are bytes");

@@ -254,6 +254,35 @@ struct RightShift : Row<2> {
   static constexpr bool flat = true;
 };
 
+// --- pieces of lines and parabolas ---
+
+// x, but x y where x is negative.
+struct LeakyRelu : FloatRow<2> {
+  static constexpr std::string_view name = "leaky_relu", msl = "x < 0 ? x * y : x";
+  template <class A>
+  static A tangent0(const A& t, const A& x, const A& slope, const A&) {
+    return select(less(x, like(x, 0.0)), t * slope, t);
+  }
+  template <class A>
+  static A tangent1(const A& t, const A& x, const A&, const A&) {
+    return t * minimum(x, like(x, 0.0));
+  }
+};
+// x^2 / 2 where |x| <= y, beyond it y (|x| - y / 2), which continues it: c (x - c / 2) with x limited to
+// [-y, y] as c.
+struct Huber : FloatRow<2> {
+  static constexpr std::string_view name = "huber";
+  static constexpr std::string_view msl = "minimum(maximum(x, -y), y) * (x - minimum(maximum(x, -y), y) / 2)";
+  template <class A>
+  static A tangent0(const A& t, const A& x, const A& delta, const A&) {
+    return t * minimum(maximum(x, -delta), delta);
+  }
+  template <class A>
+  static A tangent1(const A& t, const A& x, const A& delta, const A&) {
+    return t * maximum(abs(x) - delta, like(x, 0.0));
+  }
+};
+
 // --- three operands ---
 
 // x ? y : z. The first operand is bool whatever the dtype of the others.

@@ -336,6 +336,10 @@ MLX_BINARY(bitwise_or, BitwiseOr)
 MLX_BINARY(bitwise_xor, BitwiseXor)
 MLX_BINARY(left_shift, LeftShift)
 MLX_BINARY(right_shift, RightShift)
+namespace fast {
+MLX_BINARY(leaky_relu, LeakyRelu)
+MLX_BINARY(huber, Huber)
+}  // namespace fast
 #undef MLX_UNARY
 #undef MLX_BINARY
 

@@ -216,13 +216,29 @@ array argwhere(const array& a, StreamOrDevice s) {
   return stack(nonzero(a, s), 1, s);
 }
 
+namespace {
+// Of sorted elements, each that is not the one before it.
+array begins_run(const array& sorted) {
+  const int n = sorted.shape(0);
+  return concatenate(
+      {ones({1}, bool_), not_equal(slice(sorted, {1}, {n}, {1}), slice(sorted, {0}, {n - 1}, {1}))}, 0);
+}
+}  // namespace
+
 int count_unique(const array& a, StreamOrDevice s) {
   StreamContext context(s);
   if (a.size() == 0) return 0;
+  const array count = count_nonzero(begins_run(sort(flatten(a), 0)));
+  return static_cast<int>(known("unique", astype(count, int64), "give it by size="));
+}
+
+array unique_values(const array& a, StreamOrDevice s) {
+  StreamContext context(s);
   const array sorted = sort(flatten(a), 0);
-  const int n = sorted.shape(0);
-  const array changes = not_equal(slice(sorted, {1}, {n}, {1}), slice(sorted, {0}, {n - 1}, {1}));
-  return static_cast<int>(known("unique", astype(count_nonzero(changes), int64), "give it by size=")) + 1;
+  if (a.size() == 0) return sorted;
+  const array begins = begins_run(sorted);
+  known("unique", astype(count_nonzero(begins), int64), "give it by size=");  // or cannot be known
+  return take(sorted, nonzero_indices(begins), 0);
 }
 
 }  // namespace mlx::core

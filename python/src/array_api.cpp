@@ -63,8 +63,15 @@ void define_sets(Module& m) {
       "See unique; ``x`` is evaluated.");
   m.def(
       "unique_values",
-      [](nb::handle a) { return wrap(unique_parts(a, "unique_values", false, false, false)[0]); }, nb::arg(),
-      nb::sig("def unique_values(x: array, /) -> array"),
+      [](nb::handle a) {
+        const array x = to_array(a, {"unique_values", "x", 1});
+        const array values = [&] {
+          nb::gil_scoped_release release;
+          return core::unique_values(x);
+        }();
+        return wrap(values);
+      },
+      nb::arg(), nb::sig("def unique_values(x: array, /) -> array"),
       "The distinct elements in ascending order. See unique; ``x`` is evaluated.");
   m.def(
       "signbit",

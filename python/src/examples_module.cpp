@@ -8,8 +8,14 @@ constexpr Example kRows[] = {
     {"fast.cross_entropy", R"(  >>> mx.fast.cross_entropy(mx.zeros((1, 2)), mx.array([1]))
   array([0.693147], dtype=float32)
 )"},
+    {"fast.huber", R"(  >>> mx.fast.huber(mx.array([0.5, -3.0]), 1.0)
+  array([0.125, 2.5], dtype=float32)
+)"},
     {"fast.layer_norm", R"(  >>> mx.fast.layer_norm(mx.array([1.0, 3.0]), None, None, 0.0)
   array([-1, 1], dtype=float32)
+)"},
+    {"fast.leaky_relu", R"(  >>> mx.fast.leaky_relu(mx.array([2.0, -2.0]), 0.1)
+  array([2, -0.2], dtype=float32)
 )"},
     {"fast.metal_kernel", R"(  >>> twice = mx.fast.metal_kernel(
   ...     name="twice", input_names=["x"], output_names=["y"],

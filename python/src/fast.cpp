@@ -130,6 +130,43 @@ Returns:
 Raises:
   ValueError: the shapes do not go together.)");
   m.def(
+      "leaky_relu",
+      [](nb::handle x, nb::handle slope, StreamOrDevice s) {
+        auto [a, b] = to_operands(x, slope, "leaky_relu");
+        return wrap(core::fast::leaky_relu(a, b, s));
+      },
+      "x"_a, "slope"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def leaky_relu(x: scalar | array, slope: scalar | array, *, stream: StreamOrDevice = None) -> "
+              "array"),
+      R"(``x``, but ``slope * x`` where ``x`` is negative.
+
+Args:
+  x, slope: arrays or numbers whose shapes broadcast.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The broadcast shape and the promoted dtype, float32 for integers and booleans.
+Raises:
+  ValueError: the shapes do not broadcast.)");
+  m.def(
+      "huber",
+      [](nb::handle x, nb::handle delta, StreamOrDevice s) {
+        auto [a, b] = to_operands(x, delta, "huber");
+        return wrap(core::fast::huber(a, b, s));
+      },
+      "x"_a, "delta"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig(
+          "def huber(x: scalar | array, delta: scalar | array, *, stream: StreamOrDevice = None) -> array"),
+      R"(``x ** 2 / 2`` where ``|x| <= delta``, beyond it ``delta * (|x| - delta / 2)``.
+
+Args:
+  x, delta: arrays or numbers whose shapes broadcast.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The broadcast shape and the promoted dtype, float32 for integers and booleans.
+Raises:
+  ValueError: the shapes do not broadcast.
+Source: Huber 1964, https://doi.org/10.1214/aoms/1177703732.)");
+  m.def(
       "rope",
       [](nb::handle a, int dims, bool traditional, std::optional<float> base, float scale, nb::handle offset,
          nb::handle freqs,

@@ -139,6 +139,13 @@ Raises:
       "unique",
       [](nb::handle a, bool index, bool inverse, bool counts, StreamOrDevice s) -> nb::object {
         ArrayArg x = to_array(a, {"unique", "a", 1});
+        if (!index && !inverse && !counts) {
+          const array values = [&] {
+            nb::gil_scoped_release release;
+            return core::unique_values(x, s);
+          }();
+          return wrap(values);
+        }
         const int size = [&] {
           nb::gil_scoped_release release;
           return core::count_unique(x, s);

@@ -86,6 +86,20 @@ def test_bits(shape, axes, layout):
             same(got, want)
 
 
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.float64])
+@pytest.mark.parametrize("layout", ["rows", "transposed"])
+@pytest.mark.parametrize("shape,axes", SHAPES)
+def test_bits_of_squares_and_magnitudes(shape, axes, layout, dtype):
+    """float32 ones that lie in memory as they are read are computed by the kernel of the sum."""
+    x, _ = leaves(shape, dtype, layout)
+    for of in (mx.square, mx.abs, lambda x: x * x):
+        for keepdims, reduce in ((False, mx.sum), (True, mx.mean), (False, mx.max)):
+            same(reduce(of(x), axes, keepdims), reduce(evaluated(of(x)), axes, keepdims))
+    both = [mx.sum(y, axes) for y in [mx.square(x)] * 2] + [mx.mean(mx.square(x), axes)]
+    mx.eval(both)
+    same(both[0], both[1])
+
+
 @pytest.mark.parametrize("shape,axes", SHAPES)
 def test_nan_inf_and_questions(shape, axes):
     a, b = leaves(shape, mx.float32, "rows")

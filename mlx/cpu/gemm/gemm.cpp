@@ -157,6 +157,7 @@ struct Way {
 };
 constexpr Way kWays[] = {
     {"in spans", "more terms than float32 adds up well", accepts_long, in_spans},
+    {"dots", "one row or column, and few terms", accepts_dots, dots},
     {"small", "few columns and a short k: nothing but B is copied", accepts_small, small},
     {"skinny", "at most 8 rows or columns: bound by memory, the large operand is read once", accepts_skinny,
      skinny},

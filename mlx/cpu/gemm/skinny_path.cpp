@@ -16,6 +16,10 @@ constexpr int64_t kLongestSum = 1 << 13;   // ... or one element after the other
 constexpr int64_t kMostSums = 4096;        // of an item: they stay in L1
 constexpr int64_t kLeastRows = 512;        // of an item: the first of them are not fetched ahead
 
+constexpr int64_t kUnit = 32;           // elements of x that kernels read at once
+constexpr int64_t kShortDot = 2048;     // k, a multiple of the unit ...
+constexpr int64_t kFewTerms = 1 << 14;  // ... and products of the whole: one thread's work, in no workspace
+
 constexpr int64_t kLeastInPlace = 1 << 14;    // elements of x that are worth not to copy
 constexpr int64_t kInPlaceBytes = 512 << 10;  // of B: long strided walks are for packers
 constexpr int64_t kInPlaceSmall = 128 << 10;  // of a B that stays in L2, however often it is read
@@ -64,10 +68,9 @@ void skinny(const GemmTable& t, const Product& p) {
   const Skinny& kernel = on_tiles.run ? on_tiles : dots ? t.dot[p.type] : t.axpy[p.type];
   // A single row that is already what the kernel reads, and its last elements completed by zeros, is not
   // copied.
-  constexpr int64_t unit = 32;
   const bool in_place = v.count == 1 && v.x_p == 1 && (p.type == kF32 || p.type == kF64) && !kernel.form_x &&
-                        kernel.x_size == size && p.k >= kLeastInPlace && p.k % unit == 0;
-  const int64_t ldx = in_place ? p.k : padded((p.k + unit - 1) / unit * unit);
+                        kernel.x_size == size && p.k >= kLeastInPlace && p.k % kUnit == 0;
+  const int64_t ldx = in_place ? p.k : padded((p.k + kUnit - 1) / kUnit * kUnit);
   Workspace x_space(in_place ? 0 : v.count * ldx * kernel.x_size);
   const char* x = in_place ? static_cast<const char*>(v.x) : x_space.as<char>();
   for (int s = 0; !in_place && s < v.count; ++s) {
@@ -150,6 +153,28 @@ void skinny(const GemmTable& t, const Product& p) {
     }
     finish(block, y);
   }
+}
+
+bool accepts_dots(const GemmTable& t, const Product& p) {
+  if (p.type != kF32 || p.out != kF32 || !t.dot[kF32].run || p.alpha != 1 || p.d || p.epilogue.run)
+    return false;
+  if (std::min(p.m, p.n) != 1 || p.k > kShortDot || std::max(p.m, p.n) * p.k > kFewTerms) return false;
+  const View v = view(p);
+  return v.count == 1 && v.w_p == 1 && (v.n == 1 || (v.transposed ? p.ldc : 1) == 1);
+}
+
+void dots(const GemmTable& t, const Product& p) {
+  const View v = view(p);
+  const Skinny& kernel = t.dot[kF32];
+  const int64_t whole = (p.k + kUnit - 1) / kUnit * kUnit;
+  alignas(64) float copy[kShortDot];
+  const void* x = v.x;
+  if (v.x_p != 1 || whole != p.k) {
+    kernel.copy_x(v.x, v.x_p, p.k, copy);
+    std::fill(copy + p.k, copy + whole, 0.0f);
+    x = copy;
+  }
+  kernel.run(1, p.k, v.n, x, whole, v.w, v.w_j, p.c, v.n);
 }
 
 bool read_b_in_place(const Family& f, const Product& p) {

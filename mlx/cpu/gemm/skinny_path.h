@@ -25,6 +25,10 @@ struct Product {
   const DirectTable* direct = nullptr;  // of the same instruction set as the table that comes with it
 };
 
+// Few terms, and one row or column: sums of products of rows in memory, without a workspace.
+bool accepts_dots(const GemmTable& table, const Product& p);
+void dots(const GemmTable& table, const Product& p);
+
 bool accepts_skinny(const GemmTable& table, const Product& p);
 void skinny(const GemmTable& table, const Product& p);
 

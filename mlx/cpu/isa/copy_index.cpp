@@ -152,18 +152,31 @@ void scatter(void* out_bytes, const int64_t* offsets, int64_t first, int64_t ran
   if (n == 1) {
     // Those in the range are gathered first: whether the next one is cannot be guessed.
     constexpr int64_t kBlock = 512;
-    int32_t chosen[kBlock];
+    int32_t chosen[kBlock + 8];
     for (int64_t begin = 0; begin < count; begin += kBlock) {
       const int64_t end = count - begin < kBlock ? count : begin + kBlock;
-      int64_t k = 0;
-      for (int64_t i = begin; i < end; ++i) {
+      int64_t i = begin, k = 0;
+#if MLX_ISA_LEVEL >= 4
+      for (; i + 8 <= end; i += 8) {
+        const __m512i from_first =
+            _mm512_sub_epi64(_mm512_loadu_si512(offsets + i), _mm512_set1_epi64(first));
+        const __mmask8 inside = _mm512_cmplt_epu64_mask(from_first, _mm512_set1_epi64(range));
+        const __m256i numbers = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                                                 _mm256_set1_epi32(static_cast<int>(i - begin)));
+        // to memory in one piece: a store of chosen lanes is slow on Zen 4
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(chosen + k),
+                            _mm256_maskz_compress_epi32(inside, numbers));
+        k += __builtin_popcount(inside);
+      }
+#endif
+      for (; i < end; ++i) {
         chosen[k] = static_cast<int32_t>(i - begin);
         k += mine(i);
       }
       for (int64_t c = 0; c < k; ++c) {
-        const int64_t i = begin + chosen[c];
-        T& to = out[offsets[i]];
-        to = combined<Op>(to, in[i * si0]);
+        const int64_t at = begin + chosen[c];
+        T& to = out[offsets[at]];
+        to = combined<Op>(to, in[at * si0]);
       }
     }
     return;

@@ -107,6 +107,11 @@ inline V smaller(V a, V b) { return _mm_min_ps(a, b); }
 inline V larger(V a, V b) { return choose(mask(a > b), a, b); }
 inline V smaller(V a, V b) { return choose(mask(a < b), a, b); }
 #endif
+inline V lane_value(row::LeakyRelu, V x, V slope) { return choose(mask(x < 0), x * slope, x); }
+inline V lane_value(row::Huber, V x, V delta) {
+  const V limited = smaller(larger(x, -delta), delta);
+  return limited * (x - 0.5f * limited);
+}
 // x where it is no number, otherwise y.
 inline V nan_or(V x, V y) {
 #if MLX_ISA_LEVEL >= 4
@@ -115,9 +120,20 @@ inline V nan_or(V x, V y) {
   return choose(mask(x != x), x, y);
 #endif
 }
+#if MLX_ISA_LEVEL >= 4
+inline __mmask16 numbers(V x) { return _mm512_cmp_ps_mask(x, x, _CMP_ORD_Q); }
+inline V lane_value(row::Maximum, V a, V b) { return _mm512_mask_max_ps(a, numbers(a), a, b); }
+inline V lane_value(row::Minimum, V a, V b) { return _mm512_mask_min_ps(a, numbers(a), a, b); }
+// What is asked of a bound that is one number is asked once.
+inline V lane_value(row::Clip, V x, V lo, V hi) {
+  const V end = nan_or(lo, hi);
+  return _mm512_mask_min_ps(x, numbers(x), larger(x, lo), end);
+}
+#else
 inline V lane_value(row::Maximum, V a, V b) { return nan_or(a, larger(a, b)); }
 inline V lane_value(row::Minimum, V a, V b) { return nan_or(a, smaller(a, b)); }
 inline V lane_value(row::Clip, V x, V lo, V hi) { return nan_or(x, nan_or(lo, smaller(larger(x, lo), hi))); }
+#endif
 
 // clang-format on
 

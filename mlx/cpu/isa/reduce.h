@@ -13,8 +13,9 @@
 namespace mlx::core::cpu {
 
 // A mean of floats is their sum divided; integers are summed in another type for it than for their sum.
-enum class ReduceOp { sum, prod, max, min, any, all, integer_mean, moments };
-inline constexpr int kReduceOps = 8;
+// Squares and magnitudes are summed of float32 only.
+enum class ReduceOp { sum, prod, max, min, any, all, integer_mean, moments, squares, magnitudes };
+inline constexpr int kReduceOps = 10;
 inline constexpr int kReduceDtypes = 14;
 
 // The accumulator of ReduceOp::moments: n values with mean `mean` and sum of squared deviations `m2`.
@@ -42,7 +43,7 @@ struct ReduceKernel {
 };
 
 struct ReduceTable {
-  // [ReduceOp][Dtype::Val]; integer_mean and moments: where they apply.
+  // [ReduceOp][Dtype::Val]; integer_mean, moments, squares and magnitudes: where they apply.
   ReduceKernel at[kReduceOps][kReduceDtypes];
   const ReduceKernel& operator()(ReduceOp op, int dtype) const { return at[static_cast<int>(op)][dtype]; }
 };

@@ -41,17 +41,32 @@ inline T divided(double acc, double divisor) {
     return static_cast<T>(acc);
 }
 
-template <class T>
+// What is summed in the place of an element: computed as the element-wise operation does, so products are
+// rounded before they are added (-ffp-contract=off).
+struct Itself {
+  static auto of(auto v) { return v; }
+};
+struct Squared {
+  static auto of(auto v) { return v * v; }
+};
+struct Magnitude {
+  static float of(float x) { return __builtin_fabsf(x); }
+  static F of(F v) { return reinterpret_cast<F>(reinterpret_cast<FMask>(v) & 0x7fffffff); }
+};
+
+template <class T, class Map = Itself>
 struct RealSum {
   using In = T;
   using Acc = double;
   using Out = T;
   static double identity() { return 0; }
   static void merge(double& a, double b) { a += b; }
+  static auto one(T x) { return Map::of(get(x)); }
+  static auto some(const T* p) { return Map::of(load(p)); }
   static double row(const T* p, int64_t n) {
-    if (n >= kLanes<Compute<T>>) return wide_sum(p, n);
+    if (n >= kLanes<Compute<T>>) return wide_sum(p, n, [](auto v) { return Map::of(v); });
     double sum = 0;
-    for (int64_t i = 0; i < n; ++i) sum += get(p[i]);
+    for (int64_t i = 0; i < n; ++i) sum += one(p[i]);
     return sum;
   }
   static void cols(const T* in, int64_t rows, int64_t stride, int64_t cols, double* acc) {
@@ -67,7 +82,7 @@ struct RealSum {
       }
     } else {
       const auto four = [&](const T* p) {
-        return (load(p) + load(p + stride)) + (load(p + 2 * stride) + load(p + 3 * stride));
+        return (some(p) + some(p + stride)) + (some(p + 2 * stride) + some(p + 3 * stride));
       };
       if constexpr (is_half<T>)  // few digits: longer sums of them are as good
         for (; r + 16 <= rows; r += 16) {
@@ -80,7 +95,7 @@ struct RealSum {
             storeu(acc + c + kD, loadu<D>(acc + c + kD) + high_half(a));
           }
           for (; c < cols; ++c)
-            for (int k = 0; k < 16; ++k) acc[c] += get(p[k * stride + c]);
+            for (int k = 0; k < 16; ++k) acc[c] += one(p[k * stride + c]);
         }
       for (; r + 8 <= rows; r += 8) {
         const T* p = in + r * stride;
@@ -92,7 +107,7 @@ struct RealSum {
           storeu(acc + c + kD, loadu<D>(acc + c + kD) + (high_half(a) + high_half(b)));
         }
         for (; c < cols; ++c)
-          for (int k = 0; k < 8; ++k) acc[c] += get(p[k * stride + c]);
+          for (int k = 0; k < 8; ++k) acc[c] += one(p[k * stride + c]);
       }
     }
     for (; r < rows; ++r) {
@@ -100,11 +115,11 @@ struct RealSum {
       int64_t c = 0;
       if constexpr (!std::is_same_v<T, double>)
         for (; c + kF <= cols; c += kF) {
-          const F v = load(p + c);
+          const F v = some(p + c);
           storeu(acc + c, loadu<D>(acc + c) + low_half(v));
           storeu(acc + c + kD, loadu<D>(acc + c + kD) + high_half(v));
         }
-      for (; c < cols; ++c) acc[c] += get(p[c]);
+      for (; c < cols; ++c) acc[c] += one(p[c]);
     }
   }
   static T out(double acc, double divisor) { return divided<T>(acc, divisor); }
@@ -272,6 +287,10 @@ void add_sums(ReduceTable& table) {
       k = make_reduce<RealSum<T>>();
     } else {
       k = make_reduce<ComplexSum>();
+    }
+    if constexpr (std::is_same_v<T, float>) {
+      table.at[static_cast<int>(ReduceOp::squares)][v] = make_reduce<RealSum<T, Squared>>();
+      table.at[static_cast<int>(ReduceOp::magnitudes)][v] = make_reduce<RealSum<T, Magnitude>>();
     }
   });
 }

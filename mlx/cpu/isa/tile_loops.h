@@ -61,7 +61,7 @@ inline constexpr bool calls_library =
            row::Lgamma, row::Digamma, row::Polygamma, row::Power, row::LogAddExp, row::Arctan2, row::Hypot,
            row::Remainder>;
 template <class R, class T>
-inline constexpr bool per_element = one_of<R, row::Lgamma, row::Digamma, row::Polygamma>;
+inline constexpr bool per_element = one_of<R, row::Polygamma>;
 template <class R>
 inline constexpr bool per_element<R, double> =
     calls_library<R> || (MLX_ISA_LEVEL == 2 && one_of<R, row::Sin, row::Cos>);

@@ -14,11 +14,19 @@ void select_items(void* out, const void* a, const void* b, const void* c, int64_
 }
 
 template <class U>
-void fill_items(void* out, const void* value, int64_t n) {
-  U item;
-  __builtin_memcpy(&item, value, sizeof(U));
+void fill_items(void* out, const void* values, int64_t stride, int64_t rows, int64_t n) {
+  using Items = rows::Vec<U>;
+  constexpr int64_t lanes = rows::kVecBytes / sizeof(U);
+  const U* x = static_cast<const U*>(values);
   U* y = static_cast<U*>(out);
-  for (int64_t i = 0; i < n; ++i) y[i] = item;
+  const int64_t reach = (n + lanes - 1) / lanes * lanes;
+  // Whole vectors, whose ends the next row writes over.
+  for (; rows * n >= reach && rows > 0; --rows, x += stride, y += n) {
+    const Items items = Items{} + *x;
+    for (int64_t i = 0; i < n; i += lanes) rows::storeu(y + i, items);
+  }
+  for (; rows > 0; --rows, x += stride, y += n)
+    for (int64_t i = 0; i < n; ++i) y[i] = *x;
 }
 
 template <class U>
@@ -29,6 +37,10 @@ void gather_items(void* out, const void* in, int64_t stride, int64_t n) {
     __builtin_memcpy(out, in, static_cast<size_t>(n) * sizeof(U));
   } else if (stride == 2) {  // as real and imaginary parts lie: two loads and a shuffle
     for (int64_t i = 0; i < n; ++i) y[i] = x[2 * i];
+  } else if (stride == 3) {  // points, colours
+    for (int64_t i = 0; i < n; ++i) y[i] = x[3 * i];
+  } else if (stride == 4) {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[4 * i];
   } else if (stride == -1) {
     for (int64_t i = 0; i < n; ++i) y[i] = x[-i];
   } else {

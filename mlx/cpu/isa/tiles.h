@@ -45,8 +45,8 @@ struct Tiles {
   Fn with_number[elementwise::kOps][8];
   Fn pair_with_number[3][4][8];
 
-  // By the logarithm of the item size: 1, 2, 4, 8 bytes.
-  void (*fill[4])(void* out, const void* value, int64_t n);
+  // By the logarithm of the item size: 1, 2, 4, 8 bytes. fill: n times each of `rows` values.
+  void (*fill[4])(void* out, const void* values, int64_t stride, int64_t rows, int64_t n);
   GatherFn gather[4];
   ScatterFn scatter[4];
 

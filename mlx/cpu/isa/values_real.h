@@ -4,6 +4,7 @@
 #include "mlx/cpu/isa/values.h"
 #include "mlx/cpu/isa/vmath_double.h"
 #include "mlx/cpu/isa/vmath_float.h"
+#include "mlx/cpu/isa/vmath_gamma.h"
 #include "mlx/cpu/isa/vmath_special.h"
 #include "mlx/cpu/isa/vmath_wide.h"
 
@@ -20,6 +21,13 @@ template <Real T> T value(row::Square, T x) { return x * x; }
 template <Real T> T value(row::Sqrt, T x) { return sqrt(x); }
 template <Real T> T value(row::Rsqrt, T x) { return T(1) / sqrt(x); }
 template <Real T> T value(row::Reciprocal, T x) { return T(1) / x; }
+template <Real T> T value(row::LeakyRelu, T x, T slope) { return x < 0 ? x * slope : x; }
+template <Real T>
+T value(row::Huber, T x, T delta) {
+  const T raised = x > -delta ? x : -delta;
+  const T limited = raised < delta ? raised : delta;
+  return limited * (x - T(0.5) * limited);
+}
 template <Real T> T value(row::Floor, T x) { return floor(x); }
 template <Real T> T value(row::Ceil, T x) { return ceil(x); }
 template <Real T> T value(row::Round, T x) { return rint(x); }
@@ -115,8 +123,8 @@ inline float value(row::Sigmoid, float x) { return sigmoid(x); }
 inline float value(row::Erf, float x) { return erf(x); }
 inline float value(row::Erfc, float x) { return static_cast<float>(wide::erfc(x)); }
 inline float value(row::Erfinv, float x) { return static_cast<float>(wide::erfinv(x)); }
-inline float value(row::Lgamma, float x) { return static_cast<float>(special::log_gamma(x)); }
-inline float value(row::Digamma, float x) { return static_cast<float>(special::digamma(x)); }
+inline float value(row::Lgamma, float x) { return static_cast<float>(wide::lgamma(x)); }
+inline float value(row::Digamma, float x) { return static_cast<float>(wide::digamma(x)); }
 inline float value(row::Power, float a, float b) { return static_cast<float>(wide::power(a, b)); }
 inline float value(row::LogAddExp, float a, float b) { return logaddexp(a, b); }
 inline bool is_slow(row::LogAddExp, float a, float b) { return may_cancel(a, b); }
@@ -132,6 +140,12 @@ inline bool is_slow(row::Tan, float x) { return is_large_angle(x); }
 inline float slow_value(row::Sin, float x) { return static_cast<float>(__builtin_sin(x)); }
 inline float slow_value(row::Cos, float x) { return static_cast<float>(__builtin_cos(x)); }
 inline float slow_value(row::Tan, float x) { return static_cast<float>(__builtin_tan(x)); }
+
+// Negative numbers, between poles.
+inline bool is_slow(row::Lgamma, float x) { return x < 0; }
+inline bool is_slow(row::Digamma, float x) { return x < 0; }
+inline float slow_value(row::Lgamma, float x) { return static_cast<float>(special::log_gamma(x)); }
+inline float slow_value(row::Digamma, float x) { return static_cast<float>(special::digamma(x)); }
 
 // --- functions of float64 ---
 

@@ -15,7 +15,9 @@ namespace {
 constexpr int kSizes[kDtypes] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 2, 8};
 
 // Elements that one parallel item reads, about: where there are many, 20-60 us of work.
-constexpr int64_t kLeastItem = 1 << 17, kMostItem = 1 << 19;
+constexpr int64_t kLeastItem = 1 << 15, kMostItem = 1 << 19;
+constexpr double kReadNanoseconds = 0.06;   // that an element in memory takes, roughly
+constexpr double kShareNanoseconds = 3000;  // of work, before another thread is worth waking
 // Arrays of fewer elements stay in the caches: each thread has its share of them.
 constexpr int64_t kShared = 1 << 23;
 constexpr int64_t kGather = 4096;  // elements of a tile copied from strided memory
@@ -123,10 +125,12 @@ class Plan {
 
   // make_source() gives, on each thread, what take(plan, folding, offset, count, n, acc, capacity) is called
   // of: `count` outputs, from acc on, take in n elements each, the first of them at `offset`. Finish is
-  // called as finish(item, acc, count, first output, stride between outputs).
+  // called as finish(item, acc, count, first output, stride between outputs). An element takes `nanoseconds`:
+  // how the work is cut does not depend on it, whether threads share it does.
   template <class MakeSource, class Finish>
-  void run(const Folding& folding, MakeSource&& make_source, Finish&& finish) const {
+  void run(const Folding& folding, double nanoseconds, MakeSource&& make_source, Finish&& finish) const {
     if (outputs_ == 0) return;
+    const auto share = static_cast<int64_t>(kShareNanoseconds / nanoseconds);  // elements
     const auto finish_all = [&](char* acc, int64_t capacity, int64_t s, int64_t count, int64_t first,
                                 int64_t stride) {
       for (const Folding::Item& item : folding.items())
@@ -166,7 +170,8 @@ class Plan {
     const int64_t tile_bytes = folding.bytes(tile);
     if (groups == 1) {
       const int64_t piece_work = std::max<int64_t>(1, std::min(tile, m) * reduced_);
-      parallel_ranges(pieces, std::max<int64_t>(1, item_ / piece_work), [&](int64_t begin, int64_t end) {
+      const int64_t grain = std::max<int64_t>(1, std::max(item_, share) / piece_work);
+      parallel_ranges(pieces, grain, [&](int64_t begin, int64_t end) {
         auto source = make_source();
         Accumulators acc(tile_bytes);
         for (int64_t p = begin; p < end; ++p) {
@@ -179,15 +184,24 @@ class Plan {
       return;
     }
     const auto parts = std::make_unique_for_overwrite<char[]>(pieces * groups * tile_bytes);
-    const Order order = outputs_ * reduced_ < kShared ? Order::shares : Order::one_queue;
-    const auto reduce_group = [&](int64_t i) {
-      auto source = make_source();
+    const auto reduce_group = [&](auto& source, int64_t i) {
       const int64_t p = i / groups, g = i % groups;
       const int64_t first = p % tiles * tile, count = std::min(tile, m - first);
       reduce_units(source, offsets_of_kept(p / tiles).first, first, count, g * per_group,
                    std::min(units, (g + 1) * per_group), parts.get() + i * tile_bytes);
     };
-    parallel_for(pieces * groups, reduce_group, order);
+    const auto reduce_groups = [&](int64_t begin, int64_t end) {
+      auto source = make_source();
+      for (int64_t i = begin; i < end; ++i) reduce_group(source, i);
+    };
+    const int64_t all = pieces * groups;
+    if (outputs_ * reduced_ < 2 * share) {
+      reduce_groups(0, all);
+    } else if (outputs_ * reduced_ < kShared) {
+      parallel_ranges(all, all / (2 * num_threads()), reduce_groups);
+    } else {
+      parallel_for(all, [&](int64_t i) { reduce_groups(i, i + 1); }, Order::one_queue);
+    }
     // Merging by pieces of a tile: a single wide tile is shared among threads as well.
     const int64_t slice = std::max<int64_t>(64, (kMostItem / 16) / groups);
     const int64_t slices = (tile + slice - 1) / slice;
@@ -434,11 +448,11 @@ void emit_runs(const char* acc, int acc_bytes, int64_t count, int64_t first, int
 // Walks through the layout and writes every result.
 template <class MakeSource>
 void run_reductions(std::span<const ComputedReduction> reductions, const ReduceLayout& layout,
-                    MakeSource&& make_source) {
+                    double nanoseconds, MakeSource&& make_source) {
   Folding folding;
   for (const ComputedReduction& r : reductions) folding.add(reduce_kernels()(r.rule.op, r.dtype), r.value);
   Plan(layout).run(
-      folding, make_source,
+      folding, nanoseconds, make_source,
       [&](const Folding::Item& item, const char* acc, int64_t count, int64_t first, int64_t stride) {
         const ComputedReduction& r = reductions[static_cast<size_t>(&item - folding.items().begin())];
         emit_runs(acc, item.kernel->acc_bytes, count, first, stride, static_cast<char*>(r.out),
@@ -451,12 +465,13 @@ void run_reductions(std::span<const ComputedReduction> reductions, const ReduceL
 
 void reduce(ReduceOp op, int dtype, const void* in, const ReduceLayout& layout, void* out, double divisor) {
   const ComputedReduction one{{op, divisor}, dtype, 0, out};
-  run_reductions({&one, 1}, layout, [&] { return MemorySource(in, dtype); });
+  run_reductions({&one, 1}, layout, kReadNanoseconds, [&] { return MemorySource(in, dtype); });
 }
 
 void reduce_computed(std::span<const ComputedReduction> reductions, const ReduceLayout& layout,
                      const ComputedElements& elements) {
-  run_reductions(reductions, layout, [&] { return ComputedSource(elements); });
+  const double nanoseconds = elements.nanoseconds() + kReadNanoseconds;
+  run_reductions(reductions, layout, nanoseconds, [&] { return ComputedSource(elements); });
 }
 
 bool reduces_computed_well(const ReduceLayout& layout) { return Plan(layout).unit_elements() >= 1024; }
@@ -467,7 +482,7 @@ void moments(int dtype, const void* in, const ReduceLayout& layout, double ddof,
   const ReduceKernel& round = reduce_kernels()(ReduceOp::sum, dtype);  // double to dtype
   const int size = kSizes[dtype];
   Plan(layout).run(
-      folding, [&] { return MemorySource(in, dtype); },
+      folding, 2 * kReadNanoseconds, [&] { return MemorySource(in, dtype); },
       [&](const Folding::Item&, const char* acc, int64_t count, int64_t first, int64_t stride) {
         const auto* m = reinterpret_cast<const Moments*>(acc);
         for (int64_t i = 0; i < count; ++i) {

@@ -55,6 +55,7 @@ class ComputedElements {
   };
   virtual ~ComputedElements() = default;
   virtual std::unique_ptr<Reader> reader() const = 0;
+  virtual double nanoseconds() const = 0;  // that an element takes, roughly
 };
 
 struct ComputedReduction {

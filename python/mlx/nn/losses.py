@@ -170,6 +170,12 @@ def mse_loss(predictions: mx.array, targets: mx.array, reduction: Reduction = "m
     return _reduce(mx.square(predictions - targets), reduction)
 
 
+def _least(a: mx.array) -> float:
+    """The least number above 0 of its dtype."""
+    limits = mx.finfo(_float_dtype(a))
+    return limits.smallest_normal * limits.eps
+
+
 def nll_loss(
     inputs: mx.array, targets: mx.array, axis: int = -1, reduction: Reduction = "none"
 ) -> mx.array:
@@ -257,10 +263,10 @@ def smooth_l1_loss(
     _same_shape("losses.smooth_l1_loss", predictions=predictions, targets=targets)
     if beta < 0:
         raise ValueError(f"[losses.smooth_l1_loss] beta must not be negative, got {beta}")
-    d = mx.abs(predictions - targets)
-    if beta > 0:
-        d = mx.where(d < beta, mx.square(d) * (0.5 / beta), d - 0.5 * beta)
-    return _reduce(d, reduction)
+    if beta == 0:
+        return _reduce(mx.abs(predictions - targets), reduction)
+    loss = mx.fast.huber(predictions - targets, beta)
+    return _reduce(loss if beta == 1 else loss * (1 / beta), reduction)
 
 
 def triplet_loss(
@@ -332,9 +338,7 @@ def huber_loss(
     Source: Huber 1964, https://doi.org/10.1214/aoms/1177703732.
     """
     _broadcastable("losses.huber_loss", inputs=inputs, targets=targets)
-    d = mx.abs(inputs - targets)
-    loss = mx.where(d <= delta, 0.5 * mx.square(d), delta * (d - 0.5 * delta))
-    return _reduce(loss, reduction)
+    return _reduce(mx.fast.huber(inputs - targets, delta), reduction)
 
 
 def log_cosh_loss(inputs: mx.array, targets: mx.array, reduction: Reduction = "none") -> mx.array:
@@ -373,10 +377,9 @@ def cosine_similarity_loss(
     _broadcastable("losses.cosine_similarity_loss", x1=x1, x2=x2)
 
     def norm(x: mx.array) -> mx.array:
-        # The derivative of sqrt at 0 is infinite, so zeros do not go through it.
+        # The derivative of sqrt at 0 is infinite, so zeros do not go through it. Their products are 0.
         squares = mx.sum(mx.square(x), axis)
-        zero = squares == 0
-        return mx.where(zero, 0, mx.sqrt(mx.where(zero, 1, squares)))
+        return mx.sqrt(mx.maximum(squares, _least(squares)))
 
     loss = mx.sum(x1 * x2, axis) / mx.maximum(norm(x1) * norm(x2), eps)
     return _reduce(loss, reduction)

@@ -232,7 +232,7 @@ void check_moves(const char* isa, const Tiles& tiles, const CopyTable& copies, i
   Random random(9);
   std::vector<U> in(4000), out(4000), expected(4000);
   for (auto& v : in) v = static_cast<U>(random.bits());
-  for (int64_t stride : {1, 2, 3, -1, -2, 0, 7})
+  for (int64_t stride : {1, 2, 3, 4, -1, -2, 0, 7})
     for (int64_t n : {0, 1, 5, 16, 33, 100}) {
       const U* from = in.data() + 2000;
       out.assign(out.size(), 0), expected = out;
@@ -255,12 +255,15 @@ void check_moves(const char* isa, const Tiles& tiles, const CopyTable& copies, i
       copies.transpose[size](in.data(), stride, out.data(), columns, rows, columns, false);
       if (out != expected) fail("%s transpose of size %d", isa, size);
     }
-  for (int64_t n : {0, 1, 7, 64, 1000}) {
-    out.assign(out.size(), 0), expected = out;
-    std::fill_n(expected.begin(), n, in[5]);
-    tiles.fill[size](out.data(), &in[5], n);
-    if (out != expected) fail("%s fill of size %d", isa, size);
-  }
+  for (int64_t n : {0, 1, 7, 16, 64, 1000})
+    for (int64_t rows : {0, 1, 2, 4})
+      for (int64_t stride : {0, 1, -3}) {
+        out.assign(out.size(), 0), expected = out;
+        for (int64_t r = 0; r < rows; ++r)
+          std::fill_n(expected.begin() + r * n, n, in[static_cast<size_t>(50 + r * stride)]);
+        tiles.fill[size](out.data(), &in[50], stride, rows, n);
+        if (out != expected) fail("%s fill of size %d", isa, size);
+      }
 }
 
 }  // namespace

@@ -49,9 +49,7 @@ def leaky_relu(x: mx.array, negative_slope: float = 0.01) -> mx.array:
 
     Source: Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models.
     """
-    if isinstance(negative_slope, (int, float)) and 0 < negative_slope <= 1:
-        return mx.maximum(negative_slope * x, x)
-    return mx.where(x >= 0, x, negative_slope * x)
+    return mx.fast.leaky_relu(x, negative_slope)
 
 
 def prelu(x: mx.array, alpha: mx.array) -> mx.array:
@@ -62,7 +60,7 @@ def prelu(x: mx.array, alpha: mx.array) -> mx.array:
       alpha: slopes, of a shape that broadcasts with ``x``: ``(1,)`` or ``(channels,)``.
     Source: Delving deep into rectifiers (He et al. 2015), https://arxiv.org/abs/1502.01852.
     """
-    return mx.where(x >= 0, x, alpha * x)
+    return mx.fast.leaky_relu(x, alpha)
 
 
 def elu(x: mx.array, alpha: float = 1.0) -> mx.array:
@@ -160,11 +158,9 @@ def softsign(x: mx.array) -> mx.array:
 
 
 def softshrink(x: mx.array, lambd: float = 0.5) -> mx.array:
-    """``x - sign(x) * lambd``: moved towards 0; 0 where ``|x| <= lambd``."""
-    if isinstance(lambd, (int, float)) and lambd >= 0:
-        # of equal values, extremes take the second: the derivative is 0 at the ends
-        return x - mx.maximum(-lambd, mx.minimum(lambd, x))
-    return mx.where(mx.abs(x) <= lambd, 0, x - mx.sign(x) * lambd)
+    """``x`` moved towards 0 by ``lambd``, which is not negative; 0 where ``|x| <= lambd``."""
+    # of equal values, extremes take the second: the derivative is 0 at the ends
+    return x - mx.maximum(-lambd, mx.minimum(lambd, x))
 
 
 def hard_shrink(x: mx.array, lambd: float = 0.5) -> mx.array:
