@@ -64,18 +64,26 @@ namespace {
 // The mean of integers is added up as floats.
 bool adds_floats(Dtype in, Dtype out) { return out == float32 && !issubdtype(in, inexact); }
 
-std::shared_ptr<Pipeline> kernel_for(Dtype dtype, const std::string& name, int kind, bool floats = false) {
+// `other`: the type of results that are neither of the elements' type nor of their sums'; null: there are
+// none.
+std::shared_ptr<Pipeline> kernel_for(Dtype dtype, const std::string& name, int kind, bool floats = false,
+                                     const char* other = nullptr) {
   const std::string type = type_name(dtype);
   std::string definitions = "#include \"metal/kernels/types.h\"\ntypedef " + type + " T;\n";
   if (accumulator_of(dtype) != dtype && dtype != bool_) definitions += "#define OTHER_RESULT\n";
   if (floats) definitions += "#define ADDS_FLOATS\n";
-  const std::string library = dtype_name(dtype);
-  return pipeline_for("reduce", floats ? library + "_as_float" : library, definitions, name,
-                      {{0, int32_t{kind}}});
+  std::string library = dtype_name(dtype);
+  if (floats) library += "_as_float";
+  if (other) {
+    definitions += std::string("#define RESULT ") + other + "\n";
+    library += std::string("_to_") + other;
+  }
+  return pipeline_for("reduce", library, definitions, name, {{0, int32_t{kind}}});
 }
 std::string result_name(Dtype in, Dtype out) {
   if (out == bool_) return "bool";
-  return out == accumulator_of(in) || adds_floats(in, out) ? "acc" : "same";
+  if (out == accumulator_of(in) || adds_floats(in, out)) return "acc";
+  return out == in ? "same" : "other";  // of a second pass, whose elements are the sums of the first
 }
 
 struct Dims {
@@ -168,8 +176,9 @@ void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
   const float divisor = p.kind == Reduction::mean ? static_cast<float>(n) : 0;
   const auto pass = [&](const array& from, const array& to, const Rows& rows, float by) {
     run(from, {to}, static_cast<uint32_t>(to.size()), rows, by, p.stream(), [&](const std::string& form) {
-      return kernel_for(from.dtype(), form + result_name(from.dtype(), to.dtype()), kind,
-                        adds_floats(from.dtype(), to.dtype()));
+      const std::string result = result_name(from.dtype(), to.dtype());
+      return kernel_for(from.dtype(), form + result, kind, adds_floats(from.dtype(), to.dtype()),
+                        result == "other" ? type_name(to.dtype()) : nullptr);
     });
   };
   if (in_two_passes(in, out)) {

@@ -111,6 +111,9 @@ instantiate("bool", bool)
 #ifdef OTHER_RESULT  // T is no A
 instantiate("same", T)
 #endif
+#ifdef RESULT
+instantiate("other", RESULT)
+#endif
 
 // --- positions of extremes: (outer, n, inner), a SIMD-group per result; the first of equals, the first nan ---
 

@@ -30,6 +30,18 @@ def test_reductions_of_complex_numbers(name: str, axis) -> None:
         assert np.abs(got - want).max() <= 2e-6 * max(np.abs(want).max(), 1e-3)
 
 
+@pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16, mx.int8, mx.uint16, mx.bool_], ids=str)
+def test_long_reductions_of_narrow_types(dtype: mx.Dtype) -> None:
+    """All elements of a long array, in two passes: the second has sums of another type than the result."""
+    x = mx.array(np.random.default_rng(3).integers(0, 9, 70000).astype(np.float32) / 8).astype(dtype)
+    for name in ("max", "min", "mean", "any", "all", *(["sum"] if mx.issubdtype(dtype, mx.integer) else [])):
+        got = on_gpu(lambda name=name: getattr(mx, name)(x), "Reduce")
+        with mx.stream(mx.cpu):
+            want = getattr(mx, name)(x)
+        assert got.dtype == want.dtype
+        assert got.item() == pytest.approx(want.item(), rel=1e-2 if name == "mean" else 0)
+
+
 def test_long_reductions_of_complex_numbers() -> None:
     rng = np.random.default_rng(2)
     x = complex_numbers(rng, 70000)
