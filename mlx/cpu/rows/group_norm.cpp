@@ -19,8 +19,6 @@ namespace {
 constexpr int64_t kPiece = 1 << 17;   // bytes of a sample that are taken together
 constexpr int64_t kSample = 1 << 19;  // up to which a sample stays in a core's cache, and is one item
 constexpr int64_t kItem = 1 << 14;    // bytes of several small samples
-constexpr int64_t kShared =
-    1 << 23;  // bytes of large samples that are read twice in a row, from a shared cache
 
 // f(first) + f(first + step) + ..., four sums side by side.
 template <class F>
