@@ -1,17 +1,14 @@
 // Reductions: dims are sorted into kept and reduced ones and merged; how they lie decides between the kernels
 // of metal/kernels/reduce.metal.
-#include "mlx/ops/reduce.h"
+#include "metal/host/reduce.h"
 
 #include <algorithm>
 #include <limits>
 
 #include "metal/host/elementwise.h"
-#include "metal/host/layout.h"
 
 namespace mlx::core::metal {
-namespace {
 
-// As metal/kernels/reduce.h numbers them; a mean is a sum that is divided.
 int kind_of(Reduction kind) {
   switch (kind) {
     case Reduction::prod:
@@ -29,7 +26,9 @@ int kind_of(Reduction kind) {
   }
 }
 
-// As struct Reduction there.
+namespace {
+
+// As struct Reduction of metal/kernels/reduce.metal.
 struct Parameters {
   uint64_t n, total;
   int64_t first;
@@ -59,10 +58,21 @@ Dtype accumulator_of(Dtype dtype) {
   }
 }
 
-namespace {
-
-// The mean of integers is added up as floats.
 bool adds_floats(Dtype in, Dtype out) { return out == float32 && !issubdtype(in, inexact); }
+
+RowForm row_form(uint32_t results, uint64_t n, int64_t kept, int64_t reduced) {
+  if (results >= 8 && kept < reduced)
+    return {"columns_",
+            {ceil_div(results, 32), 1, 1},
+            {32, static_cast<uint32_t>(std::clamp<uint64_t>(n / 4, 1, 8)), 1}};
+  if (n >= 1024)
+    return {"long_rows_",
+            {results, 1, 1},
+            {static_cast<uint32_t>(std::min<uint64_t>(1024, (n / 8 + 31) / 32 * 32)), 1, 1}};
+  return {"short_rows_", {ceil_div(results, 4), 1, 1}, {128, 1, 1}};
+}
+
+namespace {
 
 // `other`: the type of results that are neither of the elements' type nor of their sums'; null: there are
 // none.
@@ -126,27 +136,13 @@ void run(const array& in, const Arrays& outs, uint32_t results, const Rows& rows
   const auto nearest = [](const Layout& l) {
     return l.shape.empty() ? INT64_MAX : std::abs(l.strides[0].back());
   };
-  const bool by_column = results >= 8 && nearest(kept) < nearest(reduced);
-  const bool long_row = !by_column && n >= 1024;
-  const std::string form = by_column ? "columns_" : long_row ? "long_rows_" : "short_rows_";
-  Dispatch d(s, kernel_of(form));
+  const RowForm form = row_form(results, n, nearest(kept), nearest(reduced));
+  Dispatch d(s, kernel_of(form.name));
   d.in(in);
   for (const array& out : outs) d.out(out);
   d.value(p).values(shape).values(strides);
-  if (by_column) {
-    const auto height = static_cast<uint32_t>(std::clamp<uint64_t>(n / 4, 1, 8));
-    d.groups({ceil_div(results, 32), 1, 1}, {32, height, 1});
-  } else if (long_row) {
-    d.groups({results, 1, 1},
-             {static_cast<uint32_t>(std::min<uint64_t>(1024, (n / 8 + 31) / 32 * 32)), 1, 1});
-  } else {
-    d.groups({ceil_div(results, 4), 1, 1}, {128, 1, 1});
-  }
+  d.groups(form.groups, form.per_group);
 }
-
-// So few results from so many elements are found in two passes, so that every core of the device has a part.
-constexpr size_t kTwoPasses = 1 << 16;
-constexpr size_t kPart = 1 << 13;
 
 bool in_two_passes(const array& in, const array& out) {
   return out.size() == 1 && in.size() >= kTwoPasses && in.flags().contiguous;
@@ -158,6 +154,15 @@ Rows parts_of(const array& in) {
   return {{{parts}, {{part}}}, {{part}, {{1}}}, kPart, in.size()};
 }
 Rows row_of(int64_t n) { return {{{}, {{}}}, {{n}, {{1}}}, static_cast<uint64_t>(n)}; }
+
+void pass(const array& from, const array& to, const Rows& rows, Reduction kind, float divisor,
+          const Stream& s) {
+  const std::string result = result_name(from.dtype(), to.dtype());
+  run(from, {to}, static_cast<uint32_t>(to.size()), rows, divisor, s, [&](const std::string& form) {
+    return kernel_for(from.dtype(), form + result, kind_of(kind), adds_floats(from.dtype(), to.dtype()),
+                      result == "other" ? type_name(to.dtype()) : nullptr);
+  });
+}
 
 void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
   const array& in = inputs[0];
@@ -171,37 +176,29 @@ void reduce(const Reduce& p, const Arrays& inputs, Arrays& outputs) {
                                                        : 0.0f;
     return fill(array(of_nothing, out.dtype()), out, p.stream());
   }
-  const int kind = kind_of(p.kind);
   const uint64_t n = in.size() / out.size();
   const float divisor = p.kind == Reduction::mean ? static_cast<float>(n) : 0;
-  const auto pass = [&](const array& from, const array& to, const Rows& rows, float by) {
-    run(from, {to}, static_cast<uint32_t>(to.size()), rows, by, p.stream(), [&](const std::string& form) {
-      const std::string result = result_name(from.dtype(), to.dtype());
-      return kernel_for(from.dtype(), form + result, kind, adds_floats(from.dtype(), to.dtype()),
-                        result == "other" ? type_name(to.dtype()) : nullptr);
-    });
-  };
   if (in_two_passes(in, out)) {
     const Rows parts = parts_of(in);
     const Dtype sums = adds_floats(in.dtype(), out.dtype()) ? float32 : accumulator_of(in.dtype());
     array partial({static_cast<ShapeElem>(parts.kept.shape[0])}, sums, nullptr, {});
     allocate(partial);
-    pass(in, partial, parts, 0);
-    return pass(partial, out, row_of(parts.kept.shape[0]), divisor);
+    pass(in, partial, parts, p.kind, 0, p.stream());
+    return reduce_parts(partial, out, p.kind, divisor, p.stream());
   }
   Dims dims = dims_of(in, p.axes);
-  pass(in, out, {std::move(dims.kept), std::move(dims.reduced), n}, divisor);
+  pass(in, out, {std::move(dims.kept), std::move(dims.reduced), n}, p.kind, divisor, p.stream());
 }
 
 }  // namespace
 
+void reduce_parts(const array& parts, const array& out, Reduction kind, float divisor, const Stream& s) {
+  pass(parts, out, row_of(static_cast<int64_t>(parts.size())), kind, divisor, s);
+}
 void sum_along_first(const array& in, const array& out, const Stream& s) {
   Dims dims = dims_of(in, {0});
   const auto n = static_cast<uint64_t>(in.shape(0));
-  run(in, {out}, static_cast<uint32_t>(out.size()), {std::move(dims.kept), std::move(dims.reduced), n}, 0, s,
-      [&](const std::string& form) {
-        return kernel_for(in.dtype(), form + result_name(in.dtype(), out.dtype()), kind_of(Reduction::sum));
-      });
+  pass(in, out, {std::move(dims.kept), std::move(dims.reduced), n}, Reduction::sum, 0, s);
 }
 
 namespace {

@@ -149,3 +149,10 @@ METAL_FUNC A group_combine(int kind, A x, threadgroup A* parts, uint lane, uint 
   if (lane < simds) part = parts[lane];
   return simd_combine(kind, part);
 }
+
+// Of means.
+template <class X>
+METAL_FUNC float divided(X x, float by) {
+  return static_cast<float>(x) / by;
+}
+METAL_FUNC complex64_t divided(complex64_t x, float by) { return {x.re / by, x.im / by}; }

@@ -23,12 +23,6 @@ struct Reduction {
 };
 
 METAL_FUNC A value_of(T x) { return kind >= any_kind ? truth<A>(static_cast<bool>(x)) : static_cast<A>(x); }
-template <class X>
-METAL_FUNC float divided(X x, float by) {
-  return static_cast<float>(x) / by;
-}
-METAL_FUNC complex64_t divided(complex64_t x, float by) { return {x.re / by, x.im / by}; }
-
 template <class Out>
 METAL_FUNC Out result_of(A x, constant Reduction& p) {
   if (p.divisor != 0) return cast_to<Out>(divided(x, p.divisor));

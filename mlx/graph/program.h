@@ -44,7 +44,7 @@ ProgramKernel run_program_of(Device::DeviceType device);
 
 // A reduction of one of a program's results, which takes the elements in while they are in the cache.
 struct Fold {
-  const Primitive* primitive;
+  Primitive* primitive;
   size_t result;
   array* out;  // gets its memory from the kernel
 };

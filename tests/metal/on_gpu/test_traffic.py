@@ -65,6 +65,11 @@ def kept_values() -> list[mx.array]:
     return [moment, scale, X / scale]
 
 
+def reduced_values() -> list[mx.array]:
+    product = X * Y
+    return [product, product.sum(axis=1), mx.abs(product).max(axis=1)]
+
+
 CASES = {
     "add": (lambda: X + Y, 2 * N, N),
     "fused": (lambda: mx.sqrt(X * Y + 1) * X, 2 * N + X.size, N),  # the number, once per four elements
@@ -73,6 +78,10 @@ CASES = {
     "cast": (lambda: X.astype(mx.float16), N, N // 2),
     "sum": (lambda: X.sum(axis=1), N, 64 * 4),
     "columns": (lambda: X.max(axis=0), N, 512 * 4),
+    # Of what is only reduced nothing is in memory; a number is read once per thread.
+    "sum of products": (lambda: (X * Y).sum(axis=1), 2 * N, 64 * 4),
+    "columns of products": (lambda: (X * Y).max(axis=0), 2 * N, 512 * 4),
+    "reductions, and a value that is kept": (reduced_values, 2 * N, N + 2 * 64 * 4),
     "softmax": (lambda: mx.softmax(X, axis=-1), N, N),
     "logsumexp": (lambda: mx.logsumexp(X, axis=-1), N, 64 * 4),
     "rms_norm": (lambda: mx.fast.rms_norm(X, W, 1e-5), 2 * N, N),  # and the weights, from the cache
