@@ -2,9 +2,9 @@
 // doi:10.1207/s15516709cog1402_1; K. Cho et al., arXiv:1406.1078; S. Hochreiter, J. Schmidhuber, "Long
 // Short-Term Memory", doi:10.1162/neco.1997.9.8.1735.
 //
-// On the CPU float32 has a kernel; everything else is composed of other operations, as are derivatives of
-// derivatives. The gradient has a form of its own in both: summed over the steps, that of the weight is one
-// matrix product instead of one for each of them.
+// On the CPU float32 and 16-bit floats have a kernel; everything else is composed of other operations, as are
+// derivatives of derivatives. The gradient has a form of its own in both: summed over the steps, that of the
+// weight is one matrix product instead of one for each of them.
 #include "mlx/ops/recurrent.h"
 
 #include <algorithm>
@@ -156,8 +156,10 @@ Arrays all_gradients(Cell cell, const Arrays& in, const Arrays& cotangents, cons
   if (cell == Cell::lstm) given.push_back(cotangents[Steps::cells]);
   Arrays by = by_steps(cell, given, s);
   const array before = reshape(shifted(in[Steps::hidden], hiddens), {-1, size});
+  const Dtype dtype = in[Steps::weight].dtype();
+  const array columns_of_weight = astype(before, dtype);
   const auto of_weight = [&](const array& rows) {
-    return matmul(transpose(reshape(rows, {-1, rows.shape(2)})), before);
+    return matmul(transpose(reshape(astype(rows, dtype), {-1, rows.shape(2)})), columns_of_weight);
   };
   const array& rows = by[Gradient::by_sequence];
   if (cell == Cell::gru) {
@@ -258,7 +260,11 @@ Arrays steps_of(const char* name, Cell cell, const array& weight, const array& h
   if (more) in.push_back(*more);
   const Dtype dtype = promote_to_float(result_type(in));
   if (dtype == complex64) throw invalid(name, "got an array of complex64, expected real dtypes");
-  for (array& x : in) x = astype(x, dtype, s);
+  // The kernel computes in float32, with a bfloat16 weight as it is.
+  const bool has_kernel =
+      s.device == Device::cpu && (dtype == float32 || dtype == float16 || dtype == bfloat16);
+  for (array& x : in) x = astype(x, has_kernel ? float32 : dtype, s);
+  if (has_kernel && dtype == bfloat16) in[Steps::weight] = astype(weight, dtype, s);
 
   const auto steps_first = [&](int features) {
     Shape shape = inputs.shape();
@@ -275,14 +281,13 @@ Arrays steps_of(const char* name, Cell cell, const array& weight, const array& h
   in[Steps::sequence] = reshape(in[Steps::sequence], {inputs.shape(0), -1, parts * size}, s);
   in[Steps::hidden] = reshape(in[Steps::hidden], {-1, size}, s);
   if (cell == Cell::lstm) in[Steps::cell_or_bias] = reshape(in[Steps::cell_or_bias], {-1, size}, s);
-  const bool has_kernel = dtype == float32 && s.device == Device::cpu;
   out = has_kernel
             ? by_kernel<Steps>(cell, in, s)
             : custom_vjp([s, cell](const Arrays& x) { return unfused(cell, x, s); },
                          [s, cell](const Arrays& primals, const Arrays& cotangents, const Arrays& outputs) {
                            return all_gradients(cell, primals, cotangents, outputs, s, unfused_gradients);
                          })(in);
-  for (size_t i = 0; i < outputs; ++i) out[i] = reshape(out[i], shapes[i], s);
+  for (size_t i = 0; i < outputs; ++i) out[i] = astype(reshape(out[i], shapes[i], s), dtype, s);
   return out;
 }
 
@@ -307,8 +312,9 @@ std::vector<array> lstm_steps(const array& weight, const array& hidden, const ar
 
 namespace {
 
-bool all_float32(const Arrays& in) {
-  return std::all_of(in.begin(), in.end(), [](const array& a) { return a.dtype() == float32; });
+bool right_types(const Arrays& in) {
+  return !in.empty() && (in[0].dtype() == float32 || in[0].dtype() == bfloat16) &&
+         std::all_of(in.begin() + 1, in.end(), [](const array& a) { return a.dtype() == float32; });
 }
 bool is_weight(Cell cell, const array& weight) {
   return weight.ndim() == 2 && weight.size() > 0 && weight.shape(0) == parts_of(cell) * weight.shape(1);
@@ -318,7 +324,7 @@ const bool kept_recurrent =
     primitive_table().add<RecurrentSteps>(
         "RecurrentSteps", -1,
         [](const Steps& p, const Arrays& in) {
-          bool fit = static_cast<int>(in.size()) == p.inputs() && all_float32(in) && is_weight(p.cell, in[0]);
+          bool fit = static_cast<int>(in.size()) == p.inputs() && right_types(in) && is_weight(p.cell, in[0]);
           if (fit) {
             const array &weight = in[Steps::weight], &x = in[Steps::sequence];
             const int size = weight.shape(1);
@@ -332,7 +338,7 @@ const bool kept_recurrent =
         }) &&
     primitive_table().add<RecurrentStepsGradient>(
         "RecurrentStepsGradient", -1, [](const Gradient& p, const Arrays& in) {
-          bool fit = static_cast<int>(in.size()) == p.inputs() && all_float32(in) && is_weight(p.cell, in[0]);
+          bool fit = static_cast<int>(in.size()) == p.inputs() && right_types(in) && is_weight(p.cell, in[0]);
           if (fit) {
             const array& states = in[Gradient::states];
             const int size = in[Gradient::weight].shape(1);

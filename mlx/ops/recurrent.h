@@ -21,10 +21,11 @@ constexpr int parts_of(RecurrentCell cell) {
 }
 constexpr bool has_gates(RecurrentCell cell) { return parts_of(cell) > 1; }
 
-// Inputs, of float32: the weight (parts H, H), what the cell gets from the sequence (T, B, parts H), the
-// hidden state before the first step (B, H); of lstm the cell state too, of gru the bias (H). Outputs, for
-// every step: hidden states (T, B, H); of gru and lstm the gates (T, B, 4 H); of lstm the cell states (T, B,
-// H).
+// Inputs, of float32: the weight (parts H, H), which may also be bfloat16 and then has states rounded to that
+// wherever pairs of them are multiplied by an instruction; what the cell gets from the sequence (T, B, parts
+// H), the hidden state before the first step (B, H); of lstm the cell state too, of gru the bias (H).
+// Outputs, for every step: hidden states (T, B, H); of gru and lstm the gates (T, B, 4 H); of lstm the cell
+// states (T, B, H).
 class RecurrentSteps final : public Primitive {
  public:
   RecurrentSteps(Stream s, RecurrentCell cell) : Primitive(s), cell(cell) {}

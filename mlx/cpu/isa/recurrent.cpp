@@ -10,80 +10,7 @@
 namespace mlx::core::cpu::MLX_ISA {
 namespace {
 
-using rows::fma;
 using rows::splat;
-
-// --- products ---
-
-// Rows of a that go together: their sums and a row of w fit in the registers.
-constexpr int rows_at_once(int vectors) {
-  return MLX_ISA_LEVEL >= 4 ? 6 : vectors > 3 ? 2 : vectors > 1 ? 3 : 4;
-}
-// Sums that are added at the end, where there would be too few for the units to be busy.
-constexpr int parts(int sums) { return sums >= 8 ? 1 : sums >= 4 ? 2 : 4; }
-
-template <int vectors, int height>
-void product_tile(const RecurrentProduct& p, int64_t first) {
-  constexpr int kParts = parts(vectors * height);
-  V sums[kParts][height][vectors];
-  for (int part = 0; part < kParts; ++part)
-    for (int r = 0; r < height; ++r)
-      for (int v = 0; v < vectors; ++v) sums[part][r][v] = V{};
-  const float* w = p.w.at;
-  for (int piece = 0; piece < 2; ++piece) {
-    const float* a = p.a[piece].at + first * p.a[piece].row;
-    const int64_t row = p.a[piece].row, n = p.a_columns[piece];
-    const auto add = [&](int64_t k, int part) __attribute__((always_inline)) {
-      V of_w[vectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) of_w[v] = rows::load(w + v * kWidth);
-      w += p.w.row;
-#pragma GCC unroll 6
-      for (int r = 0; r < height; ++r) {
-        const V x = splat<V>(a[r * row + k]);
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v) sums[part][r][v] = fma(x, of_w[v], sums[part][r][v]);
-      }
-    };
-    int64_t k = 0;
-    for (; k + kParts <= n; k += kParts)
-#pragma GCC unroll 4
-      for (int part = 0; part < kParts; ++part) add(k + part, part);
-    for (; k < n; ++k) add(k, 0);
-  }
-  for (int r = 0; r < height; ++r)
-    for (int v = 0; v < vectors; ++v) {
-      V sum = sums[0][r][v];
-      for (int part = 1; part < kParts; ++part) sum += sums[part][r][v];
-      const float* from = p.from[v].at ? p.from[v].at + (first + r) * p.from[v].row : nullptr;
-      float* out = p.out[v].at + (first + r) * p.out[v].row;
-      if (p.columns[v] == kWidth)
-        rows::store(out, from ? rows::load(from) + sum : sum);
-      else
-        rows::store_part(out, p.columns[v], from ? rows::load_part(from, p.columns[v], 0.0f) + sum : sum);
-    }
-}
-
-template <int vectors, int height = rows_at_once(vectors)>
-void product_of_height(const RecurrentProduct& p, int64_t first, int64_t rows) {
-  if (rows == height) return product_tile<vectors, height>(p, first);
-  if constexpr (height > 1) product_of_height<vectors, height - 1>(p, first, rows);
-}
-template <int vectors>
-void product_of_width(const RecurrentProduct& p) {
-  // Tiles of nearly the same height.
-  const int64_t tiles = (p.rows + rows_at_once(vectors) - 1) / rows_at_once(vectors);
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t first = p.rows * tile / tiles;
-    product_of_height<vectors>(p, first, p.rows * (tile + 1) / tiles - first);
-  }
-}
-void product(const RecurrentProduct& p) {
-  if (p.vectors == 4) return product_of_width<4>(p);
-  if (p.vectors == 3) return product_of_width<3>(p);
-  if (p.vectors == 2) return product_of_width<2>(p);
-  product_of_width<1>(p);
-}
 
 // --- cells, on as many numbers as functions take at a time ---
 
@@ -246,9 +173,7 @@ struct Lstm {
 
 const RecurrentKernels& recurrent_kernels_table() {
   static const RecurrentKernels table = {
-      kWidth,
       kWide,
-      product,
       {Simple<true>::forward, Simple<false>::forward, Gru::forward, Lstm::forward},
       {Simple<true>::backward, Simple<false>::backward, Gru::backward, Lstm::backward}};
   return table;

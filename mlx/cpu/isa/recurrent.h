@@ -29,7 +29,7 @@ struct RecurrentProduct {
   int vectors = 0;
   ConstRecurrentRows from[kVectors];  // null: 0
   RecurrentRows out[kVectors];
-  int64_t columns[kVectors];  // of the vector that count, 1 to RecurrentKernels::lanes
+  int64_t columns[kVectors];  // of the vector that count, 1 to RecurrentProducts::lanes
 };
 
 // Units [begin, end) of `size`, of all rows. Gates lie one behind the other, `size` elements each; see
@@ -48,15 +48,22 @@ struct RecurrentBackward {
   float *by_given = nullptr, *by_product = nullptr;
 };
 
-struct RecurrentKernels {
+// `pairs` takes pairs of bfloat16: what stands for a float of a and w above is two neighbouring columns of a,
+// or the two rows of w that belong to them. `to_halves` rounds. Null where no instruction multiplies pairs.
+struct RecurrentProducts {
   int lanes = 0;
+  void (*floats)(const RecurrentProduct& p) = nullptr;
+  void (*pairs)(const RecurrentProduct& p) = nullptr;
+  void (*to_halves)(const float* from, int64_t n, uint16_t* to) = nullptr;
+};
+struct RecurrentKernels {
   int wide = 0;  // units that functions take at a time: a block that has fewer wastes time
-  void (*product)(const RecurrentProduct& p) = nullptr;
   // By RecurrentCell.
   void (*forward[4])(const RecurrentForward& step) = {};
   void (*backward[4])(const RecurrentBackward& step) = {};
 };
 
+MLX_DECLARE_ISA_TABLE_WITH_BF16(RecurrentProducts, recurrent_products)
 MLX_DECLARE_ISA_TABLE(RecurrentKernels, recurrent_kernels)
 
 }  // namespace mlx::core::cpu
