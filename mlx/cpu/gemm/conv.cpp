@@ -1,5 +1,5 @@
 // Convolution, forward. Ways, most special first: depthwise (a channel per group), pointwise (a plain
-// product), and the nest over patches, once per group and phase.
+// product), the direct kernels, and the nest over patches, once per group and phase.
 #include "mlx/cpu/gemm/conv.h"
 
 #include <algorithm>
@@ -271,18 +271,17 @@ void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, co
     g.c = output, g.ldc = g.n;
     return gemm_for(set, g);
   }
-  const bool pairs = e == kBf16 && t.gemm.bf16.tile && s.in_channels / s.groups % 2 == 0;
   if (s.groups == s.in_channels && s.out_channels == s.in_channels && s.groups > 1) {
     for (const Phase& phase : phases(s))
       (e == kF64 ? depthwise(t, s, phase, e, input, weight, output)
                  : conv_channelwise(t, s, phase, input, weight, output));
-  } else if (few_channels(s) && (e == kF64 || pairs)) {
+  } else if (few_channels(s) && e == kF64) {
     const Padded padded(s, input, kElemSize[e]);
     for (const Phase& phase : phases(padded.shape))
       patches(t, padded.shape, phase, e, padded.space.data(), weight, output, true);
   } else {
     for (const Phase& phase : phases(s))
-      if (!pairs && direct_fits(s, phase))
+      if (direct_fits(s, phase))
         conv_direct(t, s, phase, input, weight, output);
       else
         patches(t, s, phase, e, input, weight, output, false);
@@ -292,8 +291,8 @@ void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, co
 }  // namespace
 
 void conv_for(Isa set, const ConvShape& shape, const void* input, const void* weight, void* output) {
-  run({gemm_kernels_for(set), conv_kernels_for(set), direct_kernels_for(set)}, set, shape, input, weight,
-      output);
+  run({gemm_kernels_for(set), conv_kernels_for(set), direct_kernels_for(set), direct_pair_kernels_for(set)},
+      set, shape, input, weight, output);
 }
 void conv(const ConvShape& shape, const void* input, const void* weight, void* output) {
   conv_for(isa(), shape, input, weight, output);

@@ -60,6 +60,13 @@ int64_t split_of(const Phase& p, int64_t channels, int64_t outputs, int64_t lane
   return best;
 }
 
+// Two channels of bfloat16 are one element of 32 bits, which the kernels for pairs take instead of a float.
+ConvShape of_pairs(ConvShape s) {
+  s.dtype = float32;
+  s.in_channels /= 2;
+  return s;
+}
+
 class Forward {
  public:
   Forward(const ConvTables& t, const ConvShape& s, const Phase& p, const void* input, void* output)
@@ -69,16 +76,20 @@ class Forward {
         e_(conv_elem(s.dtype)),
         outputs_(s.out_channels / s.groups),
         k_(static_cast<int64_t>(p.taps.size()) * (s.in_channels / s.groups)),
-        nr_(t.gemm.f32.nr),
+        pairs_(direct_in_pairs(t, s)),
+        seen_(pairs_ ? of_pairs(s) : s),
+        family_(pairs_ ? t.gemm.bf16 : t.gemm.f32),
+        nr_(family_.nr),
         flops_(2.0 * static_cast<double>(s.batch * product(p.size) * k_) *
                static_cast<double>(s.out_channels)),
-        split_(split_of(p, s.in_channels / s.groups, outputs_, t.direct.lanes)),
-        multiply_(split_ == 4   ? t.direct.patches_by_4
+        split_(pairs_ ? 1 : split_of(p, s.in_channels / s.groups, outputs_, t.direct.lanes)),
+        multiply_(pairs_        ? t.pairs.patches
+                  : split_ == 4 ? t.direct.patches_by_4
                   : split_ == 2 ? t.direct.patches_by_2
                                 : t.direct.patches),
         ldb_(split_ > 1 ? t.direct.lanes : nr_),
         boxes_(s.batch, p.size, positions()),
-        patches_(s, p, boxes_, t.conv, input, split_ - 1),
+        patches_(seen_, p, boxes_, t.conv, input, split_ - 1),
         output_(static_cast<char*>(output)) {
     const int64_t vectors = (outputs_ + t.direct.lanes - 1) / t.direct.lanes;
     // Short lines make low tiles, which want to be wide.
@@ -93,7 +104,7 @@ class Forward {
     Workspace packed(s_.groups * panels * panel_ * static_cast<int64_t>(sizeof(float)));
     packed_ = packed.as<float>();
     for_each(s_.groups * panels, [&](int64_t i) {
-      const WeightSource source(s_, p_, t_.gemm.f32, e_, weight, i / panels);
+      const WeightSource source(s_, p_, family_, e_, weight, i / panels);
       const int64_t r0 = i % panels * nr_;
       const int columns = static_cast<int>(std::min<int64_t>(nr_, outputs_ - r0));
       if (split_ == 1) return source.pack(r0, columns, 0, k_, packed_ + i * panel_);
@@ -186,7 +197,11 @@ class Forward {
   const ConvShape& s_;
   const Phase& p_;
   const Elem e_;
-  const int64_t outputs_, k_, nr_;
+  const int64_t outputs_, k_;
+  const bool pairs_;
+  const ConvShape seen_;  // by the kernels
+  const Family& family_;
+  const int64_t nr_;
   const double flops_;
   const int64_t split_;
   const DirectFn multiply_;
@@ -205,6 +220,12 @@ class Forward {
 
 bool direct_fits(const ConvShape& s, const Phase& phase) {
   return conv_elem(s.dtype) != kF64 && !phase.taps.empty() && phase.size[2] >= 4;
+}
+
+bool direct_in_pairs(const ConvTables& t, const ConvShape& s) {
+  const int64_t channels = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
+  // Few outputs: vectors hold elements of k as well, as floats.
+  return t.pairs.patches && conv_elem(s.dtype) == kBf16 && channels % 2 == 0 && 2 * outputs > t.direct.lanes;
 }
 
 void conv_direct(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,

@@ -48,9 +48,10 @@ std::vector<int64_t> run_lengths(const Phase& p, int64_t channels);
 
 class PatchSpace {
  public:
-  // `slack`: floats behind a patch that may be read (and never in place, then).
+  // `slack`: floats behind a patch that may be read (and never in place, then). With `pairs`, an element is
+  // that of a position and that of the next position, both bfloat16, in the place of a float.
   PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, const ConvTable& t, const void* input,
-             int64_t slack = 0);
+             int64_t slack = 0, const DirectPairTable* pairs = nullptr);
 
   int64_t floats() const { return floats_; }  // that `fill` needs
   // The patches of a box and group: position x of line i of the box begins at `line(box, i) + x * step()`,
@@ -73,10 +74,15 @@ class PatchSpace {
   std::vector<DirectRun> runs() const;
 
  private:
+  // Columns [begin, end) of a line of the space, at `to`, are the pixels from `from` on.
+  void copy_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const;
+  void join_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const;
+
   const ConvShape& s_;
   const Phase& p_;
   const Elem e_;
   const ConvTable& t_;
+  const DirectPairTable* pairs_;
   const char* input_;
   const int64_t channels_;
   Dims low_ = {0, 0, 0}, reach_ = {0, 0, 0};  // smallest offset of a tap, and largest less smallest

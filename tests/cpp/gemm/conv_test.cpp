@@ -207,6 +207,10 @@ void poisoned(Isa isa) {
   check<T>(isa, shaped(1, 7, 6, {1, 9, 12}, {1, 1, 3}, {0, 0, 0}), 200);
   check<T>(isa, shaped(2, 12, 12, {1, 6, 8}, {1, 3, 3}, {0, 1, 1}, 4), 301);
   check<T>(isa, shaped(2, 20, 36, {1, 6, 8}, {1, 3, 3}, {0, 1, 1}), 501);
+  // The last pixel of an odd line: the first tap never meets it, nor does a pair that reaches behind the
+  // line.
+  check<T>(isa, shaped(1, 2, 20, {1, 1, 7}, {1, 1, 3}, {0, 0, 1}), 12);
+  check<T>(isa, shaped(1, 20, 3, {1, 1, 7}, {1, 1, 3}, {0, 0, 1}), 125);
 }
 
 }  // namespace
@@ -223,6 +227,7 @@ int main() {
     large<bfloat16_t>(isa);
     poisoned<float>(isa);
     poisoned<float16_t>(isa);
+    poisoned<bfloat16_t>(isa);
     std::printf("%s: %d checks\n", isa_name(isa), checks - before);
   }
   std::printf("digest %016llx\n%s\n", static_cast<unsigned long long>(digest), failures ? "FAILED" : "ok");
