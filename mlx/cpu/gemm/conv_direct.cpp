@@ -158,16 +158,22 @@ class Forward {
     tile.a_stride = patches_.step();
     tile.b_step = ldb_;
     tile.b_panel = panel_;
+    std::vector<DirectRun> some;  // of a block's
+    some.reserve(runs_.size());
     tile.ldc = direct ? p_.stride[2] * s_.out_channels : cols;
     for (int64_t j = 0; j < cols; j += width()) {
       tile.cols = static_cast<int>(std::min(width(), cols - j));
       const float* panel = packed_ + (group * panels_ + (j0 + j) / nr_) * panel_;
       for (const Block& block : blocks_) {
-        tile.runs = block.runs.data();
-        tile.count = static_cast<int64_t>(block.runs.size());
+        tile.runs = some.data();
         tile.b = panel + block.k0 * ldb_;
         tile.accumulate = block.k0 > 0;
         for (int64_t line = 0; line < lines; ++line) {
+          some.clear();
+          for (const DirectRun& run : block.runs)
+            if (patches_.reads_input(box, line, run.a)) some.push_back(run);
+          tile.count = static_cast<int64_t>(some.size());
+          if (some.empty() && tile.accumulate) continue;
           const float* a = from + patches_.line(box, line);
           float* c = direct ? reinterpret_cast<float*>(to(box, line, group)) + j0 + j
                             : sums.as<float>() + line * box.width * cols + j;

@@ -147,18 +147,16 @@ class Gradient {
       pack_dout(box, group, first, panels, packed.as<float>());
       gradient = packed.as<float>();
     }
-    std::vector<DirectRun> k(static_cast<size_t>(lines));
+    std::vector<DirectRun> all(static_cast<size_t>(lines)), k;
     for (int64_t i = 0; i < lines; ++i) {
       const int64_t patch = patches_.line(box, i);
       const int64_t dout = in_place_
                                ? patches_.output(box, i) * s_.out_channels + group * outputs_ + first * width_
                                : i * steps(box) * pitch_;
-      k[static_cast<size_t>(i)] =
+      all[static_cast<size_t>(i)] =
           across_ ? DirectRun{dout, patch, steps(box)} : DirectRun{patch, dout, steps(box)};
     }
     DirectTile tile;
-    tile.runs = k.data();
-    tile.count = lines;
     tile.ldc = ld_;
     tile.accumulate = accumulate;
     tile.b_panel = 0;
@@ -168,6 +166,11 @@ class Gradient {
       const float* dout = gradient + p * panel;
       const int64_t j = (first + p) * width_, outputs = std::min(width_, outputs_ - j);
       for (const DirectRun& run : runs_) {
+        k.clear();
+        for (int64_t i = 0; i < lines; ++i)
+          if (patches_.reads_input(box, i, run.a)) k.push_back(all[static_cast<size_t>(i)]);
+        tile.runs = k.data();
+        tile.count = static_cast<int64_t>(k.size());
         if (across_) {
           tile.a_stride = pitch_, tile.b_step = step;
           for (int64_t c = 0; c < run.steps; c += width_) {

@@ -62,6 +62,14 @@ class PatchSpace {
     return i / box.lines / box.planes * image_ + i / box.lines % box.planes * p_.step[0] * plane_ +
            i % box.lines * p_.step[1] * row_;
   }
+  // Whether that line of a box, with the taps at `offset`, reads a line of the input; else it reads zeros,
+  // which need not be multiplied.
+  bool reads_input(const Box& box, int64_t i, int64_t offset) const {
+    if (in_place_) return true;
+    const int64_t z = (box.z + i / box.lines % box.planes) * p_.step[0] + low_[0] + offset / plane_;
+    const int64_t y = (box.y + i % box.lines) * p_.step[1] + low_[1] + offset % plane_ / row_;
+    return z >= 0 && z < s_.in[0] && y >= 0 && y < s_.in[1];
+  }
   int64_t step() const { return p_.step[2] * pixel_; }
   // Where the position of line i of a box lies in the output.
   int64_t output(const Box& box, int64_t i) const {
