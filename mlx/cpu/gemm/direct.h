@@ -37,6 +37,7 @@ struct DirectTile {
 using DirectFn = void (*)(const DirectTile&);
 
 inline constexpr int kChannelwiseRows = 8;
+inline constexpr int kLongestRow = 7;  // of taps
 
 struct DirectTable {
   int lanes;  // floats of a vector
@@ -50,6 +51,9 @@ struct DirectTable {
   // c[i, j] = the sum over runs of a[run.a + i * a_stride + j] * b[run.b + j]: a channel is its own group.
   // Any number of columns, up to kChannelwiseRows rows; `accumulate` and `steps` do not count.
   DirectFn channelwise;
+  // The same where a run is a row of `steps` taps, those in A a_stride apart as positions are, those in B
+  // b_step: what several positions read is loaded once. By the number of taps; null where there is none.
+  DirectFn channelwise_row[kLongestRow + 1];
   DirectFn turned;  // A(i, s) = a[run.a + s * a_stride + i]: k strided, rows contiguous
 };
 

@@ -190,6 +190,15 @@ void large(Isa isa) {
   check<T>(isa, shaped(1, 60, 3, {1, 20, 21}, {1, 5, 5}, {0, 2, 2}));  // few outputs
   check<T>(isa, shaped(1, 5, 1, {1, 30, 30}, {1, 3, 5}, {0, 1, 2}));
   check<T>(isa, shaped(2, 64, 64, {1, 15, 14}, {1, 3, 3}, {0, 1, 1}, 16));
+  for (const int64_t taps : {3, 5, 7})  // a channel per group, rows of taps
+    for (const bool flip : {false, true}) {
+      ConvShape s = shaped(2, 70, 70, {1, 9, 20 + taps}, {1, 2, taps}, {0, 1, taps / 2}, 70);
+      s.flip = flip;
+      check<T>(isa, s);
+      s.dilation = {1, 1, 2}, s.stride = {1, 1, 2};
+      fit(s, {0, 1, taps / 2});
+      check<T>(isa, s);
+    }
   ConvShape strided = shaped(1, 24, 40, {1, 40, 41}, {1, 3, 3}, {0, 1, 1});
   strided.stride = {1, 2, 2};
   fit(strided, {0, 1, 1});
