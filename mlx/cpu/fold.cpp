@@ -131,7 +131,47 @@ void run_folded(const Program& program, const std::vector<const array*>& given, 
   reduce_computed(reductions, layout, Results(runner, results));
 }
 
-const bool registered = (set_fold_rules(Device::cpu, {accepts, together, run_folded}), true);
+// Elements that lie in memory, row-contiguous.
+class Stored final : public ComputedElements {
+ public:
+  explicit Stored(const array& in) : data_(in.data<char>()), size_(static_cast<int64_t>(in.itemsize())) {}
+  std::unique_ptr<Reader> reader() const override { return std::make_unique<InPlace>(*this); }
+  double nanoseconds() const override { return 0; }
+
+ private:
+  class InPlace final : public Reader {
+   public:
+    explicit InPlace(const Stored& all) : all_(all) {}
+    void read(int64_t first, int64_t, int64_t spacing, int64_t, View* views) override {
+      views[0] = {all_.data_ + first * all_.size_, spacing};
+    }
+
+   private:
+    const Stored& all_;
+  };
+  const char* data_;
+  const int64_t size_;
+};
+
+bool share_reading(const Primitive& a, const Primitive& b, const array& in) {
+  const auto* other = dynamic_cast<const Reduce*>(&b);
+  return in.flags().row_contiguous && accepts(a, in.shape()) && other && together(a, *other);
+}
+void run_stored(const std::vector<const Primitive*>& primitives, const array& in,
+                std::vector<array>& outputs) {
+  std::vector<ComputedReduction> reductions;
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    const auto& reduce = static_cast<const Reduce&>(*primitives[k]);
+    outputs[k].set_data(allocator::malloc(outputs[k].nbytes()));
+    reductions.push_back({reduction_of(reduce, in, outputs[k]), static_cast<int>(in.dtype().val()), 0,
+                          outputs[k].data<char>()});
+  }
+  const ReduceLayout layout = layout_in_order(in.shape(), static_cast<const Reduce&>(*primitives[0]).axes);
+  reduce_computed(reductions, layout, Stored(in));
+}
+
+const bool registered =
+    (set_fold_rules(Device::cpu, {accepts, together, run_folded, share_reading, run_stored}), true);
 
 }  // namespace
 }  // namespace mlx::core::cpu

@@ -22,8 +22,10 @@ constexpr double kItemNanoseconds = 10000;          // of work, where there is m
 constexpr double kShareNanoseconds = 6000;          // of work, before another thread is worth waking
 constexpr size_t kSmallestCache = size_t{1} << 20;  // bytes that fit in the last cache of any machine
 constexpr double kStoreNanoseconds = 0.5;           // that an element takes past the caches, roughly
-constexpr int64_t kChainElements = 16384;           // from here on a chain is worth writing
-constexpr int kWideBlock = 128;                     // of registers of sixteen floats
+// From here on a chain is worth writing, and for fewer elements from so many of all calls together; of 16
+// bits, which each call would widen and round, from fewer.
+constexpr int64_t kChainElements = 16384, kChainCalls = 40960, kNarrowChainCalls = 8192;
+constexpr int kWideBlock = 128;  // of registers of sixteen floats
 
 void fetch(const char* from, int64_t bytes) {
   for (int64_t k = 0; k < bytes; k += kLine) __builtin_prefetch(from + k);
@@ -149,8 +151,9 @@ bool ProgramRunner::exceeds_cache() const {
 // One step gains where it does more than wait for memory: conversions from and to 16 bits are better in
 // registers of sixteen floats, and so are functions that read their constants once for a block.
 bool ProgramRunner::gains_by_chain() const {
-  if (size_ < kChainElements || (calls_.size() == 1 && narrow_ && is_about_signs(program_.steps[0])))
-    return false;
+  const int64_t in_calls = size_ * static_cast<int64_t>(calls_.size());
+  if (size_ < kChainElements && in_calls < (narrow_ ? kNarrowChainCalls : kChainCalls)) return false;
+  if (calls_.size() == 1 && narrow_ && is_about_signs(program_.steps[0])) return false;
   size_t called = 0;
   for (const Program::Step& step : program_.steps)
     called += step.op != kCastOp && !is_cheap(step) && !chains().op[step.op][0][0];

@@ -20,6 +20,8 @@
 // such as rows whose indices are out of range. Nodes that were not encoded yet go back to `unscheduled`.
 #include "mlx/graph/eval.h"
 
+#include <algorithm>
+
 #include "mlx/graph/backend.h"
 #include "mlx/graph/flight.h"
 #include "mlx/graph/fuse.h"
@@ -181,6 +183,18 @@ void run_node(Node& node, bool tracing, InFlight& in_flight, detail::Watches* wa
   }
 }
 
+// Reductions of one array, in one pass.
+void run_siblings(const detail::Fuser::Nodes& nodes, InFlight& in_flight) {
+  std::vector<array> outputs;
+  for (Node* node : nodes) outputs.emplace_back(node->shared_from_this());
+  in_flight.finish_for({nodes.begin(), nodes.size()});
+  detail::Fuser::run_siblings(nodes, outputs);
+  for (array& out : outputs) {
+    set_status(*out.desc(), array::Status::available);
+    out.detach();
+  }
+}
+
 // `outputs` is empty before and after: memory that groups share.
 void run_group(detail::Fuser& fuser, Node& root, std::vector<array>& outputs, InFlight& in_flight,
                detail::Watches* watches, const detail::Unit& unit) {
@@ -259,6 +273,12 @@ bool run_tape(Tape& tape, bool parks) {
         if (watched) watches.begins(unit);
         named(*node,
               [&] { run_group(fuser, *node, outputs, in_flight, watched ? &watches : nullptr, unit); });
+      } else if (const Fuser::Nodes siblings = watched ? Fuser::Nodes{} : fuser.siblings(i);
+                 !siblings.empty()) {
+        named(*node, [&] { run_siblings(siblings, in_flight); });
+        for (size_t k = i, left = siblings.size(); left > 0; ++k)
+          if (std::find(siblings.begin(), siblings.end(), tape.nodes[k]) != siblings.end())
+            tape.nodes[k] = nullptr, --left;
       } else {
         if (watched) watches.begins(unit);
         named(*node, [&] { run_node(*node, tape.tracing, in_flight, watched ? &watches : nullptr, &unit); });

@@ -5,6 +5,7 @@
 
 #include "mlx/graph/elementwise.h"
 #include "mlx/graph/interrupt.h"
+#include "mlx/graph/system.h"
 #include "mlx/primitives.h"
 
 namespace mlx::core {
@@ -17,6 +18,14 @@ constexpr size_t kMaxArrays = 24;
 
 // Smaller arrays stay in the cache anyway.
 constexpr size_t kFoldElements = 4096;
+
+// Arrays that fit in the last cache are read as fast again.
+bool exceeds_last_cache(const array& in) {
+  static const size_t cache = system::last_level_cache();
+  return in.nbytes() > std::max(cache, size_t{1} << 24);
+}
+// Siblings are written one after the other: they are looked for among so many entries of the tape.
+constexpr size_t kSiblingDistance = 32, kMostSiblings = 8;
 
 ProgramKernel program_kernels[2] = {nullptr, nullptr};
 size_t most_kept_values[2] = {0, 0};
@@ -170,6 +179,35 @@ Fuser::Fuser(Tape& tape) : tape_(tape) {
     std::reverse(group.outputs.begin(), group.outputs.end());
     for (Node* reduction : group.folds) group.outputs.push_back(reduction);
   }
+}
+
+Fuser::Nodes Fuser::siblings(size_t position) const {
+  Nodes found;
+  Node& first = *tape_.nodes[position];
+  if (tape_.tracing || first.inputs.size() != 1 || first.group || !exceeds_last_cache(first.inputs[0]))
+    return found;
+  const array& in = first.inputs[0];
+  const FoldRules& rules = fold_rules[static_cast<int>(first.primitive->device().type)];
+  if (!rules.share_reading || !rules.share_reading(*first.primitive, *first.primitive, in)) return found;
+  const size_t end = std::min(tape_.nodes.size(), position + kSiblingDistance);
+  for (size_t i = position + 1; i < end && found.size() < kMostSiblings; ++i) {
+    Node* const node = tape_.nodes[i];
+    if (!node || node->fused >= 0 || node->group || node->inputs.size() != 1 ||
+        node->inputs[0].desc() != in.desc() || node->primitive->stream() != first.primitive->stream() ||
+        !rules.share_reading(*first.primitive, *node->primitive, in))
+      continue;
+    if (found.empty()) found.push_back(&first);
+    found.push_back(node);
+  }
+  return found;
+}
+
+void Fuser::run_siblings(const Nodes& siblings, std::vector<array>& outputs) {
+  std::vector<const Primitive*> reductions;
+  for (const Node* node : siblings) reductions.push_back(node->primitive.get());
+  const Node& first = **siblings.begin();
+  const auto device = static_cast<int>(first.primitive->device().type);
+  fold_rules[device].run_stored(reductions, first.inputs[0], outputs);
 }
 
 const Fuser::Nodes& Fuser::members(const Node& root) const {

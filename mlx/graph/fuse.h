@@ -69,6 +69,11 @@ class Fuser {
   // For each output the position of an input whose buffer it may take over, or -1.
   using Outputs = SmallVector<Output, 4>;
   static Donors donors(const Outputs& outputs, const Inputs& inputs, bool tracing);
+  // The reductions of the array that entry `position` of the tape, a node that runs by itself, reduces, which
+  // gain by being done with it, itself first; none where there are no others.
+  Nodes siblings(size_t position) const;
+  // Computes them.
+  static void run_siblings(const Nodes& siblings, std::vector<array>& outputs);
   // Computes the data of the group's outputs from its inputs.
   void run(Node& root, std::vector<array>& outputs);
   // Forgets the inputs of all members, which may free nodes of the group: its tape entries are nulled first.

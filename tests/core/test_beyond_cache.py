@@ -63,3 +63,33 @@ def test_bits_are_those_of_small_pieces(operands):
     whole = chain(a)
     for k, piece in zip(range(0, a.size, 500_000), pieces, strict=True):
         same(whole[k : k + 1000], np.array(piece))
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.int32])
+def test_reductions_of_one_array_share_its_reading(axis, dtype):
+    """In one pass, with the bits of each by itself; whatever runs between them and needs one of them."""
+    shape = (9000, 4007) if dtype == mx.bfloat16 else (4100, 4007)  # 66 or 72 MB
+    x = mx.random.randint(-50, 50, shape).astype(dtype)
+    if dtype != mx.int32:
+        x = x * 0.37
+    mx.eval(x)
+    functions = [mx.sum, mx.max, mx.mean, mx.min, lambda a, axis: mx.sum(a, axis=0), mx.any]
+    alone = [f(x, axis=axis) for f in functions]
+    for one in alone:
+        mx.eval(one)
+    together = [f(x, axis=axis) for f in functions]
+    spread = together[1] - together[3]  # of two siblings
+    last = mx.mean(x - spread.max(), axis=axis)
+    mx.eval(*together, spread, last)
+    for one, other in zip(alone, together, strict=True):
+        assert one.dtype == other.dtype and one.shape == other.shape
+        assert mx.array_equal(one, other)
+    assert mx.array_equal(spread, alone[1] - alone[3])
+    wanted = mx.mean(x - evaluated((alone[1] - alone[3]).max()), axis=axis)
+    assert mx.array_equal(last, wanted)
+
+
+def evaluated(x: mx.array) -> mx.array:
+    mx.eval(x)
+    return x

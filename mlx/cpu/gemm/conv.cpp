@@ -1,5 +1,5 @@
 // Convolution, forward. Ways, most special first: depthwise (a channel per group), pointwise (a plain
-// product), and the nest over patches, once per group and phase.
+// product), the direct kernels, and the nest over patches, once per group and phase.
 #include "mlx/cpu/gemm/conv.h"
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include "mlx/cpu/gemm/gemm.h"
 #include "mlx/cpu/gemm/nest.h"
 #include "mlx/cpu/gemm/workspace.h"
+#include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
@@ -254,6 +255,36 @@ void depthwise(const ConvTables& t, const ConvShape& s, const Phase& phase, Elem
       });
 }
 
+// With a channel of zeros more, channels make pairs of bfloat16: a copy of the input, small beside the work,
+// and a product more for each pixel, at twice the rate.
+bool gains_a_channel(const ConvTables& t, ConvShape s) {
+  ++s.in_channels;
+  return s.groups == 1 && s.in_channels > 2 && direct_in_pairs(t, s);
+}
+
+struct WithChannel {
+  WithChannel(const ConvShape& s, const void* input, const void* weight)
+      : shape(s),
+        pixels(input, s.batch * product(s.in), s.in_channels),
+        weights(weight, s.out_channels * product(s.kernel), s.in_channels) {
+    ++shape.in_channels;
+  }
+  struct Copy {
+    Copy(const void* from, int64_t rows, int64_t channels) : space(rows * (channels + 1) * kSize) {
+      parallel_ranges(rows, 1 << 14, [&](int64_t begin, int64_t end) {
+        char* to = space.as<char>() + begin * (channels + 1) * kSize;
+        std::memset(to, 0, static_cast<size_t>((end - begin) * (channels + 1) * kSize));
+        copy_kernels().grid[1](static_cast<const char*>(from) + begin * channels * kSize, channels, 1, to,
+                               channels + 1, 1, end - begin, channels);
+      });
+    }
+    static constexpr int64_t kSize = kElemSize[kBf16];
+    Workspace space;
+  };
+  ConvShape shape;
+  Copy pixels, weights;
+};
+
 void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, const void* weight,
          void* output) {
   const Elem e = conv_elem(s.dtype);
@@ -271,18 +302,20 @@ void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, co
     g.c = output, g.ldc = g.n;
     return gemm_for(set, g);
   }
-  const bool pairs = e == kBf16 && t.gemm.bf16.tile && s.in_channels / s.groups % 2 == 0;
   if (s.groups == s.in_channels && s.out_channels == s.in_channels && s.groups > 1) {
     for (const Phase& phase : phases(s))
       (e == kF64 ? depthwise(t, s, phase, e, input, weight, output)
                  : conv_channelwise(t, s, phase, input, weight, output));
-  } else if (few_channels(s) && (e == kF64 || pairs)) {
+  } else if (s.in_channels % 2 != 0 && gains_a_channel(t, s)) {
+    const WithChannel more(s, input, weight);
+    run(t, set, more.shape, more.pixels.space.data(), more.weights.space.data(), output);
+  } else if (few_channels(s) && e == kF64) {
     const Padded padded(s, input, kElemSize[e]);
     for (const Phase& phase : phases(padded.shape))
       patches(t, padded.shape, phase, e, padded.space.data(), weight, output, true);
   } else {
     for (const Phase& phase : phases(s))
-      if (!pairs && direct_fits(s, phase))
+      if (direct_fits(s, phase))
         conv_direct(t, s, phase, input, weight, output);
       else
         patches(t, s, phase, e, input, weight, output, false);
@@ -292,8 +325,8 @@ void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, co
 }  // namespace
 
 void conv_for(Isa set, const ConvShape& shape, const void* input, const void* weight, void* output) {
-  run({gemm_kernels_for(set), conv_kernels_for(set), direct_kernels_for(set)}, set, shape, input, weight,
-      output);
+  run({gemm_kernels_for(set), conv_kernels_for(set), direct_kernels_for(set), direct_pair_kernels_for(set)},
+      set, shape, input, weight, output);
 }
 void conv(const ConvShape& shape, const void* input, const void* weight, void* output) {
   conv_for(isa(), shape, input, weight, output);

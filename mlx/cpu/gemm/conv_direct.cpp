@@ -60,6 +60,13 @@ int64_t split_of(const Phase& p, int64_t channels, int64_t outputs, int64_t lane
   return best;
 }
 
+// Two channels of bfloat16 are one element of 32 bits, which the kernels for pairs take instead of a float.
+ConvShape of_pairs(ConvShape s) {
+  s.dtype = float32;
+  s.in_channels /= 2;
+  return s;
+}
+
 class Forward {
  public:
   Forward(const ConvTables& t, const ConvShape& s, const Phase& p, const void* input, void* output)
@@ -69,16 +76,20 @@ class Forward {
         e_(conv_elem(s.dtype)),
         outputs_(s.out_channels / s.groups),
         k_(static_cast<int64_t>(p.taps.size()) * (s.in_channels / s.groups)),
-        nr_(t.gemm.f32.nr),
+        pairs_(direct_in_pairs(t, s)),
+        seen_(pairs_ ? of_pairs(s) : s),
+        family_(pairs_ ? t.gemm.bf16 : t.gemm.f32),
+        nr_(family_.nr),
         flops_(2.0 * static_cast<double>(s.batch * product(p.size) * k_) *
                static_cast<double>(s.out_channels)),
-        split_(split_of(p, s.in_channels / s.groups, outputs_, t.direct.lanes)),
-        multiply_(split_ == 4   ? t.direct.patches_by_4
+        split_(pairs_ ? 1 : split_of(p, s.in_channels / s.groups, outputs_, t.direct.lanes)),
+        multiply_(pairs_        ? t.pairs.patches
+                  : split_ == 4 ? t.direct.patches_by_4
                   : split_ == 2 ? t.direct.patches_by_2
                                 : t.direct.patches),
         ldb_(split_ > 1 ? t.direct.lanes : nr_),
         boxes_(s.batch, p.size, positions()),
-        patches_(s, p, boxes_, t.conv, input, split_ - 1),
+        patches_(seen_, p, boxes_, t.conv, input, split_ - 1),
         output_(static_cast<char*>(output)) {
     const int64_t vectors = (outputs_ + t.direct.lanes - 1) / t.direct.lanes;
     // Short lines make low tiles, which want to be wide.
@@ -93,7 +104,7 @@ class Forward {
     Workspace packed(s_.groups * panels * panel_ * static_cast<int64_t>(sizeof(float)));
     packed_ = packed.as<float>();
     for_each(s_.groups * panels, [&](int64_t i) {
-      const WeightSource source(s_, p_, t_.gemm.f32, e_, weight, i / panels);
+      const WeightSource source(s_, p_, family_, e_, weight, i / panels);
       const int64_t r0 = i % panels * nr_;
       const int columns = static_cast<int>(std::min<int64_t>(nr_, outputs_ - r0));
       if (split_ == 1) return source.pack(r0, columns, 0, k_, packed_ + i * panel_);
@@ -147,16 +158,22 @@ class Forward {
     tile.a_stride = patches_.step();
     tile.b_step = ldb_;
     tile.b_panel = panel_;
+    std::vector<DirectRun> some;  // of a block's
+    some.reserve(runs_.size());
     tile.ldc = direct ? p_.stride[2] * s_.out_channels : cols;
     for (int64_t j = 0; j < cols; j += width()) {
       tile.cols = static_cast<int>(std::min(width(), cols - j));
       const float* panel = packed_ + (group * panels_ + (j0 + j) / nr_) * panel_;
       for (const Block& block : blocks_) {
-        tile.runs = block.runs.data();
-        tile.count = static_cast<int64_t>(block.runs.size());
+        tile.runs = some.data();
         tile.b = panel + block.k0 * ldb_;
         tile.accumulate = block.k0 > 0;
         for (int64_t line = 0; line < lines; ++line) {
+          some.clear();
+          for (const DirectRun& run : block.runs)
+            if (patches_.reads_input(box, line, run.a)) some.push_back(run);
+          tile.count = static_cast<int64_t>(some.size());
+          if (some.empty() && tile.accumulate) continue;
           const float* a = from + patches_.line(box, line);
           float* c = direct ? reinterpret_cast<float*>(to(box, line, group)) + j0 + j
                             : sums.as<float>() + line * box.width * cols + j;
@@ -171,9 +188,14 @@ class Forward {
     }
     if (direct) return;
     for (int64_t line = 0; line < lines; ++line) {
-      t_.gemm.finish[e_](box.width, cols, sums.as<float>() + line * box.width * cols, cols,
-                         to(box, line, group) + j0 * kElemSize[e_], p_.stride[2] * s_.out_channels, 1, 0,
-                         nullptr, 0, 0);
+      const float* of_line = sums.as<float>() + line * box.width * cols;
+      char* out = to(box, line, group) + j0 * kElemSize[e_];
+      const int64_t ld = p_.stride[2] * s_.out_channels;
+      if (pairs_) {
+        t_.pairs.round(box.width, cols, of_line, cols, out, ld);
+      } else {
+        t_.gemm.finish[e_](box.width, cols, of_line, cols, out, ld, 1, 0, nullptr, 0, 0);
+      }
     }
   }
 
@@ -186,7 +208,11 @@ class Forward {
   const ConvShape& s_;
   const Phase& p_;
   const Elem e_;
-  const int64_t outputs_, k_, nr_;
+  const int64_t outputs_, k_;
+  const bool pairs_;
+  const ConvShape seen_;  // by the kernels
+  const Family& family_;
+  const int64_t nr_;
   const double flops_;
   const int64_t split_;
   const DirectFn multiply_;
@@ -205,6 +231,12 @@ class Forward {
 
 bool direct_fits(const ConvShape& s, const Phase& phase) {
   return conv_elem(s.dtype) != kF64 && !phase.taps.empty() && phase.size[2] >= 4;
+}
+
+bool direct_in_pairs(const ConvTables& t, const ConvShape& s) {
+  const int64_t channels = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
+  // Few outputs: vectors hold elements of k as well, as floats.
+  return t.pairs.patches && conv_elem(s.dtype) == kBf16 && channels % 2 == 0 && 2 * outputs > t.direct.lanes;
 }
 
 void conv_direct(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,

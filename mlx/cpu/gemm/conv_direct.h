@@ -13,10 +13,13 @@ struct ConvTables {
   const GemmTable& gemm;
   const ConvTable& conv;
   const DirectTable& direct;
+  const DirectPairTable& pairs;
 };
 
 // Whether tiles fill up: they are cut from lines, and of what is summed in float32.
 bool direct_fits(const ConvShape& s, const Phase& phase);
+// Whether the forward pass multiplies pairs of channels.
+bool direct_in_pairs(const ConvTables& t, const ConvShape& s);
 void conv_direct(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,
                  const void* weight, void* output);
 

@@ -58,6 +58,7 @@ class Gradient {
         channels_(s.in_channels / s.groups),
         outputs_(s.out_channels / s.groups),
         k_(static_cast<int64_t>(p.taps.size()) * channels_),
+        pairs_(e_ == kBf16 && t.pairs.turned),
         width_(2 * t.direct.lanes),
         flops_(2.0 * static_cast<double>(s.batch * product(p.size) * k_) *
                static_cast<double>(s.out_channels)),
@@ -68,7 +69,7 @@ class Gradient {
                : outputs_ <= width_ / 2 ? width_ / 2
                                         : width_),
         boxes_(s.batch, p.size, kPositions),
-        patches_(s, p, boxes_, t.conv, input, across_ ? t.direct.lanes : 0),
+        patches_(s, p, boxes_, t.conv, input, across_ ? t.direct.lanes : 0, pairs_ ? &t.pairs : nullptr),
         dout_(static_cast<const char*>(dout)),
         runs_(patches_.runs()) {
     const int64_t lanes = t.direct.lanes;
@@ -109,16 +110,28 @@ class Gradient {
     for (int64_t i = 0; i < items; ++i) f(i);
   }
 
-  // dout of a box, as float32: for each panel of output channels, positions by channels.
+  int64_t steps(const Box& box) const { return pairs_ ? ceil_div(box.width, 2) : box.width; }
+
+  // dout of a box, as float32 or pairs: for each panel of output channels, positions by channels.
   void pack_dout(const Box& box, int64_t group, int64_t first, int64_t panels, float* to) const {
     const int64_t lines = box.all_lines();
     for (int64_t p = 0; p < panels; ++p) {
       const int64_t j = (first + p) * width_, len = std::min(width_, outputs_ - j);
       if (!across_ && len < pitch_)
-        std::memset(to, 0, static_cast<size_t>(lines * box.width * pitch_ * kFloat));
-      for (int64_t i = 0; i < lines; ++i, to += box.width * pitch_)
-        t_.conv.copy_run[e_](at(box, i, group, j), p_.stride[2] * s_.out_channels, box.width, len, to,
-                             pitch_);
+        std::memset(to, 0, static_cast<size_t>(lines * steps(box) * pitch_ * kFloat));
+      for (int64_t i = 0; i < lines; ++i, to += steps(box) * pitch_) {
+        const int64_t stride = p_.stride[2] * s_.out_channels;
+        const char* from = at(box, i, group, j);
+        if (!pairs_) {
+          t_.conv.copy_run[e_](from, stride, box.width, len, to, pitch_);
+          continue;
+        }
+        const int64_t whole = box.width / 2;
+        t_.pairs.join(from, from + stride * kElemSize[e_], 2 * stride, whole, len, to, pitch_);
+        if (whole < steps(box))
+          t_.pairs.join(from + 2 * whole * stride * kElemSize[e_], nullptr, 0, 1, len, to + whole * pitch_,
+                        0);
+      }
     }
   }
   const char* at(const Box& box, int64_t line, int64_t group, int64_t j) const {
@@ -126,7 +139,7 @@ class Gradient {
   }
 
   void add_box(const Box& box, int64_t group, int64_t first, int64_t panels, bool accumulate, float* sums) {
-    const int64_t lines = box.all_lines(), panel = in_place_ ? width_ : lines * box.width * pitch_;
+    const int64_t lines = box.all_lines(), panel = in_place_ ? width_ : lines * steps(box) * pitch_;
     Workspace space(patches_.floats() * kFloat), packed(in_place_ ? 0 : panels * panel * kFloat);
     const float* from = patches_.fill(box, group, space.as<float>());
     const float* gradient = reinterpret_cast<const float*>(dout_);
@@ -134,34 +147,39 @@ class Gradient {
       pack_dout(box, group, first, panels, packed.as<float>());
       gradient = packed.as<float>();
     }
-    std::vector<DirectRun> k(static_cast<size_t>(lines));
+    std::vector<DirectRun> all(static_cast<size_t>(lines)), k;
     for (int64_t i = 0; i < lines; ++i) {
       const int64_t patch = patches_.line(box, i);
       const int64_t dout = in_place_
                                ? patches_.output(box, i) * s_.out_channels + group * outputs_ + first * width_
-                               : i * box.width * pitch_;
-      k[static_cast<size_t>(i)] =
-          across_ ? DirectRun{dout, patch, box.width} : DirectRun{patch, dout, box.width};
+                               : i * steps(box) * pitch_;
+      all[static_cast<size_t>(i)] =
+          across_ ? DirectRun{dout, patch, steps(box)} : DirectRun{patch, dout, steps(box)};
     }
     DirectTile tile;
-    tile.runs = k.data();
-    tile.count = lines;
     tile.ldc = ld_;
     tile.accumulate = accumulate;
     tile.b_panel = 0;
+    tile.half_end = pairs_ && box.width % 2 != 0;
+    const int64_t step = pairs_ ? 2 * patches_.step() : patches_.step();
     for (int64_t p = 0; p < panels; ++p) {
       const float* dout = gradient + p * panel;
       const int64_t j = (first + p) * width_, outputs = std::min(width_, outputs_ - j);
       for (const DirectRun& run : runs_) {
+        k.clear();
+        for (int64_t i = 0; i < lines; ++i)
+          if (patches_.reads_input(box, i, run.a)) k.push_back(all[static_cast<size_t>(i)]);
+        tile.runs = k.data();
+        tile.count = static_cast<int64_t>(k.size());
         if (across_) {
-          tile.a_stride = pitch_, tile.b_step = patches_.step();
+          tile.a_stride = pitch_, tile.b_step = step;
           for (int64_t c = 0; c < run.steps; c += width_) {
             tile.b = from + run.a + c;
             tile.cols = static_cast<int>(std::min(width_, run.steps - c));
             for_rows(tile, outputs, dout, sums + j * ld_ + run.b + c);
           }
         } else {
-          tile.a_stride = patches_.step(), tile.b_step = pitch_;
+          tile.a_stride = step, tile.b_step = pitch_;
           tile.b = dout;
           tile.cols = static_cast<int>(outputs);
           for_rows(tile, run.steps, from + run.a, sums + run.b * ld_ + j);
@@ -175,7 +193,7 @@ class Gradient {
       tile.a = a + parts.begin(i);
       tile.c = c + parts.begin(i) * ld_;
       tile.rows = static_cast<int>(parts.length(i));
-      t_.direct.turned(tile);
+      pairs_ ? t_.pairs.turned(tile) : t_.direct.turned(tile);
     }
   }
 
@@ -207,7 +225,9 @@ class Gradient {
   const ConvShape& s_;
   const Phase& p_;
   const Elem e_;
-  const int64_t channels_, outputs_, k_, width_;
+  const int64_t channels_, outputs_, k_;
+  const bool pairs_;  // of positions, in the place of floats
+  const int64_t width_;
   const double flops_;
   const bool across_, in_place_;
   const int64_t pitch_;  // of dout's positions

@@ -244,7 +244,8 @@ void run(const ConvTables& t, const ConvShape& s, const void* input, const void*
 
 void conv_weight_gradient_for(Isa set, const ConvShape& shape, const void* input, const void* dout,
                               void* dweight) {
-  run({gemm_kernels_for(set), conv_kernels_for(set), direct_kernels_for(set)}, shape, input, dout, dweight);
+  run({gemm_kernels_for(set), conv_kernels_for(set), direct_kernels_for(set), direct_pair_kernels_for(set)},
+      shape, input, dout, dweight);
 }
 void conv_weight_gradient(const ConvShape& shape, const void* input, const void* dout, void* dweight) {
   conv_weight_gradient_for(isa(), shape, input, dout, dweight);

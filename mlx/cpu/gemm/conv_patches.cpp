@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 namespace mlx::core::cpu::gemm_detail {
 
@@ -48,11 +49,12 @@ std::vector<int64_t> run_lengths(const Phase& p, int64_t channels) {
 }
 
 PatchSpace::PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, const ConvTable& t,
-                       const void* input, int64_t slack)
+                       const void* input, int64_t slack, const DirectPairTable* pairs)
     : s_(s),
       p_(p),
       e_(conv_elem(s.dtype)),
       t_(t),
+      pairs_(pairs),
       input_(static_cast<const char*>(input)),
       channels_(s.in_channels / s.groups),
       in_place_((e_ == kF32 && slack == 0) || p.taps.empty()) {
@@ -119,17 +121,41 @@ const float* PatchSpace::fill(const Box& box, int64_t group, float* space) const
           std::memset(to, 0, static_cast<size_t>(width * pixel_) * sizeof(float));
           continue;
         }
-        std::memset(to, 0, static_cast<size_t>(begin * pixel_) * sizeof(float));
-        std::memset(to + end * pixel_, 0, static_cast<size_t>((width - end) * pixel_) * sizeof(float));
         const int64_t pixel = (((box.n + n) * s_.in[0] + iz) * s_.in[1] + iy) * s_.in[2] + begin + x0;
         const char* from = input_ + (pixel * s_.in_channels + group * channels_) * size;
-        if (s_.groups == 1) {
-          t_.copy_run[e_](from, 0, 1, (end - begin) * pixel_, to + begin * pixel_, 0);
-        } else {
-          t_.copy_run[e_](from, s_.in_channels, end - begin, channels_, to + begin * pixel_, pixel_);
-        }
+        pairs_ ? join_line(from, begin, end, width, to) : copy_line(from, begin, end, width, to);
       }
   return space;
+}
+
+void PatchSpace::copy_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const {
+  std::memset(to, 0, static_cast<size_t>(begin * pixel_) * sizeof(float));
+  std::memset(to + end * pixel_, 0, static_cast<size_t>((width - end) * pixel_) * sizeof(float));
+  if (s_.groups == 1) {
+    t_.copy_run[e_](from, 0, 1, (end - begin) * pixel_, to + begin * pixel_, 0);
+  } else {
+    t_.copy_run[e_](from, s_.in_channels, end - begin, channels_, to + begin * pixel_, pixel_);
+  }
+}
+
+// Cut where the first or the second of the pairs enters or leaves the input.
+void PatchSpace::join_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const {
+  const int64_t step = p_.step[2], begin2 = std::max<int64_t>(0, begin - step);
+  const int64_t end2 = std::max<int64_t>(0, end - step);
+  int64_t cuts[] = {0, begin, end, begin2, end2, width};
+  std::sort(std::begin(cuts), std::end(cuts));
+  for (size_t i = 0; i + 1 < std::size(cuts); ++i) {
+    const int64_t x = cuts[i], n = cuts[i + 1] - x;
+    if (n == 0) continue;
+    const char* at = from + (x - begin) * s_.in_channels * kElemSize[e_];
+    const char* first = begin <= x && x < end ? at : nullptr;
+    const char* second = begin2 <= x && x < end2 ? at + step * s_.in_channels * kElemSize[e_] : nullptr;
+    if (s_.groups == 1) {
+      pairs_->join(first, second, 0, 1, n * pixel_, to + x * pixel_, 0);
+    } else {
+      pairs_->join(first, second, s_.in_channels, n, channels_, to + x * pixel_, pixel_);
+    }
+  }
 }
 
 }  // namespace mlx::core::cpu::gemm_detail

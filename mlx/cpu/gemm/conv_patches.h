@@ -48,9 +48,10 @@ std::vector<int64_t> run_lengths(const Phase& p, int64_t channels);
 
 class PatchSpace {
  public:
-  // `slack`: floats behind a patch that may be read (and never in place, then).
+  // `slack`: floats behind a patch that may be read (and never in place, then). With `pairs`, an element is
+  // that of a position and that of the next position, both bfloat16, in the place of a float.
   PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, const ConvTable& t, const void* input,
-             int64_t slack = 0);
+             int64_t slack = 0, const DirectPairTable* pairs = nullptr);
 
   int64_t floats() const { return floats_; }  // that `fill` needs
   // The patches of a box and group: position x of line i of the box begins at `line(box, i) + x * step()`,
@@ -60,6 +61,14 @@ class PatchSpace {
   int64_t line(const Box& box, int64_t i) const {
     return i / box.lines / box.planes * image_ + i / box.lines % box.planes * p_.step[0] * plane_ +
            i % box.lines * p_.step[1] * row_;
+  }
+  // Whether that line of a box, with the taps at `offset`, reads a line of the input; else it reads zeros,
+  // which need not be multiplied.
+  bool reads_input(const Box& box, int64_t i, int64_t offset) const {
+    if (in_place_) return true;
+    const int64_t z = (box.z + i / box.lines % box.planes) * p_.step[0] + low_[0] + offset / plane_;
+    const int64_t y = (box.y + i % box.lines) * p_.step[1] + low_[1] + offset % plane_ / row_;
+    return z >= 0 && z < s_.in[0] && y >= 0 && y < s_.in[1];
   }
   int64_t step() const { return p_.step[2] * pixel_; }
   // Where the position of line i of a box lies in the output.
@@ -73,10 +82,15 @@ class PatchSpace {
   std::vector<DirectRun> runs() const;
 
  private:
+  // Columns [begin, end) of a line of the space, at `to`, are the pixels from `from` on.
+  void copy_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const;
+  void join_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const;
+
   const ConvShape& s_;
   const Phase& p_;
   const Elem e_;
   const ConvTable& t_;
+  const DirectPairTable* pairs_;
   const char* input_;
   const int64_t channels_;
   Dims low_ = {0, 0, 0}, reach_ = {0, 0, 0};  // smallest offset of a tap, and largest less smallest

@@ -32,10 +32,12 @@ struct DirectTile {
   int rows, cols;
   bool accumulate;
   bool in_order = false;  // one chain of sums for any number of rows: the bits of the other kernels
+  bool half_end = false;  // pairs: of the last step of a run, the second elements do not count
 };
 using DirectFn = void (*)(const DirectTile&);
 
 inline constexpr int kChannelwiseRows = 8;
+inline constexpr int kLongestRow = 7;  // of taps
 
 struct DirectTable {
   int lanes;  // floats of a vector
@@ -49,12 +51,31 @@ struct DirectTable {
   // c[i, j] = the sum over runs of a[run.a + i * a_stride + j] * b[run.b + j]: a channel is its own group.
   // Any number of columns, up to kChannelwiseRows rows; `accumulate` and `steps` do not count.
   DirectFn channelwise;
+  // The same where a run is a row of `steps` taps, those in A a_stride apart as positions are, those in B
+  // b_step: what several positions read is loaded once. By the number of taps; null where there is none.
+  DirectFn channelwise_row[kLongestRow + 1];
   DirectFn turned;  // A(i, s) = a[run.a + s * a_stride + i]: k strided, rows contiguous
+};
+
+// The same for pairs of bfloat16, whose products an instruction adds up: an element of A and B is a pair, two
+// elements of k, in 32 bits (`a` and `b` of a tile point at such), C is float32. Tiles have as many rows as
+// those of floats. Null where the set has no such instruction.
+struct DirectPairTable {
+  DirectFn patches, turned;
+  // to[k * to_stride + i] = the pair of first[k * from_stride + i] and second[k * from_stride + i], i < len;
+  // a null pointer reads zeros. Strides in elements.
+  void (*join)(const void* first, const void* second, int64_t from_stride, int64_t steps, int64_t len,
+               void* to, int64_t to_stride);
+  // out[i * ld_out + j] = sums[i * ld + j] rounded to bfloat16, i < rows, j < cols; subnormal sums are zero,
+  // as they are to the instruction that adds up pairs.
+  void (*round)(int64_t rows, int64_t cols, const float* sums, int64_t ld, void* out, int64_t ld_out);
 };
 
 }  // namespace mlx::core::cpu::gemm_detail
 
 namespace mlx::core::cpu {
 using DirectTable = gemm_detail::DirectTable;
+using DirectPairTable = gemm_detail::DirectPairTable;
 MLX_DECLARE_ISA_TABLE(DirectTable, direct_kernels)
+MLX_DECLARE_ISA_TABLE_WITH_BF16(DirectPairTable, direct_pair_kernels)
 }  // namespace mlx::core::cpu

@@ -9,6 +9,7 @@
 #include "mlx/cpu/gemm/skinny_path.h"
 #include "mlx/cpu/gemm/small_path.h"
 #include "mlx/cpu/gemm/workspace.h"
+#include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
@@ -95,6 +96,15 @@ class ProductSink final : public TileSink {
   FinishFn finish_;
 };
 
+constexpr int64_t kSymmetricFrom =
+    192;  // rows; below, too little of C lies outside the tiles on the diagonal
+
+// A matrix times its own transpose. What is joined with C need not be symmetric.
+bool accepts_symmetric(const GemmTable&, const Product& p) {
+  return p.a == p.b && p.m == p.n && p.a_row == p.b_col && p.a_col == p.b_row && p.m >= kSymmetricFrom &&
+         p.k >= 32 && p.type != kC64 && !p.d && !p.epilogue.run;
+}
+
 void blocked(const GemmTable& t, const Product& p) {
   const bool complex = p.type == kC64;
   const int scale = complex ? 2 : 1;
@@ -110,11 +120,28 @@ void blocked(const GemmTable& t, const Product& p) {
   nest.a = &a, nest.b = &b;
   if (direct) nest.direct = p.c, nest.ld = p.ldc * scale;
   nest.sink = sink.needed() ? &sink : nullptr;
-  if ((p.type == kF32 || p.type == kF64) && p.b_col == 1 && !f.formed() && read_b_in_place(f, p)) {
+  nest.symmetric = accepts_symmetric(t, p);
+  if ((p.type == kF32 || p.type == kF64) && p.b_col == 1 && !f.formed() && !nest.symmetric &&
+      read_b_in_place(f, p)) {
     nest.in_place = p.b;
     nest.in_place_ld = p.b_row;
   }
   run_nest(nest);
+}
+
+void symmetric(const GemmTable& t, const Product& p) {
+  blocked(t, p);
+  const SymmetricTiles tiles(family(t, p.type, p.m, p.n, p.k), p.n);
+  const int64_t size = kElemSize[p.out];
+  const auto turn = copy_kernels().transpose[size == 2 ? 1 : size == 4 ? 2 : 3];
+  const int64_t across = (p.n + tiles.cols - 1) / tiles.cols, down = (p.m + tiles.rows - 1) / tiles.rows;
+  parallel_for(across * down, [&](int64_t item) {
+    const int64_t i = item / across * tiles.rows, j = item % across * tiles.cols;
+    if (!tiles.is_above(i, j)) return;
+    char* c = static_cast<char*>(p.c);
+    turn(c + (j * p.ldc + i) * size, p.ldc, c + (i * p.ldc + j) * size, p.ldc, std::min(tiles.rows, p.m - i),
+         std::min(tiles.cols, p.n - j), false);
+  });
 }
 
 // A long k: sums in float32 of spans of it are added in float64. One sum would lose terms that are small
@@ -161,6 +188,8 @@ constexpr Way kWays[] = {
     {"small", "few columns and a short k: nothing but B is copied", accepts_small, small},
     {"skinny", "at most 8 rows or columns: bound by memory, the large operand is read once", accepts_skinny,
      skinny},
+    {"symmetric", "a matrix times its transpose: what is above the diagonal mirrors what is below",
+     accepts_symmetric, symmetric},
     {"blocked", "everything else", [](const GemmTable&, const Product&) { return true; }, blocked},
 };
 

@@ -21,6 +21,7 @@ inline constexpr int kMr = 6, kNv = 2;  // 12 accumulators of 16 registers
 template <class T>
 struct PlainProduct {  // T = float or double
   using Packed = T;
+  static constexpr bool kPairs = false;
   using A = T;
   MLX_INLINE static Vec<T> load_b(const T* p) { return load(p); }
   MLX_INLINE static Vec<T> broadcast(const T* p) { return splat(*p); }
@@ -30,9 +31,16 @@ struct PlainProduct {  // T = float or double
 #if MLX_ISA_LEVEL >= 5
 struct Bf16PairProduct {  // a pair of bfloat16 in each 32-bit lane
   using Packed = uint32_t;
+  static constexpr bool kPairs = true;
   using A = float;
   MLX_INLINE static __m512i load_b(const uint32_t* p) { return _mm512_loadu_si512(p); }
-  MLX_INLINE static __m512i broadcast(const uint32_t* p) { return _mm512_set1_epi32(static_cast<int>(*p)); }
+  MLX_INLINE static __m512i broadcast(const uint32_t* p) {
+    int pair;  // which may lie at any bfloat16
+    __builtin_memcpy(&pair, p, sizeof pair);
+    return _mm512_set1_epi32(pair);
+  }
+  // Without the second of each pair.
+  MLX_INLINE static __m512i first(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi32(0xffff)); }
   MLX_INLINE static vf fma(__m512i a, __m512i b, vf c) {
 #if defined(__clang__) && __clang_major__ < 17
     // clang 16 crashes on vectors of bfloat16. Not a function shared with skinny.h: with gcc 12

@@ -65,6 +65,11 @@ Plan plan(const Family& f, int64_t m, int64_t n, int64_t k, bool in_place) {
   return t;
 }
 
+Plan symmetric_plan(const Family& f, int64_t n) {
+  const SymmetricTiles tiles(f, n);
+  return {tiles.rows, tiles.cols, false, false};
+}
+
 // One panel of an operand (A, or B) in the form that the kernel reads.
 void make_panel(const Family& f, bool is_a, const PanelSource& source, int64_t r0, int rows, int64_t k0,
                 int64_t kn, void* panel) {
@@ -92,7 +97,7 @@ class Run {
       : g_(g),
         f_(*g.family),
         kb_(g.k, f_.kc, k_blocks_unit(f_)),
-        shape_(plan(f_, g.m, g.n, g.k, g.in_place != nullptr)),
+        shape_(g.symmetric ? symmetric_plan(f_, g.n) : plan(f_, g.m, g.n, g.k, g.in_place != nullptr)),
         serial_(2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) <
                 kSerialFlops) {
     panel_a_ = f_.panel_bytes(f_.mr, kb_.size);
@@ -187,7 +192,10 @@ class Run {
 
   void multiply() {
     const int64_t tiles_m = ceil_div(m_, shape_.rows), tiles_n = ceil_div(n_, shape_.cols);
-    const auto one = [&](int64_t t) { tile(t % tiles_m * shape_.rows, t / tiles_m * shape_.cols); };
+    const auto one = [&](int64_t t) {
+      const int64_t i = t % tiles_m * shape_.rows, j = t / tiles_m * shape_.cols;
+      if (!g_.symmetric || j0_ + j < i0_ + i + shape_.rows) tile(i, j);
+    };
     if (serial_) {
       for (int64_t t = 0; t < tiles_m * tiles_n; ++t) one(t);
     } else {
@@ -304,10 +312,16 @@ const Family& family(const GemmTable& t, Elem e, int64_t m, int64_t n, int64_t k
   return e == kF64 ? t.f64 : e == kBf16 && t.bf16.tile ? t.bf16 : t.f32;
 }
 
+// Small enough that the halves of the tiles on the diagonal which are computed in vain matter little.
+SymmetricTiles::SymmetricTiles(const Family& f, int64_t n)
+    : rows(round_up(std::clamp<int64_t>(n / 8, 1, f.mc), f.mr)),
+      cols(round_up(std::clamp<int64_t>(n / 8, 1, f.mc), f.nr)) {}
+
 void run_nest(const Nest& nest) {
   if (nest.m <= 0 || nest.n <= 0) return;
   const Blocks kb(nest.k, nest.family->kc, k_blocks_unit(*nest.family));
-  if (const int64_t pieces = split_pieces(nest, kb); pieces > 1) return run_split(nest, kb, pieces);
+  if (const int64_t pieces = split_pieces(nest, kb); pieces > 1 && !nest.symmetric)
+    return run_split(nest, kb, pieces);
   Run run(nest);
   run();
 }

@@ -86,6 +86,15 @@ struct Nest {
   // B in place: element (k, j) at in_place[k * in_place_ld + j], of the packed type. Null: pack B.
   const void* in_place = nullptr;
   int64_t in_place_ld = 0;
+  // C is symmetric: tiles above the diagonal are left out (`is_above`); B is packed.
+  bool symmetric = false;
+};
+
+// How C of a symmetric product is cut, and which of its tiles are left out.
+struct SymmetricTiles {
+  SymmetricTiles(const Family& family, int64_t n);
+  bool is_above(int64_t i, int64_t j) const { return j >= i + rows; }
+  int64_t rows, cols;
 };
 
 void run_nest(const Nest& nest);

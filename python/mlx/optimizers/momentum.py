@@ -184,5 +184,6 @@ class Muon(Optimizer):
         x = x / (mx.linalg.norm(x) + 1e-7)
         for _ in range(self.ns_steps):
             a = x @ x.T
-            x = 3.4445 * x + (-4.7750 * a + 2.0315 * (a @ a)) @ x
+            # a is symmetric; a matrix times its own transpose takes half the work of a product.
+            x = mx.addmm(x, -4.7750 * a + 2.0315 * (a @ a.T), x, beta=3.4445)
         return (x.T if rows > columns else x) * max(1, rows / columns) ** 0.5

@@ -190,6 +190,15 @@ void large(Isa isa) {
   check<T>(isa, shaped(1, 60, 3, {1, 20, 21}, {1, 5, 5}, {0, 2, 2}));  // few outputs
   check<T>(isa, shaped(1, 5, 1, {1, 30, 30}, {1, 3, 5}, {0, 1, 2}));
   check<T>(isa, shaped(2, 64, 64, {1, 15, 14}, {1, 3, 3}, {0, 1, 1}, 16));
+  for (const int64_t taps : {3, 5, 7})  // a channel per group, rows of taps
+    for (const bool flip : {false, true}) {
+      ConvShape s = shaped(2, 70, 70, {1, 9, 20 + taps}, {1, 2, taps}, {0, 1, taps / 2}, 70);
+      s.flip = flip;
+      check<T>(isa, s);
+      s.dilation = {1, 1, 2}, s.stride = {1, 1, 2};
+      fit(s, {0, 1, taps / 2});
+      check<T>(isa, s);
+    }
   ConvShape strided = shaped(1, 24, 40, {1, 40, 41}, {1, 3, 3}, {0, 1, 1});
   strided.stride = {1, 2, 2};
   fit(strided, {0, 1, 1});
@@ -207,6 +216,10 @@ void poisoned(Isa isa) {
   check<T>(isa, shaped(1, 7, 6, {1, 9, 12}, {1, 1, 3}, {0, 0, 0}), 200);
   check<T>(isa, shaped(2, 12, 12, {1, 6, 8}, {1, 3, 3}, {0, 1, 1}, 4), 301);
   check<T>(isa, shaped(2, 20, 36, {1, 6, 8}, {1, 3, 3}, {0, 1, 1}), 501);
+  // The last pixel of an odd line: the first tap never meets it, nor does a pair that reaches behind the
+  // line.
+  check<T>(isa, shaped(1, 2, 20, {1, 1, 7}, {1, 1, 3}, {0, 0, 1}), 12);
+  check<T>(isa, shaped(1, 20, 3, {1, 1, 7}, {1, 1, 3}, {0, 0, 1}), 125);
 }
 
 }  // namespace
@@ -223,6 +236,7 @@ int main() {
     large<bfloat16_t>(isa);
     poisoned<float>(isa);
     poisoned<float16_t>(isa);
+    poisoned<bfloat16_t>(isa);
     std::printf("%s: %d checks\n", isa_name(isa), checks - before);
   }
   std::printf("digest %016llx\n%s\n", static_cast<unsigned long long>(digest), failures ? "FAILED" : "ok");

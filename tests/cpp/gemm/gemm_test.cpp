@@ -375,6 +375,42 @@ void check_epilogue(Isa isa) {
   }
 }
 
+// A matrix times its own transpose, of which half is computed: symmetric to the bit, and within rounding what
+// the product of the matrix and a copy is.
+template <class T>
+void check_symmetric(Isa isa) {
+  for (const int64_t n : {191, 200, 401})
+    for (const int64_t k : {40, 500})
+      for (const bool columns : {false, true}) {
+        const int64_t ldc = n + 3;
+        std::vector<T> a(static_cast<size_t>(n * k)), c(static_cast<size_t>(n * ldc), T(77.0f)), want = c;
+        for (auto& x : a) x = sample<T>();
+        const auto copy = a;
+        GemmCall g;
+        g.dtype = std::is_same_v<T, double> ? float64 : Dtype(TypeToDtype<T>());
+        g.m = g.n = n, g.k = k, g.a = g.b = a.data(), g.c = c.data(), g.ldc = ldc;
+        g.a_row = g.b_col = columns ? 1 : k, g.a_col = g.b_row = columns ? n : 1;
+        cpu::gemm_for(isa, g);
+        g.b = copy.data(), g.c = want.data();
+        cpu::gemm_for(isa, g);
+        ++checks;
+        for (int64_t i = 0; i < n; ++i)
+          for (int64_t j = 0; j < ldc; ++j) {
+            const auto at = [&](const std::vector<T>& m, int64_t row, int64_t column) {
+              return static_cast<double>(m[static_cast<size_t>(row * ldc + column)]);
+            };
+            const double error = std::abs(at(c, i, j) - at(want, i, j));
+            const double bound =
+                2 * unit<T>() * std::abs(at(want, i, j)) + sum_unit<T>() * static_cast<double>(k);
+            const bool mirrored = j >= n || at(c, i, j) == at(c, j, i);
+            if (!(error <= bound && mirrored) && ++failures <= 30)
+              std::printf("FAILED symmetric %s %s n %ld k %ld at %ld, %ld: off by %g\n", cpu::isa_name(isa),
+                          dtype_name(g.dtype), static_cast<long>(n), static_cast<long>(k),
+                          static_cast<long>(i), static_cast<long>(j), error);
+          }
+      }
+}
+
 // Batches given by offset arrays: product i reads the operands that the arrays name.
 void check_offsets(Isa isa) {
   const int64_t m = 9, n = 20, k = 5;
@@ -420,6 +456,9 @@ int main() {
       large_cases<float16_t>(isa);
       large_cases<complex64_t>(isa);
     }
+    check_symmetric<float>(isa);
+    check_symmetric<double>(isa);
+    check_symmetric<bfloat16_t>(isa);
     check_non_finite(isa);
     check_epilogue(isa);
     check_offsets(isa);
