@@ -57,7 +57,7 @@ inline constexpr bool one_of = (__is_same(R, Rows) || ...);
 template <class R>
 inline constexpr bool calls_library =
     one_of<R, row::Log2, row::Log10, row::Log1p, row::Tan, row::Sinh, row::Cosh, row::Arcsin, row::Arccos,
-           row::Arctan, row::Arcsinh, row::Arccosh, row::Arctanh, row::Erf, row::Erfc, row::Erfinv,
+           row::Arctan, row::Arcsinh, row::Arccosh, row::Arctanh, row::Erf, row::Erfc, row::Erfinv, row::Gelu,
            row::Lgamma, row::Digamma, row::Polygamma, row::Power, row::LogAddExp, row::Arctan2, row::Hypot,
            row::Remainder>;
 template <class R, class T>
