@@ -28,6 +28,14 @@ array cross_entropy(const array& logits, const array& targets, StreamOrDevice s 
 array leaky_relu(const array& x, const array& slope, StreamOrDevice s = {});
 // x^2 / 2 where |x| <= delta, beyond it delta (|x| - delta / 2).
 array huber(const array& x, const array& delta, StreamOrDevice s = {});
+// x, but 0 where |x| <= limit. Integers stay integers.
+array hard_shrink(const array& x, const array& limit, StreamOrDevice s = {});
+// x moved towards 0 by `limit`, which is not negative; 0 where |x| <= limit.
+array softshrink(const array& x, const array& limit, StreamOrDevice s = {});
+// x min(max(x + 3, 0), 6) / 6.
+array hardswish(const array& x, StreamOrDevice s = {});
+// x (1 + erf(x / sqrt(2))) / 2.
+array gelu(const array& x, StreamOrDevice s = {});
 array rope(const array& x, int dims, bool traditional, std::optional<float> base, float scale, int offset,
            const std::optional<array>& freqs = std::nullopt, StreamOrDevice s = {});
 array rope(const array& x, int dims, bool traditional, std::optional<float> base, float scale,

@@ -99,23 +99,4 @@ array norm(const array& a, int axis, bool keepdims, StreamOrDevice s) {
   return norm(a, std::vector<int>{axis}, keepdims, s);
 }
 
-array cross(const array& a, const array& b, int axis, StreamOrDevice s) {
-  fix_sizes("cross", {a, b});
-  const int i = checked_axis("linalg.cross", axis, a.shape());
-  const int j = checked_axis("linalg.cross", axis, b.shape());
-  const int n = a.shape(i), m = b.shape(j);
-  if ((n != 2 && n != 3) || (m != 2 && m != 3))
-    throw invalid("linalg.cross", "vectors must have 2 or 3 elements, got ", n, " and ", m);
-  const Dtype dtype = promote_types(a.dtype(), b.dtype());
-  auto part = [&](const array& x, int at, int k) { return astype(take(x, k, at, s), dtype, s); };
-  auto product = [&](int p, int q) { return multiply(part(a, i, p), part(b, j, q), s); };
-  auto minor = [&](int p, int q) { return subtract(product(p, q), product(q, p), s); };
-  if (n == 2 && m == 2) return minor(0, 1);
-  // A vector of two elements lies in the plane of the first two.
-  const array z = minor(0, 1);
-  array x = n == 3 && m == 3 ? minor(1, 2) : (m == 3 ? product(1, 2) : negative(product(2, 1), s));
-  array y = n == 3 && m == 3 ? minor(2, 0) : (m == 3 ? negative(product(0, 2), s) : product(2, 0));
-  return stack({x, y, z}, axis < 0 ? axis : std::max(i, j), s);
-}
-
 }  // namespace mlx::core::linalg

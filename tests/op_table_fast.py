@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import mlx.core as mx
 import numpy as np
-from op_row import FLOATS, INEXACT, REALS, Bad, Op, S, f, index, positive, v
-from op_table_elementwise import away
+import scipy.special
+from op_row import FLOATS, INEXACT, REALS, SIGNED, Bad, Gen, Op, S, f, index, inf, nan, positive, v
+from op_table_elementwise import away, unary
 
 NORM = {"float16": 2, "bfloat16": 2, "float32": 8, "float64": 32}
 LOW = ("float16", "bfloat16", "float32")
@@ -67,6 +69,22 @@ def attention(q: Any, k: Any, v: Any, *, scale: float, mask: Any = None, sinks: 
 def huber(x: Any, delta: Any) -> Any:
     size = np.abs(x)
     return np.where(size <= delta, size**2 / 2, delta * (size - np.asarray(delta) / 2))
+
+
+def gelu(x: Any) -> Any:
+    return x * (1 + scipy.special.erf(np.asarray(x, np.float64) * np.sqrt(0.5))) / 2
+
+
+def between(low: float, high: float, *shape: int) -> Gen:
+    return Gen(shape, low, high)
+
+
+# Small and large ones beside the limit, which steps of finite differences must not cross.
+SHRINKS = [
+    S(between(-0.4, 0.4, 3, 5), between(0.5, 0.6)),
+    S(between(0.7, 2, 2, 3, 70), between(0.5, 0.6, 70)),
+    S(between(-2, -0.7, 5000), 0.625),
+]
 
 
 def cross_entropy(logits: Any, targets: Any) -> Any:
@@ -316,5 +334,48 @@ OPS: list[Op] = [
         dtypes=REALS,
         diff=True,
         errors=[Bad(S(f(3, 4), f(5)), ValueError, r"\[huber\].*\(3,4\).*\(5\)")],
+    ),
+    Op(
+        "fast.hard_shrink",
+        SHRINKS,
+        lambda x, limit: np.where(np.abs(x) <= limit, 0, x),
+        dtypes=FLOATS,
+        diff=True,
+        extremes=[S(v([nan, inf, -inf, -0.0, 1.0, 0.25, -1.0]), 1.0)],
+        errors=[Bad(S(f(3, 4), f(5)), ValueError, r"\[hard_shrink\].*\(3,4\).*\(5\)")],
+    ),
+    Op(
+        "fast.hard_shrink[integers]",
+        [S(f(3, 5), 1), S(f(70), f(70))],
+        lambda x, limit: np.where(np.abs(x) <= limit, 0, x),
+        call=mx.fast.hard_shrink,
+        dtypes=SIGNED,
+    ),
+    Op(
+        "fast.softshrink",
+        SHRINKS,
+        lambda x, limit: x - np.clip(x, -limit, limit),
+        dtypes=FLOATS,
+        diff=True,
+        extremes=[S(v([nan, inf, -inf, -0.0, 1.0, 0.25, -1.0]), 1.0)],
+        errors=[Bad(S(f(3, 4), f(5)), ValueError, r"\[softshrink\].*\(3,4\).*\(5\)")],
+    ),
+    unary(
+        "fast.hardswish",
+        lambda x: x * np.clip(x + 3, 0, 6) / 6,
+        dtypes=REALS,
+        diff=True,
+        ulp={"float32": 2.5},
+        whole_range="all",
+    ),
+    # Its error is relative to x, not to the result.
+    unary(
+        "fast.gelu",
+        gelu,
+        lambda *shape: Gen(shape, -1.0, 3.0, ints=(0, 4)),
+        dtypes=REALS,
+        diff=True,
+        smooth=True,
+        eps={"float16": 1, "bfloat16": 1, "float32": 2, "float64": 8},
     ),
 ]

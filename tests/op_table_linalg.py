@@ -25,6 +25,15 @@ def in_double(function: Any) -> Any:
     return call
 
 
+def cross(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+    """NumPy deprecates vectors of two elements: they lie in the plane."""
+    a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
+    flat = a.shape[-1] == b.shape[-1] == 2
+    a, b = (np.concatenate([x, 0 * x[..., :1]], -1) if x.shape[-1] == 2 else x for x in (a, b))
+    c = np.cross(a, b)
+    return c[..., 2] if flat else np.moveaxis(c, -1, axis)
+
+
 def adjoint(a: Any, xp: Any = np) -> Any:
     return xp.conj(xp.swapaxes(a, -1, -2))
 
@@ -389,6 +398,27 @@ FACTORIZATIONS = [
 
 OPS: list[Op] = [
     *FACTORIZATIONS,
+    Op(
+        "linalg.cross",
+        [
+            S(f(3), f(3)),
+            S(f(5, 3), f(5, 3)),
+            S(f(40, 3), f(3)),
+            S(f(2, 1, 3), f(4, 3)),
+            S(f(0, 3), f(0, 3)),
+            S(f(3, 4), f(3, 4), axis=0),
+            S(f(5, 2), f(5, 3)),
+            S(f(5, 3), f(5, 2)),
+            S(f(5, 2), f(5, 2)),
+            S(f(700, 3), f(700, 3)),
+        ],
+        in_double(cross),
+        dtypes=NUMBERS,
+        diff=True,
+        smooth=True,
+        eps={"float32": 2, "float64": 2, "complex64": 2},
+        errors=[Bad(S(f(4), f(3)), ValueError, r"\[linalg.cross\].* 4 and 3")],
+    ),
     Op(
         "linalg.qr",
         [

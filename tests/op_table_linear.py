@@ -137,6 +137,8 @@ OPS: list[Op] = [
             S(f(2, 2), f(3)),
             S(f(), f(3)),
             S(f(2, 1, 2), f(1, 3, 2)),
+            S(f(9, 8), f(17, 16)),
+            S(f(2, 20, 20), f(20, 3)),
         ],
         np.kron,
         dtypes=REALS + COMPLEX,

@@ -55,9 +55,9 @@ bool is_logic(uint8_t op) {
 
 // Steps whose results are among their operands, or whole numbers not larger: 16 bits hold them as they are.
 bool is_exact(const Program::Step& step) {
-  constexpr uint8_t rows[] = {op_of<Abs>,     op_of<Negative>, op_of<Sign>,  op_of<Floor>,
-                              op_of<Ceil>,    op_of<Round>,    op_of<Trunc>, op_of<Maximum>,
-                              op_of<Minimum>, op_of<Select>,   op_of<Clip>,  op_of<Copysign>};
+  constexpr uint8_t rows[] = {op_of<Abs>,   op_of<Negative>, op_of<Sign>,       op_of<Floor>,   op_of<Ceil>,
+                              op_of<Round>, op_of<Trunc>,    op_of<Maximum>,    op_of<Minimum>, op_of<Select>,
+                              op_of<Clip>,  op_of<Copysign>, op_of<HardShrink>, op_of<NanToNum>};
   return std::find(std::begin(rows), std::end(rows), step.op) != std::end(rows);
 }
 
@@ -75,7 +75,7 @@ class Chain::Writer {
   Writer(Chain& chain, const Program& program) : chain_(chain), program_(program) {
     chain_.blocks_ = static_cast<int16_t>(program.registers);
     for (const Program::Step& step : program.steps)
-      if (step.op != kCastOp && op_info[step.op].max_ulp > 0.5) pace_ = Chains::lasting;
+      if (step.op != kCastOp && !is_brief(step.op)) pace_ = Chains::lasting;
   }
 
   bool write() {

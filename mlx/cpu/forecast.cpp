@@ -6,6 +6,7 @@
 
 #include "mlx/cpu/copy.h"
 #include "mlx/ops/conv.h"
+#include "mlx/ops/cross.h"
 #include "mlx/ops/hadamard.h"
 #include "mlx/ops/matmul.h"
 #include "mlx/ops/norms.h"
@@ -155,7 +156,8 @@ const bool registered =
     rules().add<Full>(full) && rules().add<AsStrided>(as_strided) &&
     add_first_input<fast::Norm, fast::GroupNorm, fast::RoPE, fast::CrossEntropyVjp, Scan>() &&
     add_copied_inputs<fast::CrossEntropy, Convolution, ConvolutionWeightGradient, LogSumExp, ArgReduce,
-                      ExtremeShare, Hadamard, Resample, Quantize, Dequantize, QuantizedMatmul>() &&
+                      ExtremeShare, Hadamard, linalg::Cross, Resample, Quantize, Dequantize,
+                      QuantizedMatmul>() &&
     rules().add<Sort>(sorted<Sort>) && rules().add<ArgSort>(sorted<ArgSort>) &&
     rules().add<fast::RecurrentSteps>(recurrent) &&
     rules().add<fast::RecurrentStepsGradient>(recurrent_gradient) &&

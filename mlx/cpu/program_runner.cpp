@@ -31,9 +31,7 @@ void fetch(const char* from, int64_t bytes) {
   for (int64_t k = 0; k < bytes; k += kLine) __builtin_prefetch(from + k);
 }
 
-bool is_cheap(const Program::Step& step) {
-  return step.op == kCastOp || elementwise::op_info[step.op].max_ulp <= 0.5;
-}
+bool is_cheap(const Program::Step& step) { return step.op == kCastOp || elementwise::is_brief(step.op); }
 
 // Steps that need no number of the sixteen bits.
 bool is_about_signs(const Program::Step& step) {

@@ -2,6 +2,7 @@
 // applied in their order: work is cut by destination, so that no two items meet and each of them walks the
 // updates from first to last. How it is cut therefore cannot be seen in the result.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -113,34 +114,6 @@ std::vector<int64_t> offsets_of(const Scatter& p, const Arrays& inputs, const Sh
   return offsets;
 }
 
-void scatter(const Scatter& p, const Arrays& inputs, Arrays& outputs) {
-  array& out = outputs[0];
-  array updates = inputs.back();
-  const auto k = static_cast<std::ptrdiff_t>(updates.ndim() - out.ndim());
-  const Shape lead(updates.shape().begin(), updates.shape().begin() + k);
-  const Shape box(updates.shape().begin() + k, updates.shape().end());
-  const std::vector<int64_t> offsets = offsets_of(p, inputs, lead, box);
-  bool independent = true;
-  for (int axis : p.axes) independent = independent && box[static_cast<size_t>(axis)] == 1;
-
-  const auto outer = [&] { return Strides(updates.strides().begin(), updates.strides().begin() + k); };
-  Collapsed steps = collapse_dims(lead, {outer()});
-  if (steps.shape.size() > 1) {
-    updates = row_contiguous(updates);
-    steps = collapse_dims(lead, {outer()});
-  }
-  const int64_t step = steps.shape.empty() ? 0 : steps.strides[0].back();
-  start_from(inputs[0], out);
-  Collapsed c =
-      collapse_dims(box, {Strides(updates.strides().begin() + k, updates.strides().end()), out.strides()});
-  if (step == 1 && !c.shape.empty() && c.strides[0].back() != 1) {  // neighbours are of different boxes
-    c.shape.push_back(1);
-    for (Strides& strides : c.strides) strides.push_back(1);
-  }
-  scatter_boxes(kernel_of(p.reduce, out.dtype()), offsets, {c.shape, c.strides[0], c.strides[1]},
-                updates.data<char>(), step, out, independent);
-}
-
 // How the places outside the axis, which are independent of each other, are cut into items: strips of what is
 // inside the axis, narrow enough that the part of the output that a strip can reach stays in cache. Updates
 // of a strip are read in runs, which lie together: rows of a strip, or several rows where a strip spans them.
@@ -166,16 +139,21 @@ struct Strips {
 // One whole number is added at all places: they are counted, on each thread for itself, in any order.
 constexpr size_t kMostCounts = 1 << 14;
 constexpr int64_t kCounted = 1 << 14;  // places, before another thread is worth waking
+constexpr float kMostWhole = 1 << 24;  // whole numbers up to it are floats
 
-bool counts_places(const ScatterAlongAxis& p, const Arrays& inputs, const array& out) {
-  const array &index = inputs[1], &updates = inputs[2];
-  return p.reduce == ScatterReduce::sum && out.ndim() == 1 && updates.data_size() == 1 &&
+bool counts_places(ScatterReduce reduce, const array& index, const array& updates, const array& out) {
+  return reduce == ScatterReduce::sum && out.ndim() == 1 && updates.data_size() == 1 &&
          out.size() <= kMostCounts && out.size() <= index.size() && index.flags().row_contiguous &&
-         (out.dtype() == int32 || out.dtype() == uint32);
+         (out.dtype() == int32 || out.dtype() == uint32 || out.dtype() == float32);
 }
 
-void add_counts(const ScatterAlongAxis& p, const Arrays& inputs, array& out) {
-  const array &index = inputs[1], &updates = inputs[2];
+// False where floats are rounded on the way: additions one after the other are something else then.
+bool add_counts(const char* op, const array& in, const array& index, const array& updates, array& out) {
+  if (out.dtype() == float32) {
+    const float value = *updates.data<float>();
+    if (index.size() < 4 * out.size()) return false;  // not worth the look at what is there
+    if (!(std::rint(value) == value && std::abs(value) <= kMostWhole)) return false;
+  }
   const int64_t n = static_cast<int64_t>(index.size()), limit = static_cast<int64_t>(out.size());
   const int64_t parts = std::clamp<int64_t>(n / kCounted, 1, num_threads());
   std::vector<uint32_t> counts(static_cast<size_t>(parts * limit));
@@ -185,20 +163,70 @@ void add_counts(const ScatterAlongAxis& p, const Arrays& inputs, array& out) {
     const int64_t end = n * (part + 1) / parts;
     for (int64_t i = n * part / parts; i < end; i += Strips::kRun) {
       const int64_t m = std::min(Strips::kRun, end - i);
-      add_offsets(p.name(), index, i, 1, m, 0, limit, 1, true, places);
+      add_offsets(op, index, i, 1, m, 0, limit, 1, true, places);
       for (int64_t k = 0; k < m; ++k) ++count[places[k]];
     }
   });
+  for (int64_t part = 1; part < parts; ++part)
+    for (int64_t i = 0; i < limit; ++i)
+      counts[static_cast<size_t>(i)] += counts[static_cast<size_t>(part * limit + i)];
+  start_from(in, out);
+  if (out.dtype() != float32) {
+    const uint32_t value = *updates.data<uint32_t>();
+    uint32_t* const sums = out.data<uint32_t>();
+    for (int64_t i = 0; i < limit; ++i) sums[i] += value * counts[static_cast<size_t>(i)];
+    return true;
+  }
+  const float value = *updates.data<float>();
+  float* const sums = out.data<float>();
+  bool exact = true;
+  for (int64_t i = 0; i < limit; ++i) {
+    const double most =
+        std::abs(sums[i]) + std::abs(value) * static_cast<double>(counts[static_cast<size_t>(i)]);
+    exact = exact && std::rint(sums[i]) == sums[i] && most <= kMostWhole;
+  }
+  for (int64_t i = 0; exact && i < limit; ++i)
+    if (const uint32_t count = counts[static_cast<size_t>(i)]) sums[i] += value * static_cast<float>(count);
+  return exact;
+}
+
+void scatter(const Scatter& p, const Arrays& inputs, Arrays& outputs) {
+  array& out = outputs[0];
+  array updates = inputs.back();
+  if (inputs.size() == 3 && updates.size() == inputs[1].size() &&
+      counts_places(p.reduce, inputs[1], updates, out) &&
+      add_counts(p.name(), inputs[0], inputs[1], updates, out))
+    return;
+  const auto k = static_cast<std::ptrdiff_t>(updates.ndim() - out.ndim());
+  const Shape lead(updates.shape().begin(), updates.shape().begin() + k);
+  const Shape box(updates.shape().begin() + k, updates.shape().end());
+  const std::vector<int64_t> offsets = offsets_of(p, inputs, lead, box);
+  bool independent = true;
+  for (int axis : p.axes) independent = independent && box[static_cast<size_t>(axis)] == 1;
+
+  const auto outer = [&] { return Strides(updates.strides().begin(), updates.strides().begin() + k); };
+  Collapsed steps = collapse_dims(lead, {outer()});
+  if (steps.shape.size() > 1) {
+    updates = row_contiguous(updates);
+    steps = collapse_dims(lead, {outer()});
+  }
+  const int64_t step = steps.shape.empty() ? 0 : steps.strides[0].back();
   start_from(inputs[0], out);
-  const uint32_t value = *updates.data<uint32_t>();
-  uint32_t* const sums = out.data<uint32_t>();
-  for (int64_t part = 0; part < parts; ++part)
-    for (int64_t i = 0; i < limit; ++i) sums[i] += value * counts[static_cast<size_t>(part * limit + i)];
+  Collapsed c =
+      collapse_dims(box, {Strides(updates.strides().begin() + k, updates.strides().end()), out.strides()});
+  if (step == 1 && !c.shape.empty() && c.strides[0].back() != 1) {  // neighbours are of different boxes
+    c.shape.push_back(1);
+    for (Strides& strides : c.strides) strides.push_back(1);
+  }
+  scatter_boxes(kernel_of(p.reduce, out.dtype()), offsets, {c.shape, c.strides[0], c.strides[1]},
+                updates.data<char>(), step, out, independent);
 }
 
 void scatter_along_axis(const ScatterAlongAxis& p, const Arrays& inputs, Arrays& outputs) {
   array& out = outputs[0];
-  if (counts_places(p, inputs, out)) return add_counts(p, inputs, out);
+  if (counts_places(p.reduce, inputs[1], inputs[2], out) &&
+      add_counts(p.name(), inputs[0], inputs[1], inputs[2], out))
+    return;
   const array index = row_contiguous(inputs[1]), updates = row_contiguous(inputs[2]);
   int64_t outer = 1, inner = 1;
   for (int i = 0; i < static_cast<int>(out.ndim()); ++i)
@@ -294,7 +322,7 @@ bool add_memory_rule() {
           memory.allocate(out[0]);
         }
         if constexpr (std::is_same_v<P, ScatterAlongAxis>)
-          if (counts_places(p, in, out[0])) return;
+          if (counts_places(p.reduce, in[1], in[2], out[0])) return;  // floats: where nothing is rounded
         for (size_t i = 1; i < in.size(); ++i)
           if (!std::is_same_v<P, Scatter> && !in[i].flags().row_contiguous) memory.scratch(in[i].nbytes());
       });

@@ -27,7 +27,7 @@ using Table =
             Remainder, Power, Maximum, Minimum, LogAddExp, Arctan2, Hypot, Copysign, Nextafter, Polygamma,
             Equal, NotEqual, NanEqual, Less, LessEqual, Greater, GreaterEqual, LogicalAnd, LogicalOr,
             LogicalXor, BitwiseAnd, BitwiseOr, BitwiseXor, LeftShift, RightShift, Select, Clip, LeakyRelu,
-            Huber>;
+            Huber, NanToNum, HardShrink, SoftShrink, Hardswish, Gelu>;
 
 inline constexpr int kOps = Table::size;
 static_assert(kOps < 255, "opcodes are bytes");
@@ -50,6 +50,9 @@ template <class R>
 inline constexpr uint8_t op_of = detail::index_of<R>(Table{});
 
 inline constexpr std::array<OpInfo, kOps> op_info = detail::infos(Table{});
+
+// A few instructions: rows that are rounded correctly, which leaves out most functions, and one more.
+constexpr bool is_brief(uint8_t op) { return op_info[op].max_ulp <= 0.5 || op == op_of<Hardswish>; }
 
 // The opcode of a name, for readers of files.
 constexpr std::optional<uint8_t> op_named(std::string_view name) {

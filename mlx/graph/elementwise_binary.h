@@ -282,6 +282,27 @@ struct Huber : FloatRow<2> {
     return t * maximum(abs(x) - delta, like(x, 0.0));
   }
 };
+// x, but 0 where |x| <= y.
+struct HardShrink : FloatRow<2> {
+  static constexpr std::string_view name = "hard_shrink", msl = "metal::fabs(x) <= y ? T(0) : x";
+  static constexpr uint8_t flat_operands = 2;
+  template <class A>
+  static A tangent0(const A& t, const A& x, const A& limit, const A&) {
+    return select(less_equal(abs(x), limit), like(t, 0.0), t);
+  }
+};
+// x less what of it lies within [-y, y].
+struct SoftShrink : FloatRow<2> {
+  static constexpr std::string_view name = "softshrink", msl = "x - minimum(maximum(x, -y), y)";
+  template <class A>
+  static A tangent0(const A& t, const A& x, const A& limit, const A&) {
+    return select(greater(abs(x), limit), t, like(t, 0.0));
+  }
+  template <class A>
+  static A tangent1(const A& t, const A& x, const A& limit, const A&) {
+    return select(greater(abs(x), limit), -t * sign(x), like(t, 0.0));
+  }
+};
 
 // --- three operands ---
 
@@ -314,6 +335,23 @@ struct Clip : Row<3> {
   template <class A>
   static A tangent2(const A& t, const A& x, const A& lo, const A& hi, const A&) {
     return select(greater_equal(maximum(x, lo), hi), t, like(t, 0.0));
+  }
+};
+// x limited to [-z, z], y where it is a nan.
+struct NanToNum : FloatRow<3> {
+  static constexpr std::string_view name = "nan_to_num";
+  static constexpr std::string_view msl = "isnan(x) ? y : minimum(maximum(x, -z), z)";
+  template <class A>
+  static A tangent0(const A& t, const A& x, const A&, const A& largest, const A&) {
+    return select(less_equal(abs(x), largest), t, like(t, 0.0));
+  }
+  template <class A>
+  static A tangent1(const A& t, const A& x, const A&, const A&, const A&) {
+    return select(isnan(x), t, like(t, 0.0));
+  }
+  template <class A>
+  static A tangent2(const A& t, const A& x, const A&, const A& largest, const A&) {
+    return select(greater(abs(x), largest), t * sign(x), like(t, 0.0));
   }
 };
 

@@ -285,6 +285,33 @@ struct Digamma : FloatRow<1> {
   }
 };
 
+// --- activations ---
+
+// x min(max(x + 3, 0), 6) / 6
+struct Hardswish : FloatRow<1> {
+  static constexpr std::string_view name = "hardswish";
+  static constexpr std::string_view msl = "x * (minimum(maximum(x + T(3), T(0)), T(6)) * T(0.166666667f))";
+  static constexpr double max_ulp = 2.5;
+  template <class A>
+  static A tangent(const A& t, const A& x, const A&) {
+    const A share = minimum(maximum(x + like(x, 3.0), like(x, 0.0)), like(x, 6.0));
+    const A slope = select(less(abs(x), like(x, 3.0)), x, like(x, 0.0));
+    return t * ((share + slope) * like(x, 1.0 / 6));
+  }
+};
+// x (1 + erf(x / sqrt(2))) / 2. Its error is relative to x, not to the result: below zero the sum cancels, as
+// it does where the formula is written out.
+struct Gelu : FloatRow<1> {
+  static constexpr std::string_view name = "gelu";
+  static constexpr std::string_view msl = "T(0.5f) * x * (T(1) + erf(x * T(0.707106781f)))";
+  static constexpr double max_ulp = 2;
+  template <class A>
+  static A tangent(const A& t, const A& x, const A&) {
+    const A share = like(x, 0.5) + like(x, 0.5) * erf(x * like(x, 0.7071067811865476));
+    return t * (share + x * exp(square(x) * like(x, -0.5)) * like(x, 0.3989422804014327));
+  }
+};
+
 // --- rounding: itself on integers and bool ---
 
 struct Floor : Row<1> {

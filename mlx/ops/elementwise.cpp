@@ -339,6 +339,13 @@ MLX_BINARY(right_shift, RightShift)
 namespace fast {
 MLX_BINARY(leaky_relu, LeakyRelu)
 MLX_BINARY(huber, Huber)
+MLX_BINARY(softshrink, SoftShrink)
+MLX_UNARY(hardswish, Hardswish)
+MLX_UNARY(gelu, Gelu)
+array hard_shrink(const array& x, const array& limit, StreamOrDevice s) {
+  if (!issubdtype(x.dtype(), inexact)) return where(less_equal(abs(x, s), limit, s), like(x, 0), x, s);
+  return op<elementwise::HardShrink>(x, limit, s);
+}
 }  // namespace fast
 #undef MLX_UNARY
 #undef MLX_BINARY
@@ -442,10 +449,7 @@ array nan_to_num(const array& a, float nan, const std::optional<float> posinf,
   if (a.dtype() == complex64)
     throw invalid("nan_to_num", "got complex64, expected a real dtype: apply it to real(a) and imag(a)");
   const finfo limits(a.dtype());
-  // The derivative is 1 at the largest numbers: of equal values, extremes take the second.
-  if (!posinf && !neginf)
-    return where(isnan(a, s), like(a, nan),
-                 minimum(like(a, limits.max), maximum(like(a, limits.min), a, s), s), s);
+  if (!posinf && !neginf) return op<elementwise::NanToNum>(a, like(a, nan), like(a, limits.max), s);
   array out = where(isnan(a, s), like(a, nan), a, s);
   out = where(isposinf(a, s), like(a, posinf ? *posinf : limits.max), out, s);
   return where(isneginf(a, s), like(a, neginf ? *neginf : limits.min), out, s);

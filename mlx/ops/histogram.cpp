@@ -21,13 +21,14 @@ array flat_weights(const char* op, const array& weights, const array& a) {
   return flatten(weights);
 }
 
-// Sums of the weights (ones: int32) at places in [0, n); places from n on are left out.
+// Sums of the weights (ones: int32) at places in [0, n); others are left out: negative ones are large numbers
+// without a sign.
 array sums_at(const array& places, const std::optional<array>& weights, int n) {
   const Dtype dtype = weights ? promote_to_float(weights->dtype()) : int32;
   // Many small numbers are added up: not in 16 bits.
   const Dtype wide = dtype == float16 || dtype == bfloat16 ? float32 : dtype;
   const array updates = weights ? astype(*weights, wide) : broadcast_to(array(1, int32), places.shape());
-  const Dtype index = places.dtype() == int32 ? int32 : int64;  // half the memory for most
+  const Dtype index = places.itemsize() <= 4 ? uint32 : uint64;  // half the memory for most
   const array bounded = minimum(astype(places, index), array(n, index));
   const array sums = scatter_add_axis(zeros({n + 1}, wide), bounded, updates, 0);
   return astype(slice(sums, {0}, {n}, {1}), dtype);
@@ -42,9 +43,7 @@ std::pair<array, array> counted(const array& a, const array& edges, bool density
   // Place k + 1 is behind edge k: elements before the first edge get place -1, and the last edge itself
   // belongs to the last bin. nan is sorted behind everything.
   const array found = astype(searchsorted(e, x, "right"), int32) - array(1, int32);
-  array places = where(equal(x, last), array(n - 1, int32), found);
-  places = where(less(places, array(0, int32)), array(n, int32), places);
-  const array sums = sums_at(places, weights, n);
+  const array sums = sums_at(where(equal(x, last), array(n - 1, int32), found), weights, n);
   if (!density) return {sums, edges};
   const array shares = astype(sums, promote_to_float(sums.dtype()));
   return {shares / (sum(shares) * astype(diff(edges), shares.dtype())), edges};
@@ -118,11 +117,7 @@ array bincount(const array& x, const std::optional<array>& weights, int length, 
   if (length < 0) throw invalid("bincount", "got length = ", length, ", expected it not to be negative");
   const std::optional<array> w =
       weights ? std::optional(flat_weights("bincount", *weights, x)) : std::nullopt;
-  const Dtype index = x.itemsize() <= 4 ? int32 : int64;
-  const array places = issubdtype(x.dtype(), signedinteger)
-                           ? where(less(x, zeros_of(x)), array(length, index), astype(x, index))
-                           : astype(minimum(astype(x, uint64), array(length, uint64)), int64);
-  return sums_at(places, w, length);
+  return sums_at(x, w, length);
 }
 
 array bincount(const array& x, const std::optional<array>& weights, StreamOrDevice s) {

@@ -230,6 +230,7 @@ array inner(const array& a, const array& b, StreamOrDevice s) {
   if (a.shape(-1) != b.shape(-1))
     throw invalid("inner", "a and b must have the same last dimension, got shapes ", a.shape(), " and ",
                   b.shape());
+  if (a.ndim() == 1 && b.ndim() == 1) return matmul(a, b, s);
   return tensordot(a, b, {-1}, {-1}, s);
 }
 

@@ -244,11 +244,19 @@ array diag(const array& a, int k, StreamOrDevice s) {
   if (a.ndim() != 1)
     throw invalid("diag", "got an array with ", a.ndim(), " dimensions, expected one or two");
   fix_sizes("diag", a);
-  const int n = a.shape(0) + std::abs(k);
-  // Row i holds a[i - above].
-  const int above = std::max(0, -k);
-  const array rows = expand_dims(pad(a, {above, std::max(0, k)}, like(a, 0), "constant", s), 1, s);
-  return where(eye(n, n, k, bool_, s), rows, like(a, 0), s);
+  const int n = a.shape(0), size = n + std::abs(k);
+  if (size > 46340) {  // more elements than an axis has
+    // Row i holds a[i - above].
+    const int above = std::max(0, -k);
+    const array rows = expand_dims(pad(a, {above, std::max(0, k)}, like(a, 0), "constant", s), 1, s);
+    return where(eye(size, size, k, bool_, s), rows, like(a, 0), s);
+  }
+  if (n == 0) return zeros({size, size}, a.dtype(), s);
+  // Row by row, elements of the diagonal are a row and a place apart.
+  const int first = std::max(0, k) + std::max(0, -k) * size, step = size + 1;
+  const array flat =
+      slice_update(zeros({size * size}, a.dtype(), s), a, {first}, {first + (n - 1) * step + 1}, {step}, s);
+  return reshape(flat, {size, size}, s);
 }
 
 array trace(const array& a, int offset, int axis1, int axis2, Dtype dtype, StreamOrDevice s) {

@@ -8,6 +8,15 @@ constexpr Example kRows[] = {
     {"fast.cross_entropy", R"(  >>> mx.fast.cross_entropy(mx.zeros((1, 2)), mx.array([1]))
   array([0.693147], dtype=float32)
 )"},
+    {"fast.gelu", R"(  >>> mx.fast.gelu(mx.array([1.0, -1.0]))
+  array([0.841345, -0.158655], dtype=float32)
+)"},
+    {"fast.hard_shrink", R"(  >>> mx.fast.hard_shrink(mx.array([0.25, -2.0]), 0.5)
+  array([0, -2], dtype=float32)
+)"},
+    {"fast.hardswish", R"(  >>> mx.fast.hardswish(mx.array([-3.0, 1.5, 4.0]))
+  array([-0, 1.125, 4], dtype=float32)
+)"},
     {"fast.huber", R"(  >>> mx.fast.huber(mx.array([0.5, -3.0]), 1.0)
   array([0.125, 2.5], dtype=float32)
 )"},
@@ -61,6 +70,9 @@ constexpr Example kRows[] = {
 )"},
     {"fast.resample", R"(  >>> mx.fast.resample(mx.array([0.0, 4.0]), 0, 4)
   array([0, 1, 3, 4], dtype=float32)
+)"},
+    {"fast.softshrink", R"(  >>> mx.fast.softshrink(mx.array([0.25, -2.0]), 0.5)
+  array([0, -1.5], dtype=float32)
 )"},
     {"fft.fft", R"(  >>> mx.fft.fft(mx.array([1.0, 0.0, 0.0, 0.0]))
   array([1+0j, 1+0j, 1+0j, 1+0j], dtype=complex64)

@@ -167,6 +167,75 @@ Raises:
   ValueError: the shapes do not broadcast.
 Source: Huber 1964, https://doi.org/10.1214/aoms/1177703732.)");
   m.def(
+      "hard_shrink",
+      [](nb::handle x, nb::handle limit, StreamOrDevice s) {
+        auto [a, b] = to_operands(x, limit, "hard_shrink");
+        return wrap(core::fast::hard_shrink(a, b, s));
+      },
+      "x"_a, "limit"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig(
+          "def hard_shrink(x: scalar | array, limit: scalar | array, *, stream: StreamOrDevice = None) -> "
+          "array"),
+      R"(``x``, but 0 where ``|x| <= limit``.
+
+Args:
+  x, limit: arrays or numbers whose shapes broadcast.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The broadcast shape and the promoted dtype; integers stay what they are.
+Raises:
+  ValueError: the shapes do not broadcast.)");
+  m.def(
+      "softshrink",
+      [](nb::handle x, nb::handle limit, StreamOrDevice s) {
+        auto [a, b] = to_operands(x, limit, "softshrink");
+        return wrap(core::fast::softshrink(a, b, s));
+      },
+      "x"_a, "limit"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def softshrink(x: scalar | array, limit: scalar | array, *, stream: StreamOrDevice = None) -> "
+              "array"),
+      R"(``x`` moved towards 0 by ``limit``; 0 where ``|x| <= limit``.
+
+Args:
+  x, limit: arrays or numbers whose shapes broadcast; ``limit`` is not negative.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  The broadcast shape and the promoted dtype, float32 for integers and booleans.
+Raises:
+  ValueError: the shapes do not broadcast.)");
+  m.def(
+      "hardswish",
+      [](nb::handle x, StreamOrDevice s) {
+        return wrap(core::fast::hardswish(to_array(x, {"hardswish", "x", 1}), s));
+      },
+      "x"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def hardswish(x: scalar | array, *, stream: StreamOrDevice = None) -> array"),
+      R"(``x * min(max(x + 3, 0), 6) / 6``, rounded once in 16-bit dtypes.
+
+Args:
+  x: an array or a number.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  Same shape as ``x`` and its dtype, float32 for integers and booleans.
+Raises:
+  ValueError: ``x`` is complex.
+Source: MobileNetV3, https://arxiv.org/abs/1905.02244.)");
+  m.def(
+      "gelu",
+      [](nb::handle x, StreamOrDevice s) { return wrap(core::fast::gelu(to_array(x, {"gelu", "x", 1}), s)); },
+      "x"_a, nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig("def gelu(x: scalar | array, *, stream: StreamOrDevice = None) -> array"),
+      R"(``x * (1 + erf(x / sqrt(2))) / 2``, rounded once in 16-bit dtypes. The error is relative to ``x``.
+
+Args:
+  x: an array or a number.
+  stream: where to run; ``None`` is the default stream.
+Returns:
+  Same shape as ``x`` and its dtype, float32 for integers and booleans.
+Raises:
+  ValueError: ``x`` is complex.
+Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.)");
+  m.def(
       "rope",
       [](nb::handle a, int dims, bool traditional, std::optional<float> base, float scale, nb::handle offset,
          nb::handle freqs,

@@ -98,6 +98,6 @@ def test_every_kind_makes_a_round_trip(path):
         if kinds & missing:
             round_trip(path, fn, *args)
             missing -= kinds
-    # Made only where the device has a kernel for it (mlx/ops/windows.cpp, recurrent.cpp, group_norm.cpp).
-    of_the_cpu = {"ExtremeShare", "RecurrentSteps", "RecurrentStepsGradient", "GroupNorm", "GroupNormVjp"}
+    # Made only where the device has a kernel for it (mlx/ops/windows.cpp, recurrent.cpp, group_norm.cpp, cross.cpp).
+    of_the_cpu = {"ExtremeShare", "RecurrentSteps", "RecurrentStepsGradient", "GroupNorm", "GroupNormVjp", "Cross"}
     assert missing == (NOT_IN_PYTHON if mx.default_device() == mx.cpu else NOT_IN_PYTHON | of_the_cpu)

@@ -258,6 +258,25 @@ class TestWrite:
         big = mx.zeros((4,)).at[mx.zeros((100_000,), mx.int32)].add(1.0)
         assert big.tolist() == [100_000.0, 0, 0, 0]
 
+    @pytest.mark.parametrize("value", [1.0, -3.0, 0.1, 2.0**23, -0.0, np.nan, np.inf])
+    @pytest.mark.parametrize("start", [0.0, -0.0, 7.0, 0.25, 2.0**24 - 2, 1e30])
+    def test_one_number_many_times_is_added_one_after_the_other(self, value, start):
+        """Counting gives the same where nothing is rounded; elsewhere it must not be done."""
+        index = np.random.default_rng(0).integers(-5, 5, 3000).astype(np.int32)
+        x = np.full(5, start, np.float32)
+        x[1] = 1.0
+        want = x.copy()
+        with np.errstate(invalid="ignore"):
+            np.add.at(want, index, np.float32(value))
+        for got in (
+            mx.array(x).at[mx.array(index)].add(value),
+            mx.array(x).at[mx.array(index.reshape(30, 100))].add(value),
+        ):
+            got = np.array(got)
+            assert np.array_equal(got, want, equal_nan=True) and np.array_equal(np.signbit(got), np.signbit(want))
+        with pytest.raises(IndexError):
+            mx.eval(mx.array(x).at[mx.array(np.append(index, 5))].add(value))
+
     @pytest.mark.parametrize(
         "dtype",
         [mx.bool_, mx.int8, mx.uint16, mx.int64, mx.float16, mx.bfloat16, mx.float64, mx.complex64],

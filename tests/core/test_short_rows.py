@@ -98,3 +98,23 @@ def test_places_in_a_sequence(dtype):
         for side in ("left", "right"):
             got = mx.searchsorted(mx.array(sequence), mx.array(values), side)
             assert np.array_equal(got, np.searchsorted(sequence, values, side))
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float16", "float64", "int8", "uint16", "int32", "int64", "bool"))
+def test_sorts(dtype):
+    """nan last, -0 before 0; indices are those of a stable sort, for which zeros are equal."""
+    for n in LENGTHS:
+        for rows in (1, 3, 4, 15, 16, 17, 70):
+            x = (drawn(rows, n, key=n) * 3).astype(dtype)
+            if x.dtype.kind == "f":
+                x.flat[::5], x.flat[1::7], x.flat[2::9], x.flat[3::11] = 0, -0.0, np.nan, -np.inf
+            for a in (mx.array(x), mx.array(np.repeat(x, 2, 1))[:, ::2], mx.array(np.ascontiguousarray(x.T)).T):
+                got = np.array(mx.sort(a, axis=1))
+                assert np.array_equal(got, np.sort(x, axis=1), equal_nan=got.dtype.kind == "f")
+                assert np.array_equal(np.array(mx.argsort(a, axis=1)), np.argsort(x, axis=1, kind="stable"))
+                assert np.array_equal(np.array(mx.sort(a.T, axis=0)), got.T, equal_nan=got.dtype.kind == "f")
+            if got.dtype.kind == "f":
+                zeros = np.signbit(got[:, :-1]) < np.signbit(got[:, 1:])
+                assert not np.any(zeros & (got[:, :-1] == 0) & (got[:, 1:] == 0))
+            best = np.array(mx.topk(mx.array(x), min(2, n), axis=1))
+            assert np.array_equal(np.sort(best, 1), np.sort(x, 1)[:, -min(2, n) :], equal_nan=got.dtype.kind == "f")

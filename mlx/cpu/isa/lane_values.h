@@ -112,6 +112,14 @@ inline V lane_value(row::Huber, V x, V delta) {
   const V limited = smaller(larger(x, -delta), delta);
   return limited * (x - 0.5f * limited);
 }
+inline V lane_value(row::HardShrink, V x, V limit) { return choose(mask(magnitude(x) <= limit), V{}, x); }
+inline V lane_value(row::SoftShrink, V x, V limit) { return x - smaller(larger(x, -limit), limit); }
+inline V lane_value(row::NanToNum, V x, V other, V largest) {
+  return choose(mask(x != x), other, smaller(larger(x, -largest), largest));
+}
+inline V lane_value(row::Hardswish, V x) {
+  return x * (smaller(larger(x + 3.0f, V{}), rows::splat<V>(6.0f)) * static_cast<float>(1.0 / 6));
+}
 // x where it is no number, otherwise y.
 inline V nan_or(V x, V y) {
 #if MLX_ISA_LEVEL >= 4

@@ -223,6 +223,21 @@ struct ComplexSum {
   }
 };
 
+// kD elements as doubles.
+inline D load_doubles(const double* p) { return load(p); }
+inline D load_doubles(const float* p) {
+#if MLX_ISA_LEVEL >= 4
+  return (D)_mm512_cvtps_pd(_mm256_loadu_ps(p));
+#elif MLX_ISA_LEVEL == 3
+  return (D)_mm256_cvtps_pd(_mm_loadu_ps(p));
+#elif MLX_ISA_LEVEL == 2
+  return (D)_mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+  D d;
+  for (int i = 0; i < kD; ++i) d[i] = p[i];
+  return d;
+#endif
+}
 template <class T>
 struct RealProduct {
   using In = T;
@@ -234,16 +249,24 @@ struct RealProduct {
     double product = 1;
     int64_t i = 0;
     if (n >= 4 * kD) {
-      D a = splat<D>(1.0), b = a;
-      if constexpr (std::is_same_v<T, double>) {
-        for (; i + 2 * kD <= n; i += 2 * kD) a *= load(p + i), b *= load(p + i + kD);
+      // A multiplication waits for the one before it: eight of them side by side.
+      constexpr int kPartial = 8;
+      D part[kPartial];
+      for (D& d : part) d = splat<D>(1.0);
+      if constexpr (is_half<T>) {
+        for (; i + kPartial * kD <= n; i += kPartial * kD)
+          for (int k = 0; k < kPartial; k += 2) {
+            const F v = load(p + i + k * kD);
+            part[k] *= low_half(v), part[k + 1] *= high_half(v);
+          }
       } else {
-        for (; i + kF <= n; i += kF) {
-          const F v = load(p + i);
-          a *= low_half(v), b *= high_half(v);
-        }
+        for (; i + kPartial * kD <= n; i += kPartial * kD)
+          for (int k = 0; k < kPartial; ++k) part[k] *= load_doubles(p + i + k * kD);
+        for (; i + kD <= n; i += kD) part[0] *= load_doubles(p + i);
       }
-      product = across<double>(a * b, [](auto x, auto y) { return x * y; });
+      for (int half = kPartial / 2; half > 0; half /= 2)
+        for (int k = 0; k < half; ++k) part[k] *= part[k + half];
+      product = across<double>(part[0], [](auto x, auto y) { return x * y; });
     }
     for (; i < n; ++i) product *= get(p[i]);
     return product;
@@ -271,7 +294,46 @@ struct ComplexProduct : PlainColumns<ComplexProduct, Complex, Complex128> {
   static Acc identity() { return {1, 0}; }
   static Acc lift(Complex x) { return {x.re, x.im}; }
   static void merge(Acc& a, Acc b) { a = {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
+  static Acc row(const Complex* in, int64_t n) {
+    Acc product = identity();
+    int64_t i = 0;
+    if (n >= 4 * kD) {
+      // As in RealProduct; the parts of kD numbers lie in a vector each, in whatever order.
+      constexpr int kPartial = 4;
+      D re[kPartial], im[kPartial];
+      for (int k = 0; k < kPartial; ++k) re[k] = splat<D>(1.0), im[k] = D{};
+      const auto take = [&](int k, const Complex* p) {
+        const float* x = reinterpret_cast<const float*>(p);
+        const auto [r, s] =
+            parts(load_doubles(x), load_doubles(x + kD), std::make_integer_sequence<int, kD>{});
+        multiply(re[k], im[k], r, s);
+      };
+      for (; i + kPartial * kD <= n; i += kPartial * kD)
+        for (int k = 0; k < kPartial; ++k) take(k, in + i + k * kD);
+      for (; i + kD <= n; i += kD) take(0, in + i);
+      for (int half = kPartial / 2; half > 0; half /= 2)
+        for (int k = 0; k < half; ++k) multiply(re[k], im[k], re[k + half], im[k + half]);
+      for (int k = 0; k < kD; ++k) merge(product, {re[0][k], im[0][k]});
+    }
+    for (; i < n; ++i) merge(product, lift(in[i]));
+    return product;
+  }
   static Complex out(Acc a, double) { return {static_cast<float>(a.re), static_cast<float>(a.im)}; }
+
+ private:
+  struct Parts {
+    D re, im;
+  };
+  template <int... i>
+  static Parts parts(D a, D b, std::integer_sequence<int, i...>) {
+    return {__builtin_shufflevector(a, b, (i % 2 == 0 ? i : i - 1 + kD)...),
+            __builtin_shufflevector(a, b, (i % 2 == 0 ? i + 1 : i + kD)...)};
+  }
+  static void multiply(D& re, D& im, D r, D s) {
+    const D x = fma(re, r, -(im * s));
+    im = fma(re, s, im * r);
+    re = x;
+  }
 };
 
 }  // namespace

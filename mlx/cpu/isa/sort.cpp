@@ -279,6 +279,64 @@ void partition(R* records, R* scratch, int64_t n, int64_t k) {
   radix_partition<R, kBits>(records, scratch, n, k);
 }
 
+// --- short rows ---
+
+// The comparisons of Batcher's merge sort for n elements: the first of a pair gets the smaller one.
+struct Network {
+  explicit Network(int64_t n) {
+    for (int p = 1; p < n; p *= 2)
+      for (int k = p; k >= 1; k /= 2)
+        for (int j = k % p; j + k < n; j += 2 * k)
+          for (int i = 0; i < k && i + j + k < n; ++i)
+            if ((i + j) / (2 * p) == (i + j + k) / (2 * p)) pair[count++] = {i + j, i + j + k};
+  }
+  struct Pair {
+    int first, second;
+  };
+  Pair pair[64];
+  int count = 0;
+};
+
+// A row in each lane of the vectors: element j of all of them is one vector. Records are compared as words: a
+// key, or a key and the index behind it.
+template <class T, bool kIndices>
+void sort_short(const void* in, int64_t rows, int64_t row_stride, int64_t n, int64_t stride, void* out) {
+  using W = std::conditional_t<kIndices || (sizeof(T) > 4), uint64_t, uint32_t>;
+  using V = Vec<W>;
+  constexpr int lanes = kLanes<W>;
+  const Network network(n);
+  const T* p = static_cast<const T*>(in);
+  alignas(64) T element[kShortRow * lanes];
+  alignas(64) W word[kShortRow * lanes];
+  for (int64_t r = 0; r < rows; r += lanes) {
+    const int64_t count = rows - r < lanes ? rows - r : lanes;
+    for (int64_t l = 0; l < lanes; ++l) {
+      const T* row = p + (r + (l < count ? l : 0)) * row_stride;
+      for (int64_t j = 0; j < n; ++j) element[j * lanes + l] = row[j * stride];
+    }
+    for (int64_t i = 0; i < n * lanes; ++i) {
+      const W key = to_key(element[i], kIndices);
+      word[i] = kIndices ? key << 32 | static_cast<W>(i / lanes) : key;
+    }
+    for (int c = 0; c < network.count; ++c) {
+      W *first = word + network.pair[c].first * lanes, *second = word + network.pair[c].second * lanes;
+      const V a = loadu<V>(first), b = loadu<V>(second);
+      storeu(first, a < b ? a : b);
+      storeu(second, a < b ? b : a);
+    }
+    if constexpr (kIndices) {
+      uint32_t* o = static_cast<uint32_t*>(out) + r * n;
+      for (int64_t l = 0; l < count; ++l)
+        for (int64_t j = 0; j < n; ++j) o[l * n + j] = static_cast<uint32_t>(word[j * lanes + l]);
+    } else {
+      T* o = static_cast<T*>(out) + r * n;
+      for (int64_t i = 0; i < n * lanes; ++i) element[i] = from_key<T>(static_cast<Key<T>>(word[i]));
+      for (int64_t l = 0; l < count; ++l)
+        for (int64_t j = 0; j < n; ++j) o[l * n + j] = element[j * lanes + l];
+    }
+  }
+}
+
 template <class R, int kBits>
 void add_passes(SortKernel& k) {
   k.count = [](const void* records, int64_t n, int shift, int width, int64_t* counts) {
@@ -321,6 +379,7 @@ SortKernel make_values() {
     for (int64_t i = 0; i < n; ++i) o[i] = from_key<T>(r[i].key);
   };
   add_passes<R, 8 * sizeof(Key<T>)>(k);
+  k.sort_short = sort_short<T, false>;
   return k;
 }
 template <class T>
@@ -345,6 +404,7 @@ SortKernel make_indices() {
     for (int64_t i = 0; i < n; ++i) o[i] = r[i].index();
   };
   add_passes<R, 8 * sizeof(K)>(k);
+  if constexpr (sizeof(K) <= 4) k.sort_short = sort_short<T, true>;
   return k;
 }
 

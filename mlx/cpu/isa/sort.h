@@ -26,8 +26,13 @@ struct SortKernel {
   // Rearranges so that record k is the one that sorting would put there, no larger one before and no smaller
   // one after.
   void (*partition)(void* records, void* scratch, int64_t n, int64_t k) = nullptr;
+  // Sorts rows of up to kShortRow elements, which begin row_stride elements apart and whose own are `stride`
+  // apart, into out[rows, n]: elements or indices. Null where there is no such function.
+  void (*sort_short)(const void* in, int64_t rows, int64_t row_stride, int64_t n, int64_t stride,
+                     void* out) = nullptr;
   int record_bytes = 0, bits = 0;
 };
+inline constexpr int64_t kShortRow = 16;
 
 struct SortTable {
   SortKernel values[14], indices[14];  // [Dtype::Val]; complex64 has indices only

@@ -57,7 +57,7 @@ inline constexpr bool one_of = (__is_same(R, Rows) || ...);
 template <class R>
 inline constexpr bool calls_library =
     one_of<R, row::Log2, row::Log10, row::Log1p, row::Tan, row::Sinh, row::Cosh, row::Arcsin, row::Arccos,
-           row::Arctan, row::Arcsinh, row::Arccosh, row::Arctanh, row::Erf, row::Erfc, row::Erfinv,
+           row::Arctan, row::Arcsinh, row::Arccosh, row::Arctanh, row::Erf, row::Erfc, row::Erfinv, row::Gelu,
            row::Lgamma, row::Digamma, row::Polygamma, row::Power, row::LogAddExp, row::Arctan2, row::Hypot,
            row::Remainder>;
 template <class R, class T>
@@ -66,8 +66,8 @@ template <class R>
 inline constexpr bool per_element<R, double> =
     calls_library<R> || (MLX_ISA_LEVEL == 2 && one_of<R, row::Sin, row::Cos>);
 template <class R>
-inline constexpr bool per_element<R, c64> =
-    calls_library<R> || one_of<R, row::Exp, row::Log, row::Sin, row::Cos, row::Tanh, row::Sqrt, row::Rsqrt>;
+inline constexpr bool per_element<R, c64> = one_of<R, row::Arcsin, row::Arccos, row::Arctan, row::Arcsinh,
+                                                   row::Arccosh, row::Arctanh, row::LogAddExp>;
 template <class R, Int T>
 inline constexpr bool per_element<R, T> =
     one_of<R, row::Power> || (sizeof(T) == 8 && one_of<R, row::FloorDivide, row::Remainder>);

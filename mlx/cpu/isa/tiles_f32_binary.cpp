@@ -186,8 +186,9 @@ void enter_float32_binary(Tiles& tiles) {
   enter_pairs<row::Subtract, false>(tiles.pair[1], tiles.pair_with_number[1]);
   enter_pairs<row::Multiply, true>(tiles.pair[2], tiles.pair_with_number[2]);
   enter_numbers_of<row::Add, row::Subtract, row::Multiply, row::Divide, row::Maximum, row::Minimum,
-                   row::LeakyRelu, row::Huber>(tiles);
+                   row::LeakyRelu, row::Huber, row::HardShrink, row::SoftShrink>(tiles);
   enter_numbers<row::Clip, 2, 4, 6>(tiles.with_number[row::op_of<row::Clip>]);
+  enter_numbers<row::NanToNum, 2, 4, 6>(tiles.with_number[row::op_of<row::NanToNum>]);
 }
 
 }  // namespace mlx::core::cpu::MLX_ISA

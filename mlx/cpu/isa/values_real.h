@@ -23,11 +23,22 @@ template <Real T> T value(row::Rsqrt, T x) { return T(1) / sqrt(x); }
 template <Real T> T value(row::Reciprocal, T x) { return T(1) / x; }
 template <Real T> T value(row::LeakyRelu, T x, T slope) { return x < 0 ? x * slope : x; }
 template <Real T>
-T value(row::Huber, T x, T delta) {
-  const T raised = x > -delta ? x : -delta;
-  const T limited = raised < delta ? raised : delta;
-  return limited * (x - T(0.5) * limited);
+T limited(T x, T least, T most) {
+  const T raised = x > least ? x : least;
+  return raised < most ? raised : most;
 }
+template <Real T>
+T value(row::Huber, T x, T delta) {
+  const T near = limited(x, -delta, delta);
+  return near * (x - T(0.5) * near);
+}
+template <Real T> T value(row::HardShrink, T x, T limit) { return abs(x) <= limit ? T(0) : x; }
+template <Real T> T value(row::SoftShrink, T x, T limit) { return x - limited(x, -limit, limit); }
+template <Real T> T value(row::NanToNum, T x, T other, T largest) {
+  const T within = limited(x, -largest, largest);
+  return x != x ? other : within;
+}
+template <Real T> T value(row::Hardswish, T x) { return x * (limited(x + T(3), T(0), T(6)) * T(1.0 / 6)); }
 template <Real T> T value(row::Floor, T x) { return floor(x); }
 template <Real T> T value(row::Ceil, T x) { return ceil(x); }
 template <Real T> T value(row::Round, T x) { return rint(x); }
@@ -121,6 +132,10 @@ inline float value(row::Arccosh, float x) { return static_cast<float>(wide::arcc
 inline float value(row::Arctanh, float x) { return static_cast<float>(wide::arctanh(x)); }
 inline float value(row::Sigmoid, float x) { return sigmoid(x); }
 inline float value(row::Erf, float x) { return erf(x); }
+inline float value(row::Gelu, float x) {
+  const float half = 0.5f * x;
+  return fma(half, erf(x * 0.707106781f), half);
+}
 inline float value(row::Erfc, float x) { return static_cast<float>(wide::erfc(x)); }
 inline float value(row::Erfinv, float x) { return static_cast<float>(wide::erfinv(x)); }
 inline float value(row::Lgamma, float x) { return static_cast<float>(wide::lgamma(x)); }
@@ -178,6 +193,7 @@ inline double value(row::Arccosh, double x) { return __builtin_acosh(x); }
 inline double value(row::Arctanh, double x) { return __builtin_atanh(x); }
 inline double value(row::Sigmoid, double x) { return sigmoid(x); }
 inline double value(row::Erf, double x) { return __builtin_erf(x); }
+inline double value(row::Gelu, double x) { return 0.5 * x * __builtin_erfc(x * -0.7071067811865476); }
 inline double value(row::Erfc, double x) { return __builtin_erfc(x); }
 inline double value(row::Erfinv, double x) { return special::erfinv(x); }
 inline double value(row::Lgamma, double x) { return special::log_gamma(x); }

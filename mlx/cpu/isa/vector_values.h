@@ -205,6 +205,10 @@ inline __m512 vector_value(row::Exp, __m512 x) { return wide512::exp(x); }
 inline __m512 vector_value(row::Sigmoid, __m512 x) { return wide512::sigmoid(x); }
 inline __m512 vector_value(row::Tanh, __m512 x) { return wide512::tanh(x); }
 inline __m512 vector_value(row::Erf, __m512 x) { return wide512::erf(x); }
+inline __m512 vector_value(row::Gelu, __m512 x) {
+  const __m512 half = _mm512_mul_ps(x, wide512::constant(0.5f));
+  return wide512::fma(half, wide512::erf(_mm512_mul_ps(x, wide512::constant(0.707106781f))), half);
+}
 
 }  // namespace mlx::core::cpu::MLX_ISA
 

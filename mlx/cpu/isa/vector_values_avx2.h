@@ -135,6 +135,10 @@ inline V erf(V x) {
   const V h8 = fma(a, 8 * c, d4 + d4);  // before its square is taken off: not halved, for denormal numbers
   return fnma(h8 * 0.25f, h8, h8) | sign;
 }
+inline V gelu(V x) {
+  const V half = x * 0.5f;
+  return fma(half, erf(x * 0.707106781f), half);
+}
 
 }  // namespace wide256
 
@@ -142,6 +146,7 @@ inline Wide vector_value(row::Exp, Wide x) { return wide256::exp(x); }
 inline Wide vector_value(row::Sigmoid, Wide x) { return wide256::sigmoid(x); }
 inline Wide vector_value(row::Tanh, Wide x) { return wide256::tanh(x); }
 inline Wide vector_value(row::Erf, Wide x) { return wide256::erf(x); }
+inline Wide vector_value(row::Gelu, Wide x) { return wide256::gelu(x); }
 
 }  // namespace mlx::core::cpu::MLX_ISA
 

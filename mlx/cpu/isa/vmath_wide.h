@@ -10,9 +10,9 @@ namespace mlx::core::cpu::MLX_ISA::wide {
 inline constexpr double kPi = 0x1.921fb54442d18p+1;
 inline constexpr double kLn2 = 0x1.62e42fefa39efp-1;
 
-// Reaches 0 and infinity after rounding to float32: 2^-45
+// Reaches 0 and infinity after rounding to float32, also after a multiplication by another float: 2^-45
 inline double exp(double x) {
-  const double c = at_most(at_least(x, -150.0), 150.0);
+  const double c = at_most(at_least(x, -700.0), 700.0);
   const double t = fma(c, 0x1.71547652b82fep+0, rounder_d);
   const double n = t - rounder_d;
   const double r = fma(n, -1.90821492927058770002e-10, fma(n, -6.93147180369123816490e-01, c));
@@ -91,8 +91,14 @@ inline double arctan2(double y, double x) {
   return copysign(left ? kPi - half : half, y);
 }
 
-// |x| <= 71476
-inline double tan(double x) {
+inline constexpr double kMostAngle = 71476;
+
+// sin(r) and cos(r) with x = n pi / 2 + r, |r| <= pi / 4, and the lowest bits of n; |x| <= kMostAngle.
+struct Quadrant {
+  double s, c;
+  uint64_t n;
+};
+inline Quadrant reduce_angle(double x) {
   const double t = x * 0x1.45f306dc9c883p-1 + rounder_d;
   const double n = t - rounder_d;
   const double r = fma(n, -0x1.0b4611a626331p-34, fma(n, -0x1.921fb54400000p+0, x));
@@ -105,11 +111,34 @@ inline double tan(double x) {
                        poly(z, 0.04166666666660162, -0.001388888887818961, 2.480158093374265e-05,
                             -2.755556013558357e-07, 2.0647281581227316e-09),
                        fma(-0.5, z, 1.0));
-  const bool odd = (bits_of(t) & 1) != 0;
+  return {s, c, bits_of(t)};
+}
+inline double tan(double x) {
+  const auto [s, c, n] = reduce_angle(x);
+  const bool odd = (n & 1) != 0;
   const double numerator = odd ? -c : s;
   const double denominator = odd ? s : c;
   const double y = numerator / denominator;
   return abs(x) < 0x1p-20 ? x : y;  // keeps -0
+}
+
+struct SinCos {
+  double s, c;
+};
+inline SinCos sin_cos(double x) {
+  const auto [s, c, n] = reduce_angle(x);
+  const bool odd = (n & 1) != 0;
+  const double y = of_bits(bits_of(odd ? c : s) ^ (n & 2) << 62);
+  return {abs(x) < 0x1p-20 ? x : y, of_bits(bits_of(odd ? s : c) ^ ((n + 1) & 2) << 62)};
+}
+// Of floats: to 700, where they are far beyond.
+inline SinCos sinh_cosh(double x) {
+  const double a = abs(x), z = x * x;
+  const double e = exp(a), inverse = 1.0 / e;
+  // 2^-42 for a < 0.5
+  const double small = fma(a * z, poly(z, 1.0 / 6, 1.0 / 120, 1.0 / 5040, 1.0 / 362880, 1.0 / 39916800), a);
+  const double large = 0.5 * (e - inverse);
+  return {copysign(a < 0.5 ? small : large, x), 0.5 * (e + inverse)};
 }
 
 // exp(-x^2) f(|x|) / (1 + 2|x|) with f a polynomial of (|x| - 3) / (|x| + 3): 2^-41

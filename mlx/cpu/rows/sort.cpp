@@ -15,6 +15,7 @@ constexpr int kSizes[kDtypes] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 2, 8};
 constexpr int64_t kItem = 1 << 14;  // elements of a parallel item
 constexpr int64_t kLong = 1 << 17;  // rows longer than this are sorted by all threads together
 constexpr int64_t kChunk = 1 << 16;
+constexpr int64_t kFewRows = 4;  // short rows, before vectors of them pay
 
 // Memory for records that a thread keeps between its rows.
 struct Records {
@@ -74,6 +75,13 @@ void run(const SortKernel& k, int size, int out_size, const void* in, int64_t ro
   if (n > kLong && kth < 0) {
     for (int64_t r = 0; r < rows; ++r)
       sort_long(k, from + r * row_stride * size, size, n, stride, to + r * n * out_size);
+    return;
+  }
+  if (n <= kShortRow && rows >= kFewRows && k.sort_short) {  // whole, whatever `kth`
+    parallel_ranges(rows, kItem / n / 64 * 64, [&](int64_t begin, int64_t end) {
+      k.sort_short(from + begin * row_stride * size, end - begin, row_stride, n, stride,
+                   to + begin * n * out_size);
+    });
     return;
   }
   parallel_ranges(rows, std::max<int64_t>(1, kItem / n), [&](int64_t begin, int64_t end) {

@@ -109,7 +109,7 @@ def gelu(x) -> mx.array:
     :func:`gelu_approx` and :func:`gelu_fast_approx` are approximations.
     Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.
     """
-    return x * (1 + mx.erf(x * (1 / math.sqrt(2)))) * 0.5
+    return mx.fast.gelu(x)
 
 
 def gelu_approx(x: mx.array) -> mx.array:
@@ -159,13 +159,12 @@ def softsign(x: mx.array) -> mx.array:
 
 def softshrink(x: mx.array, lambd: float = 0.5) -> mx.array:
     """``x`` moved towards 0 by ``lambd``, which is not negative; 0 where ``|x| <= lambd``."""
-    # of equal values, extremes take the second: the derivative is 0 at the ends
-    return x - mx.maximum(-lambd, mx.minimum(lambd, x))
+    return mx.fast.softshrink(x, lambd)
 
 
 def hard_shrink(x: mx.array, lambd: float = 0.5) -> mx.array:
     """``x``, but 0 where ``|x| <= lambd``."""
-    return mx.where(mx.abs(x) <= lambd, 0, x)
+    return mx.fast.hard_shrink(x, lambd)
 
 
 def hard_tanh(x: mx.array, min_val: float = -1.0, max_val: float = 1.0) -> mx.array:
@@ -175,7 +174,7 @@ def hard_tanh(x: mx.array, min_val: float = -1.0, max_val: float = 1.0) -> mx.ar
 
 def hardswish(x: mx.array) -> mx.array:
     """``x * min(max(x + 3, 0), 6) / 6``. Source: MobileNetV3, https://arxiv.org/abs/1905.02244."""
-    return x * (mx.clip(x + 3, 0, 6) * (1 / 6))
+    return mx.fast.hardswish(x)
 
 
 def step(x: mx.array, threshold: float = 0.0) -> mx.array:
