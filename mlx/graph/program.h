@@ -59,9 +59,9 @@ struct FoldRules {
   void (*run)(const Program& program, const std::vector<const array*>& inputs, std::vector<array>& results,
               const SmallVector<char, 4>& is_output, const Donors& donors, const std::vector<Fold>& folds);
   // Of an array in memory: is one pass for both better than two? And that pass, for several such reductions.
-  bool (*share_reading)(const Primitive& a, const Primitive& b, const array& in);
+  bool (*share_reading)(const Primitive& a, const Primitive& b, const array& in) = nullptr;
   void (*run_stored)(const std::vector<const Primitive*>& reductions, const array& in,
-                     std::vector<array>& outputs);
+                     std::vector<array>& outputs) = nullptr;
 };
 void set_fold_rules(Device::DeviceType device, const FoldRules& rules);
 
