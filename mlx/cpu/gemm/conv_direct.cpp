@@ -188,14 +188,9 @@ class Forward {
     }
     if (direct) return;
     for (int64_t line = 0; line < lines; ++line) {
-      const float* of_line = sums.as<float>() + line * box.width * cols;
-      char* out = to(box, line, group) + j0 * kElemSize[e_];
-      const int64_t ld = p_.stride[2] * s_.out_channels;
-      if (pairs_) {
-        t_.pairs.round(box.width, cols, of_line, cols, out, ld);
-      } else {
-        t_.gemm.finish[e_](box.width, cols, of_line, cols, out, ld, 1, 0, nullptr, 0, 0);
-      }
+      t_.gemm.finish[e_](box.width, cols, sums.as<float>() + line * box.width * cols, cols,
+                         to(box, line, group) + j0 * kElemSize[e_], p_.stride[2] * s_.out_channels, 1, 0,
+                         nullptr, 0, 0);
     }
   }
 

@@ -66,9 +66,6 @@ struct DirectPairTable {
   // a null pointer reads zeros. Strides in elements.
   void (*join)(const void* first, const void* second, int64_t from_stride, int64_t steps, int64_t len,
                void* to, int64_t to_stride);
-  // out[i * ld_out + j] = sums[i * ld + j] rounded to bfloat16, i < rows, j < cols; subnormal sums are zero,
-  // as they are to the instruction that adds up pairs.
-  void (*round)(int64_t rows, int64_t cols, const float* sums, int64_t ld, void* out, int64_t ld_out);
 };
 
 }  // namespace mlx::core::cpu::gemm_detail

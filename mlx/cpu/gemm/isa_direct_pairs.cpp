@@ -31,37 +31,13 @@ void join(const void* first, const void* second, int64_t from_stride, int64_t st
   }
 }
 
-MLX_INLINE __m256i rounded(vf v) {
-#if defined(__clang__) && __clang_major__ < 17
-  __m256i out;  // as in kernel_tile.h
-  __asm__("vcvtneps2bf16 %1, %0" : "=v"(out) : "v"(v));
-  return out;
-#else
-  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
-#endif
-}
-
-void round(int64_t rows, int64_t cols, const float* sums, int64_t ld, void* out, int64_t ld_out) {
-  for (int64_t i = 0; i < rows; ++i) {
-    const float* from = sums + i * ld;
-    auto* to = static_cast<uint16_t*>(out) + i * ld_out;
-    int64_t j = 0;
-    for (; j + kL <= cols; j += kL)
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j), rounded(load(from + j)));
-    if (j == cols) continue;
-    const int rest = static_cast<int>(cols - j);
-    _mm256_mask_storeu_epi16(to + j, static_cast<__mmask16>((1u << rest) - 1),
-                             rounded(load_first(from + j, rest)));
-  }
-}
-
 }  // namespace
 #endif
 
 const gemm_detail::DirectPairTable& direct_pair_kernels_table() {
 #if MLX_ISA_LEVEL >= 5
   static constexpr gemm_detail::DirectPairTable table = {any_patches<Bf16PairProduct>,
-                                                         any_turned<Bf16PairProduct>, join, round};
+                                                         any_turned<Bf16PairProduct>, join};
 #else
   static constexpr gemm_detail::DirectPairTable table = {};
 #endif

@@ -200,9 +200,43 @@ constexpr Family family_bf16() {
   return f;
 }
 
+// As narrow(), with the machine's instruction, which takes subnormal numbers for zeros.
+MLX_INLINE __m256i rounded(vf v) {
+  constexpr int kSubnormal = 0x20;
+  if (__builtin_expect(_mm512_fpclass_ps_mask(v, kSubnormal) != 0, 0))
+    return reinterpret_cast<__m256i>(narrow(v, bf16{}));
+#if defined(__clang__) && __clang_major__ < 17
+  __m256i out;  // as in kernel_tile.h
+  __asm__("vcvtneps2bf16 %1, %0" : "=v"(out) : "v"(v));
+  return out;
+#else
+  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
+#endif
+}
+
+void finish_bf16(int64_t rows, int64_t cols, const void* acc, int64_t ld_acc, void* out, int64_t ld_out,
+                 double alpha, double beta, const void* d, int64_t d_row, int64_t d_col) {
+  if (alpha != 1 || d)
+    return isa_v4::gemm_kernels_table().finish[gemm_detail::kBf16](rows, cols, acc, ld_acc, out, ld_out,
+                                                                   alpha, beta, d, d_row, d_col);
+  constexpr int lanes = kLanes<float>;
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* from = static_cast<const float*>(acc) + i * ld_acc;
+    auto* to = static_cast<uint16_t*>(out) + i * ld_out;
+    int64_t j = 0;
+    for (; j + lanes <= cols; j += lanes)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j), rounded(load(from + j)));
+    if (j == cols) continue;
+    const int rest = static_cast<int>(cols - j);
+    _mm256_mask_storeu_epi16(to + j, static_cast<__mmask16>((1u << rest) - 1),
+                             rounded(load_first(from + j, rest)));
+  }
+}
+
 // All else is as without these instructions.
 GemmTable make_table() {
   GemmTable t = isa_v4::gemm_kernels_table();
+  t.finish[gemm_detail::kBf16] = finish_bf16;
   t.bf16 = family_bf16();
   t.dot[gemm_detail::kBf16] = skinny_dots<bf16>();
   return t;
