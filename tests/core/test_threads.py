@@ -305,7 +305,7 @@ def test_same_bits_for_any_number_of_threads():
     numbers = "60000" if simulated_gpu else "3000000"
 
     def results(threads: str) -> str:
-        return run_python(DETERMINISM, MLX_NUM_THREADS=threads, NUMBERS=numbers)
+        return run_python(DETERMINISM, 900 if thread_sanitizer else 120, MLX_NUM_THREADS=threads, NUMBERS=numbers)
 
     one, two, four = map(results, ("1", "2", "4"))
     names = (
