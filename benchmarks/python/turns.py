@@ -24,7 +24,8 @@ def serve(prepare: Prepare, seconds: float) -> None:
     `prepare(name)` returns the step and what else the answer says. A row that is asked for again is not prepared
     again. `seconds` is about how long one answer takes: at least three steps, at most 2000.
     """
-    name, step, facts = "", None, {}
+    name, step = "", None
+    facts: dict[str, Any] = {}
     for line in sys.stdin:
         try:
             if step is None or line.strip() != name:
