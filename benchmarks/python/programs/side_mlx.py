@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import common
@@ -12,6 +11,7 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 from common import Program
+from mlx.utils import tree_flatten
 
 Loss = Callable[..., mx.array]
 
@@ -43,14 +43,7 @@ def as_dtype(inputs: tuple[mx.array, ...], dtype: str) -> list[mx.array]:
 
 
 def count_parameters(model: nn.Module) -> int:
-    def leaves(tree: Any) -> Iterator[mx.array]:
-        if isinstance(tree, mx.array):
-            yield tree
-        else:
-            for branch in tree.values() if isinstance(tree, dict) else tree:
-                yield from leaves(branch)
-
-    return sum(math.prod(leaf.shape) for leaf in leaves(model.trainable_parameters()))
+    return sum(parameter.size for _, parameter in tree_flatten(model.trainable_parameters()))
 
 
 def forward(model: nn.Module, *inputs: mx.array, dtype: str = "float32") -> Program:
