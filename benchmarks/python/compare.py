@@ -10,17 +10,14 @@ fastest. `--markdown FILE` writes the table that benchmarks/RESULTS.md keeps.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import re
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from rows import ROWS, Row
+from turns import Side, Table, serve
 
 BLOCK = 0.1  # seconds of steps that one round times
 
@@ -60,53 +57,16 @@ class Framework:
 
 
 def work(name: str) -> None:
-    """A side's process: reads names of rows, answers with the median time of a step in seconds."""
-    framework, row_name, step = Framework(name), "", None
-    for line in sys.stdin:
-        try:
-            if line.strip() != row_name:
-                row_name = line.strip()
-                step = framework.step(ROWS[row_name])
-                step()
-            start = time.perf_counter()
-            step()
-            repeats = max(3, min(2000, int(BLOCK / max(1e-7, time.perf_counter() - start))))
-            times = []
-            for _ in range(repeats):
-                start = time.perf_counter()
-                step()
-                times.append(time.perf_counter() - start)
-            answer: dict[str, Any] = {"seconds": statistics.median(times)}
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+    framework = Framework(name)
+    serve(lambda row: (framework.step(ROWS[row]), {}), BLOCK)
 
 
-class Side:
-    def __init__(self, spec: str) -> None:
-        match = re.fullmatch(r"([\w.-]+)=(.+):(mlx|torch|jax)", spec)
-        if not match:
-            raise SystemExit(f"got {spec!r}, expected LABEL=INTERPRETER:FRAMEWORK")
-        self.label, interpreter, self.framework = match.groups()
-        self.process = subprocess.Popen(
-            [interpreter, str(Path(__file__).resolve()), "--worker", self.framework],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def measure(self, row: str) -> float | None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(row + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline() or '{"error": "the process died"}')
-        if "error" in answer:
-            print(f"  {self.label}, {row}: {answer['error']}", file=sys.stderr)
-        return answer.get("seconds")
-
-
-def milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{1000 * seconds:.3g}"
+def side(spec: str) -> Side:
+    match = re.fullmatch(r"([\w.-]+)=(.+):(mlx|torch|jax)", spec)
+    if not match:
+        raise SystemExit(f"got {spec!r}, expected LABEL=INTERPRETER:FRAMEWORK")
+    label, interpreter, framework = match.groups()
+    return Side(label, [interpreter, str(Path(__file__).resolve()), "--worker", framework])
 
 
 def main() -> None:
@@ -120,28 +80,14 @@ def main() -> None:
     if arguments.worker:
         return work(arguments.worker)
 
-    sides = [Side(spec) for spec in arguments.sides]
-    lines = [
-        "| ms per step | " + " | ".join(s.label for s in sides) + " | best / " + sides[0].label + " |",
-        "| --- |" + " ---: |" * (len(sides) + 1),
-    ]
-    print(*lines, sep="\n")
-    ratios = []
+    sides = [side(spec) for spec in arguments.sides]
+    table = Table("ms per step", [s.label for s in sides])
     for name in (n for n in ROWS if re.search(arguments.rows, n)):
-        rounds = [[side.measure(name) for side in sides] for _ in range(arguments.rounds)]
-        medians = [statistics.median(t) if None not in t else None for t in zip(*rounds, strict=True)]
-        peers = [t for t in medians[1:] if t is not None]
-        ratio = min(peers) / medians[0] if peers and medians[0] else None
-        if ratio:
-            ratios.append(ratio)
-        times = " | ".join(map(milliseconds, medians))
-        lines.append(f"| {name} | {times} | {f'{ratio:.2f}' if ratio else '-'} |")
-        print(lines[-1], flush=True)
-    if ratios:
-        lines.append(f"| geometric mean |{' |' * len(sides)} {math.exp(statistics.fmean(map(math.log, ratios))):.2f} |")
-        print(lines[-1])
+        rounds = [[s.measure(name).get("seconds") for s in sides] for _ in range(arguments.rounds)]
+        table.add(name, [statistics.median(t) if None not in t else None for t in zip(*rounds, strict=True)])
+    markdown = table.finish()
     if arguments.markdown:
-        arguments.markdown.write_text("\n".join(lines) + "\n")
+        arguments.markdown.write_text(markdown)
 
 
 if __name__ == "__main__":
