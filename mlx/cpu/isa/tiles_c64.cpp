@@ -36,13 +36,15 @@ inline bool all_finite(Floats x) {
 #endif
 constexpr int64_t kComplexLanes = sizeof(Floats) / sizeof(c64);
 
-// Where something overflowed on the way: in doubles.
-MLX_OUTLINED Floats careful_product(Floats a, Floats b) {
-  alignas(64) c64 x[kComplexLanes], y[kComplexLanes];
+// What overflowed on the way: in doubles. The other numbers stay as they are, whatever lies beside them.
+MLX_OUTLINED Floats careful_product(Floats a, Floats b, Floats product) {
+  alignas(64) c64 x[kComplexLanes], y[kComplexLanes], z[kComplexLanes];
   store_floats(x, a);
   store_floats(y, b);
-  for (int64_t i = 0; i < kComplexLanes; ++i) x[i] = value(row::Multiply{}, x[i], y[i]);
-  return load_floats(x);
+  store_floats(z, product);
+  for (int64_t i = 0; i < kComplexLanes; ++i)
+    if (!is_finite(z[i])) z[i] = value(row::Multiply{}, x[i], y[i]);
+  return load_floats(z);
 }
 
 // a * b, or a * a, in floats: what a product lost is added to the sum of two (after W. Kahan), so that each
@@ -56,7 +58,7 @@ void tile_of_products(void* out, const void* a_, const void* b_, const void*, in
     const Floats x = load_floats(p), z = kSquare ? x : load_floats(q);
     Floats xz = product(x, z);
     if (!all_finite(xz)) [[unlikely]]
-      xz = careful_product(x, z);
+      xz = careful_product(x, z, xz);
     store_floats(to, xz);
   };
   int64_t i = 0;
@@ -89,17 +91,21 @@ void tile_of_magnitudes(void* out, const void* a_, const void*, const void*, int
     _mm256_storeu_ps(to, size);
     return _mm512_cmp_pd_mask(sum, _mm512_set1_pd(inf_d), _CMP_NLT_UQ) == 0;
   };
-  // The result lies in the place of the elements that were read, or elsewhere; not behind.
+  const auto sizes_of = [&](const c64* p, float* to) {
+    if (vector(p, to)) return;
+    for (int64_t k = 0; k < 8; ++k)
+      if (!is_finite(p[k])) to[k] = value(row::Abs{}, p[k]);
+  };
+  // Results may lie in the place of the elements: written when those have been read.
+  float sizes[8];
   int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
-    float sizes[8];
-    if (vector(a + i, sizes)) {
-      __builtin_memcpy(y + i, sizes, sizeof sizes);
-    } else {
-      for (int64_t k = i; k < i + 8; ++k) y[k] = value(row::Abs{}, a[k]);
-    }
+    sizes_of(a + i, sizes);
+    __builtin_memcpy(y + i, sizes, sizeof sizes);
   }
-  for (; i < n; ++i) y[i] = value(row::Abs{}, a[i]);
+  if (i == n) return;
+  sizes_of(Padded<c64, 8>(a + i, n - i).item, sizes);
+  __builtin_memcpy(y + i, sizes, static_cast<size_t>(n - i) * sizeof(float));
 }
 #endif
 
