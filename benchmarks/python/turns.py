@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Prepare = Callable[[str], "tuple[Callable[[], Any], dict[str, Any]]"]
+Prepare = Callable[[str], tuple[Callable[[], Any], dict[str, Any]]]
 
 
 def serve(prepare: Prepare, seconds: float) -> None:
