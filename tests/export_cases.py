@@ -176,6 +176,7 @@ def rare_programs():
     yield lambda x: (mx.partition(x, 1, axis=1), mx.argpartition(x, 1, axis=1)), (a,)
     yield lambda x, k: (mx.searchsorted(mx.sort(x[0]), x[1]), mx.unflatten(x, 0, (2, 2)), x[k]), (a, i)
     yield lambda x: mx.linalg.eig(x), (a,)
+    yield lambda x: mx.fast.gelu(x), (a.astype(mx.bfloat16),)
     yield lambda x: mx.logcumsumexp(x, axis=1), (a,)
     words = mx.quantize(normal(2, 8, 64), group_size=32, bits=4)
     yield (

@@ -347,7 +347,7 @@ array gelu(const array& x, StreamOrDevice s) {
   if (dtype != float32 && dtype != float64) return op<elementwise::Gelu>(x, s);
   const array a = astype(x, dtype, s);
   const array share = add(erf(multiply(a, like(a, 0.7071067811865476), s), s), like(a, 1), s);
-  return multiply(multiply(a, share, s), like(a, 0.5), s);
+  return multiply(a, multiply(share, like(a, 0.5), s), s);
 }
 array hard_shrink(const array& x, const array& limit, StreamOrDevice s) {
   if (!issubdtype(x.dtype(), inexact)) return where(less_equal(abs(x, s), limit, s), like(x, 0), x, s);
