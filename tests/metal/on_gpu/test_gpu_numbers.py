@@ -1,4 +1,4 @@
-"""Reductions and products of complex numbers, and rotary positions with frequencies of one's own."""
+"""Reductions and products of complex numbers, rotary positions with frequencies of one's own, numbers for nan."""
 
 from __future__ import annotations
 
@@ -90,3 +90,14 @@ def test_frequencies_of_ones_own(traditional: bool, offset: int) -> None:
     options = {"traditional": traditional, "base": None, "scale": 1.0, "offset": offset, "freqs": mx.array(wavelengths)}
     got = on_gpu(lambda: mx.fast.rope(x, 16, **options), "RoPE", "rope")
     assert np.abs(np.array(got) - np.array(mx.fast.rope(x, 16, **options, stream=mx.cpu))).max() < 2e-6
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16], ids=str)
+def test_numbers_instead_of_nan_and_infinities(dtype: mx.Dtype) -> None:
+    x = mx.array([float("nan"), float("inf"), -float("inf"), 2.5, -0.0]).astype(dtype)
+    mx.eval(x)
+    before = sum(mx.metal._hand_overs().values())
+    got = mx.nan_to_num(x, nan=7)
+    largest = mx.finfo(dtype).max
+    assert got.tolist() == [7, largest, -largest, 2.5, 0]
+    assert sum(mx.metal._hand_overs().values()) == before
