@@ -92,14 +92,18 @@ void turned(const DirectTile& t) {
     const auto step = [&](vf(&sum)[M][NV], auto mask) __attribute__((always_inline)) {
       decltype(P::load_b(b)) bv[NV];
       load_b<P, NV>(bv, b, t.b_panel);
-      if constexpr (mask)
+      if constexpr (P::kPairs) {  // by itself: clang looks P::first up before it knows the mask
+        if constexpr (mask)
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) bv[j] = P::first(bv[j]);
+          for (int j = 0; j < NV; ++j) bv[j] = P::first(bv[j]);
+      }
       __builtin_prefetch(a + 6 * t.a_stride + M - 1);
 #pragma GCC unroll 28
       for (int i = 0; i < M; ++i) {
         auto av = P::broadcast(a + i);
-        if constexpr (mask) av = P::first(av);
+        if constexpr (P::kPairs) {
+          if constexpr (mask) av = P::first(av);
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) sum[i][j] = P::fma(av, bv[j], sum[i][j]);
       }
