@@ -33,6 +33,67 @@ array attention(nb::handle q, nb::handle k, nb::handle v, double scale, nb::hand
                                                   to_optional_array(sinks, {f, "sinks", 0}), fused, s);
 }
 
+// Element-wise functions of x, and of a second operand where it has a name: a row each.
+struct Pointwise {
+  const char* name;
+  const char* second;
+  array (*of_one)(const array&, StreamOrDevice);
+  array (*of_two)(const array&, const array&, StreamOrDevice);
+  const char* text;
+  const char* note = "";  // on the second operand
+  const char* type = ", float32 for integers and booleans.";
+  const char* source = "";
+};
+
+const Pointwise kPointwise[] = {
+    {"leaky_relu", "slope", nullptr, core::fast::leaky_relu,
+     "``x``, but ``slope * x`` where ``x`` is negative."},
+    {"huber", "delta", nullptr, core::fast::huber,
+     "``x ** 2 / 2`` where ``|x| <= delta``, beyond it ``delta * (|x| - delta / 2)``.", "",
+     ", float32 for integers and booleans.",
+     "\nSource: Huber 1964, https://doi.org/10.1214/aoms/1177703732."},
+    {"hard_shrink", "limit", nullptr, core::fast::hard_shrink, "``x``, but 0 where ``|x| <= limit``.", "",
+     "; integers stay what they are."},
+    {"softshrink", "limit", nullptr, core::fast::softshrink,
+     "``x`` moved towards 0 by ``limit``; 0 where ``|x| <= limit``.", "; ``limit`` is not negative"},
+    {"hardswish", nullptr, core::fast::hardswish, nullptr,
+     "``x * min(max(x + 3, 0), 6) / 6``, rounded once in 16-bit dtypes.", "",
+     ", float32 for integers and booleans.", "\nSource: MobileNetV3, https://arxiv.org/abs/1905.02244."},
+    {"gelu", nullptr, core::fast::gelu, nullptr,
+     "``x * (1 + erf(x / sqrt(2))) / 2``, rounded once in 16-bit dtypes. The error is relative to ``x``.", "",
+     ", float32 for integers and booleans.",
+     "\nSource: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415."},
+};
+
+void define(Module& m, const Pointwise& p) {
+  const std::string stream = "\n  stream: where to run; ``None`` is the default stream.\nReturns:\n  ";
+  const std::string begin = std::string(p.text) + "\n\nArgs:\n  x", sig = std::string("def ") + p.name;
+  if (p.second) {
+    const std::string doc = begin + ", " + p.second + ": arrays or numbers whose shapes broadcast" + p.note +
+                            "." + stream + "The broadcast shape and the promoted dtype" + p.type +
+                            "\nRaises:\n  ValueError: the shapes do not broadcast." + p.source;
+    m.def(
+        p.name,
+        [p](nb::handle x, nb::handle second, StreamOrDevice s) {
+          auto [a, b] = to_operands(x, second, p.name);
+          return wrap(p.of_two(a, b, s));
+        },
+        "x"_a, nb::arg(p.second), nb::kw_only(), "stream"_a = nb::none(),
+        nb::sig((sig + "(x: scalar | array, " + p.second +
+                 ": scalar | array, *, stream: StreamOrDevice = None) -> array")
+                    .c_str()),
+        doc.c_str());
+    return;
+  }
+  const std::string doc = begin + ": an array or a number." + stream + "Same shape as ``x`` and its dtype" +
+                          p.type + "\nRaises:\n  ValueError: ``x`` is complex." + p.source;
+  m.def(
+      p.name,
+      [p](nb::handle x, StreamOrDevice s) { return wrap(p.of_one(to_array(x, {p.name, "x", 1}), s)); }, "x"_a,
+      nb::kw_only(), "stream"_a = nb::none(),
+      nb::sig((sig + "(x: scalar | array, *, stream: StreamOrDevice = None) -> array").c_str()), doc.c_str());
+}
+
 }  // namespace
 
 void init_fast(Module& parent) {
@@ -129,112 +190,7 @@ Returns:
   One loss per target.
 Raises:
   ValueError: the shapes do not go together.)");
-  m.def(
-      "leaky_relu",
-      [](nb::handle x, nb::handle slope, StreamOrDevice s) {
-        auto [a, b] = to_operands(x, slope, "leaky_relu");
-        return wrap(core::fast::leaky_relu(a, b, s));
-      },
-      "x"_a, "slope"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def leaky_relu(x: scalar | array, slope: scalar | array, *, stream: StreamOrDevice = None) -> "
-              "array"),
-      R"(``x``, but ``slope * x`` where ``x`` is negative.
-
-Args:
-  x, slope: arrays or numbers whose shapes broadcast.
-  stream: where to run; ``None`` is the default stream.
-Returns:
-  The broadcast shape and the promoted dtype, float32 for integers and booleans.
-Raises:
-  ValueError: the shapes do not broadcast.)");
-  m.def(
-      "huber",
-      [](nb::handle x, nb::handle delta, StreamOrDevice s) {
-        auto [a, b] = to_operands(x, delta, "huber");
-        return wrap(core::fast::huber(a, b, s));
-      },
-      "x"_a, "delta"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig(
-          "def huber(x: scalar | array, delta: scalar | array, *, stream: StreamOrDevice = None) -> array"),
-      R"(``x ** 2 / 2`` where ``|x| <= delta``, beyond it ``delta * (|x| - delta / 2)``.
-
-Args:
-  x, delta: arrays or numbers whose shapes broadcast.
-  stream: where to run; ``None`` is the default stream.
-Returns:
-  The broadcast shape and the promoted dtype, float32 for integers and booleans.
-Raises:
-  ValueError: the shapes do not broadcast.
-Source: Huber 1964, https://doi.org/10.1214/aoms/1177703732.)");
-  m.def(
-      "hard_shrink",
-      [](nb::handle x, nb::handle limit, StreamOrDevice s) {
-        auto [a, b] = to_operands(x, limit, "hard_shrink");
-        return wrap(core::fast::hard_shrink(a, b, s));
-      },
-      "x"_a, "limit"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig(
-          "def hard_shrink(x: scalar | array, limit: scalar | array, *, stream: StreamOrDevice = None) -> "
-          "array"),
-      R"(``x``, but 0 where ``|x| <= limit``.
-
-Args:
-  x, limit: arrays or numbers whose shapes broadcast.
-  stream: where to run; ``None`` is the default stream.
-Returns:
-  The broadcast shape and the promoted dtype; integers stay what they are.
-Raises:
-  ValueError: the shapes do not broadcast.)");
-  m.def(
-      "softshrink",
-      [](nb::handle x, nb::handle limit, StreamOrDevice s) {
-        auto [a, b] = to_operands(x, limit, "softshrink");
-        return wrap(core::fast::softshrink(a, b, s));
-      },
-      "x"_a, "limit"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def softshrink(x: scalar | array, limit: scalar | array, *, stream: StreamOrDevice = None) -> "
-              "array"),
-      R"(``x`` moved towards 0 by ``limit``; 0 where ``|x| <= limit``.
-
-Args:
-  x, limit: arrays or numbers whose shapes broadcast; ``limit`` is not negative.
-  stream: where to run; ``None`` is the default stream.
-Returns:
-  The broadcast shape and the promoted dtype, float32 for integers and booleans.
-Raises:
-  ValueError: the shapes do not broadcast.)");
-  m.def(
-      "hardswish",
-      [](nb::handle x, StreamOrDevice s) {
-        return wrap(core::fast::hardswish(to_array(x, {"hardswish", "x", 1}), s));
-      },
-      "x"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def hardswish(x: scalar | array, *, stream: StreamOrDevice = None) -> array"),
-      R"(``x * min(max(x + 3, 0), 6) / 6``, rounded once in 16-bit dtypes.
-
-Args:
-  x: an array or a number.
-  stream: where to run; ``None`` is the default stream.
-Returns:
-  Same shape as ``x`` and its dtype, float32 for integers and booleans.
-Raises:
-  ValueError: ``x`` is complex.
-Source: MobileNetV3, https://arxiv.org/abs/1905.02244.)");
-  m.def(
-      "gelu",
-      [](nb::handle x, StreamOrDevice s) { return wrap(core::fast::gelu(to_array(x, {"gelu", "x", 1}), s)); },
-      "x"_a, nb::kw_only(), "stream"_a = nb::none(),
-      nb::sig("def gelu(x: scalar | array, *, stream: StreamOrDevice = None) -> array"),
-      R"(``x * (1 + erf(x / sqrt(2))) / 2``, rounded once in 16-bit dtypes. The error is relative to ``x``.
-
-Args:
-  x: an array or a number.
-  stream: where to run; ``None`` is the default stream.
-Returns:
-  Same shape as ``x`` and its dtype, float32 for integers and booleans.
-Raises:
-  ValueError: ``x`` is complex.
-Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415.)");
+  for (const Pointwise& p : kPointwise) define(m, p);
   m.def(
       "rope",
       [](nb::handle a, int dims, bool traditional, std::optional<float> base, float scale, nb::handle offset,

@@ -192,9 +192,10 @@ class Run {
 
   void multiply() {
     const int64_t tiles_m = ceil_div(m_, shape_.rows), tiles_n = ceil_div(n_, shape_.cols);
+    const SymmetricTiles symmetric(f_, g_.n);
     const auto one = [&](int64_t t) {
       const int64_t i = t % tiles_m * shape_.rows, j = t / tiles_m * shape_.cols;
-      if (!g_.symmetric || j0_ + j < i0_ + i + shape_.rows) tile(i, j);
+      if (!g_.symmetric || !symmetric.is_above(i0_ + i, j0_ + j)) tile(i, j);
     };
     if (serial_) {
       for (int64_t t = 0; t < tiles_m * tiles_n; ++t) one(t);
