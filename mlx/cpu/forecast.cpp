@@ -5,6 +5,7 @@
 #include "mlx/graph/forecast.h"
 
 #include "mlx/cpu/copy.h"
+#include "mlx/distributed/collectives.h"
 #include "mlx/ops/conv.h"
 #include "mlx/ops/cross.h"
 #include "mlx/ops/hadamard.h"
@@ -89,6 +90,10 @@ void sorted(const P& p, const Arrays& inputs, Arrays& outputs, ShadowMemory& mem
   if (slab > static_cast<size_t>(outputs[0].shape(p.axis)) * outputs[0].itemsize()) memory.scratch(slab);
 }
 
+void sent(const distributed::Send&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
+  copies(inputs, memory);
+  outputs[0].copy_shared_buffer(inputs[0]);
+}
 void addmm(const AddMM&, const Arrays& inputs, Arrays& outputs, ShadowMemory& memory) {
   array& out = outputs[0];
   const array& c = inputs[2];
@@ -161,7 +166,10 @@ const bool registered =
     rules().add<Sort>(sorted<Sort>) && rules().add<ArgSort>(sorted<ArgSort>) &&
     rules().add<fast::RecurrentSteps>(recurrent) &&
     rules().add<fast::RecurrentStepsGradient>(recurrent_gradient) &&
-    rules().add<Softmax>(any_input<Softmax>) && rules().add<SoftmaxJacobian>(any_input<SoftmaxJacobian>) &&
+    rules().add<distributed::AllReduce>(any_input<distributed::AllReduce>) &&
+    add_copied_inputs<distributed::AllGather, distributed::SumScatter>() &&
+    rules().add<distributed::Send>(sent) && rules().add<Softmax>(any_input<Softmax>) &&
+    rules().add<SoftmaxJacobian>(any_input<SoftmaxJacobian>) &&
     rules().add<SliceUpdate>(updated<SliceUpdate>) &&
     rules().add<DynamicSliceUpdate>(updated<DynamicSliceUpdate>) && rules().add<AddMM>(addmm) &&
     rules().add<fast::NormVjp>(norm_vjp<fast::NormVjp>) &&
