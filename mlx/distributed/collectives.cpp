@@ -20,9 +20,7 @@ Stream to_comm_stream(const StreamOrDevice& s) { return to_stream(s, Device(Devi
 array reduce(const array& x, const Group& group, Reduction op, const Stream& s) {
   return make<AllReduce>(x.shape(), x.dtype(), s, {x}, group, op);
 }
-array all_reduce(const char* name, const array& x, const std::optional<Group>& group, Reduction op,
-                 const StreamOrDevice& s) {
-  fix_sizes(name, {x});
+array all_reduce(const array& x, const std::optional<Group>& group, Reduction op, const StreamOrDevice& s) {
   const Group members = chosen_group(group);
   return members.size() == 1 ? x : reduce(x, members, op, to_comm_stream(s));
 }
@@ -101,13 +99,13 @@ Batched AllReduce::vmap(const Arrays& inputs, const Axes& at) {
 }
 
 array all_sum(const array& x, std::optional<Group> group, StreamOrDevice s) {
-  return all_reduce("distributed.all_sum", x, group, Reduction::sum, s);
+  return all_reduce(x, group, Reduction::sum, s);
 }
 array all_max(const array& x, std::optional<Group> group, StreamOrDevice s) {
-  return all_reduce("distributed.all_max", x, group, Reduction::max, s);
+  return all_reduce(x, group, Reduction::max, s);
 }
 array all_min(const array& x, std::optional<Group> group, StreamOrDevice s) {
-  return all_reduce("distributed.all_min", x, group, Reduction::min, s);
+  return all_reduce(x, group, Reduction::min, s);
 }
 
 // --- AllGather ---
@@ -132,7 +130,6 @@ Batched AllGather::vmap(const Arrays& inputs, const Axes& at) {
 }
 
 array all_gather(const array& x, std::optional<Group> group, StreamOrDevice s) {
-  fix_sizes("distributed.all_gather", {x});
   const Group members = chosen_group(group);
   return members.size() == 1 ? x : gather(x, members, to_comm_stream(s));
 }
@@ -157,7 +154,6 @@ Batched SumScatter::vmap(const Arrays& inputs, const Axes& at) {
 }
 
 array sum_scatter(const array& x, std::optional<Group> group, StreamOrDevice s) {
-  fix_sizes("distributed.sum_scatter", {x});
   const Group members = chosen_group(group);
   return members.size() == 1 ? x : scatter(x, members, to_comm_stream(s));
 }
@@ -169,7 +165,6 @@ Batched Send::vmap(const Arrays& inputs, const Axes& at) {
 }
 
 array send(const array& x, int dst, std::optional<Group> group, StreamOrDevice s) {
-  fix_sizes("distributed.send", {x});
   const Group members = with_peer("distributed.send", "destination", dst, group);
   return make<Send>(x.shape(), x.dtype(), to_comm_stream(s), {x}, members, dst);
 }

@@ -16,9 +16,7 @@ class Alone final : public detail::GroupImpl {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  std::shared_ptr<GroupImpl> split(int, int) override {
-    throw std::runtime_error("[Group.split] a group with one member cannot be split");
-  }
+  std::shared_ptr<GroupImpl> split(int, int) override { nobody(); }
   void all_reduce(detail::Reduction, Dtype, const void*, void*, size_t) override { nobody(); }
   void all_gather(Dtype, const void*, void*, size_t) override { nobody(); }
   void sum_scatter(Dtype, const void*, void*, size_t) override { nobody(); }
@@ -74,7 +72,10 @@ std::shared_ptr<detail::GroupImpl> found(const std::string& name) {
 
 int Group::rank() const { return group_->rank(); }
 int Group::size() const { return group_->size(); }
-Group Group::split(int color, int key) const { return Group(group_->split(color, key < 0 ? rank() : key)); }
+Group Group::split(int color, int key) const {
+  if (size() == 1) throw std::runtime_error("[Group.split] a group with one member cannot be split");
+  return Group(group_->split(color, key < 0 ? rank() : key));
+}
 
 bool is_available() { return true; }
 bool is_available(const std::string& bk) {

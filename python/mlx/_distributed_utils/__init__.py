@@ -1,0 +1,1 @@
+"""What starts programs of several processes: ``mlx.launch`` and ``mlx.distributed_config``."""

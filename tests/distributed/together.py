@@ -1,0 +1,49 @@
+"""Runs a program as several processes, as mlx.launch does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+# In every program: g, rank, size, D, mx, np, and mine(shape, dtype, r), the numbers that process r has.
+PREAMBLE = """
+import mlx.core as mx
+import numpy as np
+
+D = mx.distributed
+g = D.init(strict=True)
+rank, size = g.rank(), g.size()
+
+
+def mine(shape, dtype=mx.float32, r=rank):
+    x = np.random.default_rng(r).integers(-20, 20, shape)
+    if dtype == mx.bool_:
+        return mx.array(x > 15)
+    return mx.array(abs(x) if str(dtype).startswith("mlx.core.u") else x).astype(dtype)
+
+
+def raises(kind, part, call):
+    try:
+        mx.eval(call())
+    except kind as error:
+        assert part in str(error), str(error)
+        return str(error)
+    raise AssertionError(f"no error, expected {kind.__name__} with {part!r}")
+"""
+
+
+def launch(count: int, code: str, folder: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+    program = folder / "program.py"
+    program.write_text(PREAMBLE + textwrap.dedent(code))
+    command = [sys.executable, "-m", "mlx.launch", "-n", str(count), str(program)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env={**os.environ, **env})
+
+
+def run_together(count: int, code: str, folder: Path, timeout: float = 120, **env: str) -> list[str]:
+    """The lines that all processes printed, sorted; an assertion with all of it where one fails."""
+    done = launch(count, code, folder, timeout, **env)
+    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return sorted(done.stdout.splitlines())
