@@ -5,6 +5,8 @@
 #include "mlx/compile.h"
 #include "mlx/debug.h"
 #include "mlx/device.h"
+#include "mlx/distributed/distributed.h"
+#include "mlx/distributed/ops.h"
 #include "mlx/einsum.h"
 #include "mlx/export.h"
 #include "mlx/fast.h"

@@ -85,8 +85,9 @@ Traced trace_function(const FunctionExporter::Function& fun, const Args& args, c
   for (const detail::TracedNode& node : trace.nodes()) {
     const PrimitiveTable::Type* type = primitive_table().find(*node.primitive);
     if (!type)
-      throw invalid(kName, "the operation ", node.primitive->name(),
-                    " cannot be exported: it is none of the library's own");
+      throw invalid(
+          kName, "the operation ", node.primitive->name(),
+          " cannot be exported: files of functions hold the library's own, but those of groups of processes");
     PrimitiveTable::Record record = type->record(*node.primitive);
     Node out{std::move(record.kind), place_of(*node.primitive), std::move(record.state), node.inputs, {}};
     for (size_t i = 0; i < node.shapes.size(); ++i) out.outputs.push_back({node.shapes[i], node.dtypes[i]});

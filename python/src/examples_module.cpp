@@ -202,7 +202,7 @@ constexpr Example kRows[] = {
   1
 )"},
     {"distributed.is_available", R"(  >>> mx.distributed.is_available()
-  False
+  True
 )"},
     {"distributed.sum_scatter", R"(  >>> mx.distributed.sum_scatter(mx.array([1, 2]))
   array([1, 2], dtype=int32)

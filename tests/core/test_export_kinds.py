@@ -30,6 +30,9 @@ NOT_EXPORTED = {
     "CudaKernel": "a program's own source",
     "CustomTransforms": "replaced by what it computes (test_custom_functions_become_what_they_compute)",
     "Elementwise": "every row of its table is a kind",
+    **dict.fromkeys(
+        ["AllReduce", "AllGather", "SumScatter", "Send", "Recv"], "of a group of processes, which is not in files"
+    ),
     "Lost": "no operation: what an evaluation leaves in the place of a value that a failing GPU destroyed",
 }
 

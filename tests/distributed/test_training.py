@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from pathlib import Path
 
 import pytest
-from together import run_together
+from together import launch_program, run_together
 
 TOOLS = """
 import mlx.nn as nn
@@ -121,3 +123,13 @@ def test_fully_sharded_modules(tmp_path):
     print(abs(D.all_sum(mx.array(spread)).item() - total) < 1e-4 * total)
     """
     assert run(2, code, tmp_path) == ["True", "True"]
+
+
+def test_the_program_of_the_documentation(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "distributed.md").read_text()
+    (tmp_path / "program.py").write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1))
+    for count in (1, 2):
+        done = launch_program(count, tmp_path / "program.py")
+        assert done.returncode == 0, done.stderr
+        losses = [float(line.split()[-1]) for line in done.stdout.splitlines()]
+        assert len(losses) == 4 and losses[3] < 0.5 * losses[0]

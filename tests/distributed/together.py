@@ -35,11 +35,15 @@ def raises(kind, part, call):
 """
 
 
+def launch_program(count: int, program: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mlx.launch", "-n", str(count), str(program)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env={**os.environ, **env})
+
+
 def launch(count: int, code: str, folder: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
     program = folder / "program.py"
     program.write_text(PREAMBLE + textwrap.dedent(code))
-    command = [sys.executable, "-m", "mlx.launch", "-n", str(count), str(program)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env={**os.environ, **env})
+    return launch_program(count, program, timeout, **env)
 
 
 def run_together(count: int, code: str, folder: Path, timeout: float = 120, **env: str) -> list[str]:

@@ -5,11 +5,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
 #include "check.h"
-#include "mlx/distributed/distributed.h"
-#include "mlx/distributed/ops.h"
 
 using namespace api_test;
 namespace dist = mx::distributed;
