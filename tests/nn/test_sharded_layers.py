@@ -128,6 +128,15 @@ def test_shard_inplace():
     assert mx.array_equal(m.layers[0].weight, w[3:, :2]) and m.layers[0].bias.shape == (3,)
 
 
+def test_shard_inplace_divides_experts_by_their_outputs():
+    """Three experts of four inputs and six outputs: each process has all of them, and half of each one's outputs."""
+    experts = nn.Module()
+    experts.weight, experts.bias = mx.random.normal((3, 6, 4)), mx.random.normal((3, 6))
+    w, b = experts.weight, experts.bias
+    shard_inplace(experts, "all-to-sharded", group=GROUPS[1])
+    assert mx.array_equal(experts.weight, w[:, 3:]) and mx.array_equal(experts.bias, b[:, 3:])
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

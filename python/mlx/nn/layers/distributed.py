@@ -83,7 +83,8 @@ def _rule(
 ) -> Callable[[str, mx.array], Split]:
     """How a parameter of a linear layer is divided. ``module``: the layer, if it is known."""
     if sharding == "all-to-sharded":
-        return lambda path, a: (max(a.ndim - 2, 0), segments)
+        # Outputs are the last axis of a bias, the last but one of all else; experts have axes in front.
+        return lambda path, a: (-1 if path.rpartition(".")[2] == "bias" else max(a.ndim - 2, 0), segments)
     if sharding == "sharded-to-all":
 
         def columns(path: str, a: mx.array) -> Split:
