@@ -3,6 +3,7 @@
 
 #include "mlx/distributed/distributed.h"
 #include "mlx/distributed/group.h"
+#include "mlx/graph/worker.h"
 #include "mlx/ops/rules.h"
 
 namespace mlx::core::distributed {
@@ -12,6 +13,9 @@ class Collective : public Primitive {
   Collective(Stream s, Group group) : Primitive(s), group(std::move(group)) {}
   detail::GroupImpl& members() const { return *group.raw_group(); }
   const Group group;
+
+ private:
+  const core::detail::InOrder in_order_;
 };
 
 class AllReduce final : public Collective {

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "mlx/graph/interrupt.h"
+#include "mlx/graph/worker.h"
 
 namespace mlx::core::distributed::detail {
 namespace {
@@ -129,6 +130,7 @@ Socket accept_from(const Socket& listener) {
 
 void wait_for(std::span<pollfd> sockets) {
   check_interrupt();
+  if (core::detail::is_stopping()) throw std::runtime_error("this process ends");
   poll(sockets.data(), static_cast<nfds_t>(sockets.size()), 100);
 }
 

@@ -337,6 +337,7 @@ bool all_available(const std::vector<array>& arrays) {
 void eval(std::vector<array> outputs) {
   if (all_available(outputs)) return;
   const WithoutOuterLock unlocked;
+  if (detail::InOrder::any()) detail::wait_for_worker();
   while (!all_available(outputs)) {
     Tape tape = build_tape(outputs);
     detail::run_tape(tape, false);

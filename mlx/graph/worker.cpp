@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -10,10 +12,14 @@
 #include <new>
 #include <thread>
 
+#include "mlx/graph/interrupt.h"
+
 namespace mlx::core::detail {
 namespace {
 
 constexpr size_t kRoom = 64;
+std::atomic<bool> stopping{false};
+std::atomic<int> in_order{0};
 
 class Worker {
  public:
@@ -26,9 +32,15 @@ class Worker {
   void wait_until_below(size_t pending) {
     if (on_worker) return;
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return queue_.size() + running_ <= pending || stopped_; });
+    const auto is_below = [&] { return queue_.size() + running_ <= pending || stopped_; };
+    while (!changed_.wait_for(lock, std::chrono::milliseconds(100), is_below)) {
+      lock.unlock();
+      check_interrupt();
+      lock.lock();
+    }
   }
   void stop() {
+    stopping = true;
     {
       std::lock_guard lock(mutex_);
       stopped_ = true;
@@ -91,6 +103,11 @@ Worker& worker() {
 void enqueue(std::function<void()> task) { worker().enqueue(std::move(task)); }
 void wait_for_room() { worker().wait_until_below(kRoom); }
 void wait_for_worker() { worker().wait_until_below(0); }
+bool is_stopping() { return stopping; }
+
+InOrder::InOrder() { ++in_order; }
+InOrder::~InOrder() { --in_order; }
+bool InOrder::any() { return in_order > 0; }
 void stop_worker() { worker().stop(); }
 
 }  // namespace mlx::core::detail

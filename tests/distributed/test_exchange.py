@@ -211,5 +211,11 @@ def test_many_operations_in_flight(tmp_path):
         mx.async_eval(y)
         outputs.append(y)
     assert [y[0].item() for y in outputs] == [i * sum(range(1, size + 1)) for i in range(200)]
+    # What is waited for comes behind what was begun before, though it does not need it.
+    for i in range(50):
+        begun = [D.all_sum(mx.full((n,), i + n)) for n in range(1, 30)]
+        mx.async_eval(begun)
+        assert D.all_gather(mx.array([rank])).tolist() == list(range(size))
+        assert [b[0].item() for b in begun] == [size * (i + n) for n in range(1, 30)]
     """
     run_together(2, code, tmp_path)

@@ -75,6 +75,22 @@ def test_interrupts_are_answered(tmp_path):
     assert launch(2, code, tmp_path).stdout.split() == ["True"]
 
 
+def test_a_process_can_end_while_it_waits(tmp_path):
+    code = """
+    import os, time
+    if rank == 1:
+        time.sleep(4)
+        os._exit(0)
+    mx.async_eval(D.all_sum(mx.ones(3)))
+    time.sleep(0.3)
+    print("ends", flush=True)
+    """
+    begun = time.monotonic()
+    done = launch(2, code, tmp_path)
+    assert done.stdout.split() == ["ends"] and done.returncode == 0, done.stderr
+    assert time.monotonic() - begun < 60
+
+
 def test_a_forked_process_is_no_member(tmp_path):
     code = """
     import os

@@ -50,7 +50,8 @@ def ssh(tmp_path, monkeypatch):
 
 def launch(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlx.launch", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, **options)
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}  # lines are written at once
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment, **options)
 
 
 def shown(done: subprocess.CompletedProcess[str]) -> list:

@@ -37,7 +37,9 @@ def raises(kind, part, call):
 
 def launch_program(count: int, program: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlx.launch", "-n", str(count), str(program)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env={**os.environ, **env})
+    # Lines of processes that share an output come whole where each is one write.
+    environment = {**os.environ, "PYTHONUNBUFFERED": "", **env}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
 
 
 def launch(count: int, code: str, folder: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
