@@ -31,11 +31,16 @@ class Alone final : public detail::GroupImpl {
 
 struct Backend {
   const char* name;
-  std::shared_ptr<detail::GroupImpl> (*make)();  // null: this build has none
+  bool (*is_available)();
+  std::shared_ptr<detail::GroupImpl> (*make)();
 };
+bool always() { return true; }
+bool never() { return false; }
+std::shared_ptr<detail::GroupImpl> none() { return nullptr; }
 // In the order in which "any" asks them.
-constexpr std::array kBackends{Backend{"ring", detail::make_ring}, Backend{"mpi", nullptr},
-                               Backend{"nccl", nullptr}, Backend{"jaccl", nullptr}};
+constexpr std::array kBackends{Backend{"ring", always, detail::make_ring},
+                               Backend{"mpi", detail::has_mpi, detail::make_mpi},
+                               Backend{"nccl", never, none}, Backend{"jaccl", never, none}};
 
 const Backend& backend(const std::string& name, const char* function) {
   for (const Backend& b : kBackends)
@@ -59,7 +64,7 @@ std::shared_ptr<detail::GroupImpl> found(const std::string& name) {
   if (const auto it = made.find(name); it != made.end()) return it->second;
   std::shared_ptr<detail::GroupImpl> group;
   for (const Backend& b : kBackends)
-    if (!group && b.make && (name == "any" || name == b.name)) {
+    if (!group && (name == "any" || name == b.name)) {
       const auto it = made.find(b.name);
       group = it != made.end() ? it->second : b.make();
       if (group) made[b.name] = group;
@@ -80,7 +85,7 @@ Group Group::split(int color, int key) const {
 bool is_available() { return true; }
 bool is_available(const std::string& bk) {
   for (const Backend& b : kBackends)
-    if (bk == b.name) return b.make;
+    if (bk == b.name) return b.is_available();
   return bk == "any";
 }
 
@@ -89,11 +94,12 @@ Group init(bool strict, const std::string& bk) {
   const std::lock_guard guard(groups().lock);
   if (auto group = found(bk)) return Group(std::move(group));
   if (!strict) return Group(std::make_shared<Alone>());
-  if (bk != "any" && !backend(bk, "distributed.init").make)
-    throw std::runtime_error("[distributed.init] this build has no back end '" + bk + "'");
+  if (bk != "any" && !is_available(bk))
+    throw std::runtime_error("[distributed.init] the back end '" + bk + "' is not available here");
   throw std::runtime_error(
       "[distributed.init] nothing tells of other processes: the back end 'ring' expects this one's rank in "
-      "MLX_RANK and the name of a file with all addresses in MLX_HOSTFILE, as mlx.launch sets them");
+      "MLX_RANK and the name of a file with all addresses in MLX_HOSTFILE, as mlx.launch sets them; 'mpi' "
+      "expects mpirun of Open MPI");
 }
 Group init(bool strict, const std::string& bk, AllGatherFactory) { return init(strict, bk); }
 

@@ -35,5 +35,8 @@ class GroupImpl {
 
 // Null where the environment tells of no group; throws where what it tells is wrong or no process answers.
 std::shared_ptr<GroupImpl> make_ring();
+std::shared_ptr<GroupImpl> make_mpi();
+// Can the library of MPI be loaded?
+bool has_mpi();
 
 }  // namespace mlx::core::distributed::detail

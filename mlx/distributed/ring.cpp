@@ -1,40 +1,31 @@
-// The back end "ring": every process sends to the next one, over sockets. Reductions of n processes move
-// 2 (n - 1) / n of an array in and out of each process, gathering (n - 1) / n of the result, which is the
-// least (P. Patarasuk and X. Yuan, Bandwidth optimal all-reduce algorithms for clusters of workstations,
-// 2009).
+// Every process sends to the next one. Reductions of n processes move 2 (n - 1) / n of an array in and out of
+// each process, gathering (n - 1) / n of the result, which is the least (P. Patarasuk and X. Yuan, Bandwidth
+// optimal all-reduce algorithms for clusters of workstations, 2009).
+#include "mlx/distributed/ring.h"
+
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <mutex>
 #include <numeric>
-#include <optional>
 #include <stdexcept>
-#include <tuple>
+#include <string>
 #include <vector>
 
-#include "mlx/distributed/group.h"
-#include "mlx/distributed/links.h"
 #include "mlx/distributed/reduce.h"
-#include "mlx/io/json.h"
+#include "mlx/distributed/sockets.h"
 
 namespace mlx::core::distributed::detail {
 namespace {
 
-// As links.cpp names them. The first three are those of Reduction.
-enum class Kind : uint16_t { all_sum, all_max, all_min, all_gather, sum_scatter, send, split };
-
 // Up to this size everybody gets everything and reduces it: half the steps.
 constexpr size_t kShortBytes = size_t{1} << 14;
 
-// Links, one operation at a time.
+// One operation at a time.
 struct Shared {
-  explicit Shared(int rank, std::vector<Address> addresses, std::chrono::seconds patience)
-      : links(rank, std::move(addresses), patience) {}
+  explicit Shared(std::unique_ptr<Links> links) : links(std::move(links)) {}
   std::mutex lock;
-  Links links;
+  const std::unique_ptr<Links> links;
 };
 
 class Ring final : public GroupImpl {
@@ -68,7 +59,8 @@ class Ring final : public GroupImpl {
   }
 
   void all_reduce(Reduction op, Dtype dtype, const void* in, void* out, size_t count) override {
-    const auto kind = static_cast<Kind>(op);
+    const Kind kind =
+        op == Reduction::sum ? Kind::all_sum : (op == Reduction::max ? Kind::all_max : Kind::all_min);
     if (dtype == bool_ && op == Reduction::sum) op = Reduction::max;  // true where one is
     named(op == Reduction::sum ? "distributed.all_sum"
                                : (op == Reduction::max ? "distributed.all_max" : "distributed.all_min"),
@@ -105,7 +97,7 @@ class Ring final : public GroupImpl {
       Header h = header(Kind::send, dtype, count);
       h.bytes = count * dtype.size();
       const Links::Outgoing out{members_[static_cast<size_t>(dst)], h, in};
-      shared_->links.exchange(&out, nullptr);
+      shared_->links->exchange(&out, nullptr);
     });
   }
   void recv(Dtype dtype, void* out, size_t count, int src) override {
@@ -113,7 +105,7 @@ class Ring final : public GroupImpl {
       Header h = header(Kind::send, dtype, count);
       h.bytes = count * dtype.size();
       const Links::Incoming in{members_[static_cast<size_t>(src)], h, out, {}};
-      shared_->links.exchange(nullptr, &in);
+      shared_->links->exchange(nullptr, &in);
     });
   }
 
@@ -126,10 +118,7 @@ class Ring final : public GroupImpl {
   };
 
   Header header(Kind kind, Dtype dtype, size_t count) const {
-    return {.kind = static_cast<uint16_t>(kind),
-            .dtype = static_cast<uint16_t>(dtype.val()),
-            .group = id_,
-            .count = count};
+    return {.kind = kind, .dtype = static_cast<uint16_t>(dtype.val()), .group = id_, .count = count};
   }
 
   template <class F>
@@ -150,7 +139,7 @@ class Ring final : public GroupImpl {
     const Links::Outgoing out{members_[static_cast<size_t>(wrapped(rank_ + 1))], h, data};
     h.bytes = bytes_in;
     const Links::Incoming in{members_[static_cast<size_t>(wrapped(rank_ - 1))], h, into, std::move(sink)};
-    shared_->links.exchange(&out, &in);
+    shared_->links->exchange(&out, &in);
   }
 
   void gather(const Header& h, const void* in, void* out, size_t bytes) {
@@ -225,64 +214,13 @@ class Ring final : public GroupImpl {
   uint64_t splits_ = 0;
 };
 
-// [["10.0.0.1:5000"], ["10.0.0.2:5000"]]: for each rank where it listens. The first address of each is used.
-std::vector<Address> read_hosts(const std::string& name) {
-  std::ifstream file(name);
-  if (!file)
-    throw std::runtime_error("[distributed.init] MLX_HOSTFILE names the file '" + name +
-                             "', which cannot be read");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  std::vector<Address> hosts;
-  try {
-    io::JsonReader reader(text);
-    reader.array([&] {
-      std::vector<std::string> addresses;
-      reader.array([&] { addresses.push_back(reader.string()); });
-      if (addresses.empty())
-        throw std::invalid_argument("rank " + std::to_string(hosts.size()) + " has no address");
-      hosts.push_back(parse_address(addresses[0]));
-    });
-    reader.end();
-  } catch (const std::exception& error) {
-    throw std::runtime_error("[distributed.init] the file '" + name + "' of MLX_HOSTFILE: " + error.what() +
-                             "; expected a list of addresses for each rank, [[\"HOST:PORT\"], ...]");
-  }
-  return hosts;
-}
-
-int whole_number(const char* name, const char* text) {
-  char* end = nullptr;
-  const long n = std::strtol(text, &end, 10);
-  if (*text == '\0' || *end != '\0' || n < 0 || n > 1'000'000)
-    throw std::runtime_error(std::string("[distributed.init] got ") + name + "='" + text +
-                             "', expected a number");
-  return static_cast<int>(n);
-}
-
 }  // namespace
 
-std::shared_ptr<GroupImpl> make_ring() {
-  const char* rank_text = std::getenv("MLX_RANK");
-  const char* file = std::getenv("MLX_HOSTFILE");
-  if (!rank_text || !file) return nullptr;
-  const int rank = whole_number("MLX_RANK", rank_text);
-  const char* patience = std::getenv("MLX_RING_TIMEOUT");
-  std::vector<Address> hosts = read_hosts(file);
-  const int size = static_cast<int>(hosts.size());
-  if (rank >= size)
-    throw std::runtime_error("[distributed.init] got MLX_RANK=" + std::to_string(rank) + ", but the file '" +
-                             file + "' has " + std::to_string(size) + " addresses");
-  if (size == 1) return nullptr;
-  std::vector<int> members(hosts.size());
+std::shared_ptr<GroupImpl> ring_over(std::unique_ptr<Links> links) {
+  const int rank = links->rank();
+  std::vector<int> members(static_cast<size_t>(links->size()));
   std::iota(members.begin(), members.end(), 0);
-  try {
-    auto shared = std::make_shared<Shared>(
-        rank, std::move(hosts),
-        std::chrono::seconds(patience ? whole_number("MLX_RING_TIMEOUT", patience) : 60));
-    return std::make_shared<Ring>(std::move(shared), std::move(members), rank, 1);
-  } catch (const std::runtime_error& error) {
-    throw std::runtime_error(std::string("[distributed.init] ") + error.what());
-  }
+  return std::make_shared<Ring>(std::make_shared<Shared>(std::move(links)), std::move(members), rank, 1);
 }
 
 }  // namespace mlx::core::distributed::detail

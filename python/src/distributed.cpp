@@ -99,7 +99,10 @@ Raises:
         return backend == "any" ? dist::is_available() : dist::is_available(backend);
       },
       "backend"_a = "any", nb::sig("def is_available(backend: str = 'any') -> bool"),
-      "Whether this build can join processes by a back end: by ``'ring'``, and so by ``'any'``.");
+      R"(Whether processes can be joined by a back end.
+
+``'ring'``, and so ``'any'``, always; ``'mpi'`` where the library of Open MPI is found; ``'nccl'`` and
+``'jaccl'`` never.)");
   m.def(
       "init",
       [](bool strict, const std::string& backend, nb::handle) {
@@ -117,9 +120,12 @@ process's number, ``MLX_HOSTFILE`` a JSON file with an address for each, ``[["10
 Every process connects to the next one; others when something is sent to them. Who does not come within
 ``MLX_RING_TIMEOUT`` seconds (60) is an error.
 
+The back end ``'mpi'`` is for processes that ``mpirun`` of Open MPI started, whose library it loads
+(``MLX_MPI_LIBNAME`` names another one). ``'any'`` is ``'ring'`` where the environment tells of one, else ``'mpi'``.
+
 Args:
   strict: raise RuntimeError rather than return a group of one where nothing tells of other processes.
-  backend: ``'any'`` or ``'ring'``; ``'mpi'``, ``'nccl'`` and ``'jaccl'`` are known, but not in this build.
+  backend: ``'any'``, ``'ring'`` or ``'mpi'``; ``'nccl'`` and ``'jaccl'`` are known, but not in this build.
   all_gather_factory: for back ends that cannot find out addresses by themselves; not needed here.
 Raises:
   ValueError: ``backend`` is none of these.

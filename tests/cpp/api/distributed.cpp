@@ -15,7 +15,7 @@ namespace {
 
 void alone() {
   check(dist::is_available() && dist::is_available("ring") && dist::is_available("any"));
-  check(!dist::is_available("mpi") && !dist::is_available("other"));
+  check(!dist::is_available("nccl") && !dist::is_available("other"));
   const dist::Group g = dist::init();
   check(g.rank() == 0 && g.size() == 1 && g.raw_group() != nullptr);
   check_throws<std::runtime_error>([&] { g.split(0); });
