@@ -82,9 +82,19 @@ def test_record_is_of_these_files(files):
         assert int(size) == len(files[path])
 
 
+def test_installs_its_commands(files):
+    (name,) = (f for f in files if f.endswith(".dist-info/entry_points.txt"))
+    commands = dict(line.split(" = ") for line in files[name].decode().splitlines() if " = " in line)
+    assert commands == {
+        "mlx.launch": "mlx._distributed_utils.launch:main",
+        "mlx.distributed_config": "mlx._distributed_utils.config:main",
+    }
+
+
 def test_holds_what_the_package_holds(files):
     modules = {f"mlx/{f.relative_to(ROOT / 'python/mlx')}" for f in (ROOT / "python/mlx").rglob("*.py")}
     headers = {f"mlx/include/mlx/{f.name}" for f in (ROOT / "mlx").glob("*.h")}
+    headers |= {f"mlx/include/mlx/distributed/{name}.h" for name in ("distributed", "ops")}
     stubs = {f"mlx/core/{name}.pyi" for name in ("__init__", "fast", "fft", "linalg", "metal", "random")}
     cmake = {f"mlx/share/cmake/MLX/MLX{part}.cmake" for part in ("Config", "ConfigVersion", "Targets")}
     markers = {"mlx/py.typed", "mlx/core/py.typed"}

@@ -84,6 +84,16 @@ def test_places_exist():
 
 
 @only_installed
+def test_commands_are_installed():
+    (launch,) = importlib.metadata.entry_points(group="console_scripts", name="mlx.launch")
+    (config,) = importlib.metadata.entry_points(group="console_scripts", name="mlx.distributed_config")
+    started = [Path(sys.executable).parent / launch.name, "-n", "2", "-m", "mlx", "--version"]
+    done = subprocess.run(started, capture_output=True, text=True)
+    assert done.stdout.split() == [mx.__version__] * 2, done.stderr
+    assert callable(config.load())
+
+
+@only_installed
 def test_installed_version_and_size():
     assert importlib.metadata.version("mlx").startswith(mx.__version__)
     files = importlib.metadata.files("mlx") or []
