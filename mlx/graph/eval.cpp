@@ -21,8 +21,10 @@
 #include "mlx/graph/eval.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "mlx/graph/backend.h"
+#include "mlx/graph/batch.h"
 #include "mlx/graph/flight.h"
 #include "mlx/graph/fuse.h"
 #include "mlx/graph/interrupt.h"
@@ -253,9 +255,12 @@ void named(const Node& node, F&& run) {
 bool run_tape(Tape& tape, bool parks) {
   InFlight in_flight(tape.serial);
   std::exception_ptr error;
+  std::optional<Fuser> fused;
+  std::optional<Batch> batch;
   try {
     Watches watches(tape);
-    Fuser fuser(tape);
+    Fuser& fuser = fused.emplace(tape);
+    batch.emplace(tape, fuser);
     const bool watched = watches.any();
     bool complete = true;
     if (!watched) in_flight.join(tape);
@@ -268,8 +273,12 @@ bool run_tape(Tape& tape, bool parks) {
         complete = false;
         continue;
       }
+      if (batch->is_wanted_by(*node)) batch->run();
       const Unit unit{*node, fuser.members(*node), tape, fuser.outputs(*node)};
-      if (fuser.is_elementwise(*node)) {
+      if (!watched && batch->takes(*node, i)) {
+        in_flight.finish_for({unit.group.begin(), unit.group.size()});
+        named(*node, [&] { batch->add(*node); });
+      } else if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
         named(*node,
               [&] { run_group(fuser, *node, outputs, in_flight, watched ? &watches : nullptr, unit); });
@@ -287,6 +296,7 @@ bool run_tape(Tape& tape, bool parks) {
       if (watched) watches.ends();
       check_interrupt();
     }
+    batch->run();
     if (complete) {
       if (parks)
         in_flight.park();
@@ -302,6 +312,7 @@ bool run_tape(Tape& tape, bool parks) {
     error = std::current_exception();
   }
   try {
+    if (batch) batch->run();
     in_flight.finish();  // what was encoded before is not lost
   } catch (...) {
     // These nodes have the error: whoever reads one meets it. What the CPU made of them may be another one.

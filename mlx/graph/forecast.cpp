@@ -4,6 +4,7 @@
 #include <mutex>
 #include <utility>
 
+#include "mlx/graph/batch.h"
 #include "mlx/graph/eval.h"
 #include "mlx/graph/fuse.h"
 #include "mlx/graph/interrupt.h"
@@ -73,23 +74,30 @@ class ShadowRun {
  public:
   ShadowRun(const Tape& tape, const detail::Fuser& fuser, const std::vector<array>& given,
             const std::vector<array>& released)
-      : tape_(tape), fuser_(fuser) {
+      : tape_(tape), fuser_(fuser), batching_(tape, fuser) {
     std::vector<array> all;  // until consumers and holders have their handles
     for (Node* node : tape.nodes) add_node(*node, all);
     hold_what_others_hold(given, released);
   }
 
   void run() {
-    for (Node* node : tape_.nodes) {
+    for (size_t i = 0; i < tape_.nodes.size(); ++i) {
+      Node* const node = tape_.nodes[i];
       if (fuser_.is_interior(*node)) continue;
+      if (!batching_.empty() && batching_.is_wanted_by(*node)) run_batch();
       memory_.begin(node->primitive->name());
-      if (fuser_.is_elementwise(*node)) {
-        run_group(*node);
+      if (batching_.takes(*node, i)) {
+        batch_.push_back(run_group(*node));
+        batching_.add(*node);
+        if (batching_.is_full()) run_batch();
+      } else if (fuser_.is_elementwise(*node)) {
+        retire(run_group(*node));
       } else {
         run_single(*node);
       }
       memory_.end();
     }
+    run_batch();
   }
   const ShadowMemory& memory() const { return memory_; }
 
@@ -195,7 +203,8 @@ class ShadowRun {
     for (array& out : outputs) out.detach();
   }
 
-  void run_group(Node& root) {
+  // The nodes, which keep their inputs until they are retired.
+  std::vector<array> run_group(Node& root) {
     std::vector<array> group, outputs, reductions;
     detail::Fuser::Inputs inputs;
     detail::Fuser::Outputs places;
@@ -225,7 +234,15 @@ class ShadowRun {
       memory_.allocate(reductions.back());
     }
     for (array& reduction : reductions) reduction.detach();
+    return group;
+  }
+  static void retire(std::vector<array> group) {
     for (size_t i = group.size(); i-- > 0;) group[i].detach();
+  }
+  void run_batch() {
+    batching_.clear();
+    for (std::vector<array>& group : batch_) retire(std::move(group));
+    batch_.clear();
   }
 
   struct Buffer {
@@ -234,10 +251,12 @@ class ShadowRun {
   };
   const Tape& tape_;
   const detail::Fuser& fuser_;
+  detail::Batching batching_;
   ShadowMemory memory_;  // before all that lies in it
   std::unordered_map<const Node*, std::weak_ptr<Node>> shadows_;
   std::unordered_map<const Node*, long> uses_;
   std::unordered_map<const array::Data*, Buffer> buffers_;
+  std::vector<std::vector<array>> batch_;
   std::vector<array> held_;
   std::vector<std::shared_ptr<array::Data>> held_buffers_;
 };

@@ -76,6 +76,10 @@ class Fuser {
   static void run_siblings(const Nodes& siblings, std::vector<array>& outputs);
   // Computes the data of the group's outputs from its inputs.
   void run(Node& root, std::vector<array>& outputs);
+  // Can the group be prepared now and run with others later? Its outputs get their memory then.
+  bool may_wait(const Node& root) const;
+  ReadyProgram prepare(Node& root);
+  static void run(std::span<const ReadyProgram> programs);
   // Forgets the inputs of all members, which may free nodes of the group: its tape entries are nulled first.
   void retire(Node& root);
 
@@ -96,6 +100,14 @@ class Fuser {
     std::vector<Node*> folds;
     std::vector<Node*> folded;  // values that are reduced and no outputs
   };
+  // A group as a program.
+  struct Written {
+    Program program;
+    Inputs inputs;
+    Outputs places;
+    SmallVector<char, 4> is_output;
+  };
+  Written write(Node& root) const;
   bool is_pending(const Node& node) const {
     return node.tape == tape_.serial &&
            node.status.load(std::memory_order_relaxed) == array::Status::evaluated;

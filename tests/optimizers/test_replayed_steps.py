@@ -164,16 +164,11 @@ def test_parts_that_are_frozen_and_come_back():
 def test_several_optimizers():
     parameters = [tree(0), tree(0)]
     optimizers = [
-        optim.MultiOptimizer(
-            [make("Muon", replayed), make("AdamW", replayed)], [lambda path, x: x.ndim == 2]
-        )
+        optim.MultiOptimizer([make("Muon", replayed), make("AdamW", replayed)], [lambda path, x: x.ndim == 2])
         for replayed in (True, False)
     ]
     for i in range(4):
-        parameters = [
-            merged(p, o.apply_gradients(tree(i + 1), p))
-            for o, p in zip(optimizers, parameters, strict=True)
-        ]
+        parameters = [merged(p, o.apply_gradients(tree(i + 1), p)) for o, p in zip(optimizers, parameters, strict=True)]
         assert_same(*parameters)
     assert_same(*(optimizer.state for optimizer in optimizers))
 
