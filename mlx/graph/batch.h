@@ -1,6 +1,6 @@
-// Small element-wise groups of a tape that do not need each other. One by itself is too little for several
-// threads, so those that come one after the other wait until somebody needs a value of theirs, or until there
-// are enough: then they run together, each on one thread.
+// Small element-wise groups of a tape, found by the fuser or fused before, that do not need each other. One
+// by itself is too little for several threads, so those that come one after the other wait until somebody
+// needs a value of theirs, or until there are enough: then they run together, each on one thread.
 //
 // A group that waits has its results' memory, its nodes and their inputs: nobody takes over what it is going
 // to read. It counts as computed for what decides about memory (donors, forecasts), and bounds keep small
@@ -24,39 +24,40 @@ class Batching {
   bool takes(const Node& root, size_t position) const;
   // Does what runs by `node` read a value of a group that waits?
   bool is_wanted_by(const Node& node) const;
-  void add(const Node& root);
+  void add(Node& root);
   bool is_full() const;
   void clear();
 
  private:
   bool waits(const Node& node) const { return node.tape == tape_.serial && node.uses == kWaits; }
   bool reads(const Node& node, const Node& root) const;
-  size_t bytes_of(const Node& root) const;
+  void add_output(std::shared_ptr<Node> output);
 
   static constexpr uint32_t kWaits = ~uint32_t{0};  // ArrayDesc::uses, which counts no more by then
   const Tape& tape_;
   const Fuser& fuser_;
   size_t waiting_ = 0, bytes_ = 0;
-  std::vector<Node*> outputs_;
+  std::vector<std::shared_ptr<Node>> outputs_;
 };
 
 class Batch {
  public:
   using Node = array::ArrayDesc;
-  Batch(const Tape& tape, Fuser& fuser) : fuser_(fuser), batching_(tape, fuser) {}
+  Batch(Tape& tape, Fuser& fuser) : tape_(tape), fuser_(fuser), batching_(tape, fuser) {}
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
 
   bool takes(const Node& root, size_t position) const { return batching_.takes(root, position); }
   bool is_wanted_by(const Node& node) const { return !batching_.empty() && batching_.is_wanted_by(node); }
-  void add(Node& root);
+  void add(Node& root, size_t position);
   // Computes what waits; its values are available then.
   void run();
 
  private:
+  Tape& tape_;
   Fuser& fuser_;
   Batching batching_;
-  std::vector<Node*> roots_;
+  std::vector<size_t> positions_;
   std::vector<ReadyProgram> programs_;
 };
 

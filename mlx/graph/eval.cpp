@@ -27,6 +27,7 @@
 #include "mlx/graph/batch.h"
 #include "mlx/graph/flight.h"
 #include "mlx/graph/fuse.h"
+#include "mlx/graph/fused.h"
 #include "mlx/graph/interrupt.h"
 #include "mlx/graph/observe.h"
 #include "mlx/graph/out_of_memory.h"
@@ -151,15 +152,7 @@ bool wait_for_inputs(InFlight& in_flight, const detail::Fuser& fuser, const Node
 // `watches` and `unit` are null where nobody watches.
 void run_node(Node& node, bool tracing, InFlight& in_flight, detail::Watches* watches,
               const detail::Unit* unit) {
-  std::vector<array> outputs;
-  if (node.group) {
-    outputs = array(node.shared_from_this()).outputs();
-    // An output that is available already was kept from an earlier run and must not change under its readers.
-    for (array& out : outputs)
-      if (out.is_available()) out = array(out.shape(), out.dtype(), out.primitive_ptr(), out.inputs());
-  } else {
-    outputs.push_back(array(node.shared_from_this()));
-  }
+  std::vector<array> outputs = detail::outputs_to_compute(node);
   const bool on_gpu = node.primitive->device() == Device::gpu;
   if (on_gpu) {
     in_flight.start();
@@ -276,8 +269,9 @@ bool run_tape(Tape& tape, bool parks) {
       if (batch->is_wanted_by(*node)) batch->run();
       const Unit unit{*node, fuser.members(*node), tape, fuser.outputs(*node)};
       if (!watched && batch->takes(*node, i)) {
-        in_flight.finish_for({unit.group.begin(), unit.group.size()});
-        named(*node, [&] { batch->add(*node); });
+        fuser.is_elementwise(*node) ? in_flight.finish_for({unit.group.begin(), unit.group.size()})
+                                    : in_flight.finish_for({&node, 1});
+        named(*node, [&] { batch->add(*node, i); });
       } else if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
         named(*node,

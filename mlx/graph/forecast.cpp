@@ -86,14 +86,13 @@ class ShadowRun {
       if (fuser_.is_interior(*node)) continue;
       if (!batching_.empty() && batching_.is_wanted_by(*node)) run_batch();
       memory_.begin(node->primitive->name());
+      std::vector<array> computed = fuser_.is_elementwise(*node) ? run_group(*node) : run_single(*node);
       if (batching_.takes(*node, i)) {
-        batch_.push_back(run_group(*node));
+        batch_.push_back(std::move(computed));
         batching_.add(*node);
         if (batching_.is_full()) run_batch();
-      } else if (fuser_.is_elementwise(*node)) {
-        retire(run_group(*node));
       } else {
-        run_single(*node);
+        retire(std::move(computed));
       }
       memory_.end();
     }
@@ -174,9 +173,10 @@ class ShadowRun {
       if (buffer.real.use_count() > buffer.users) held_buffers_.push_back(buffer.shadow.lock());
   }
 
-  void run_single(Node& node) {
+  // They return what keeps its inputs until it is retired.
+  std::vector<array> run_single(Node& node) {
     const Handle self = shadow(node);
-    if (!self) return;
+    if (!self) return {};
     std::vector<array> outputs;
     if (!node.group) {
       outputs.emplace_back(self);
@@ -200,10 +200,9 @@ class ShadowRun {
     } else {
       for (array& out : outputs) memory_.allocate(out);
     }
-    for (array& out : outputs) out.detach();
+    return outputs;
   }
 
-  // The nodes, which keep their inputs until they are retired.
   std::vector<array> run_group(Node& root) {
     std::vector<array> group, outputs, reductions;
     detail::Fuser::Inputs inputs;

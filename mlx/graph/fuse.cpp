@@ -161,6 +161,13 @@ void Fuser::place_reduced(Node& node, size_t position, bool is_held, const Reduc
   }
 }
 
+// The other outputs of an operation are no entries of the tape; they are nobody's inside either.
+void Fuser::set_apart(array::Group& group) const {
+  std::lock_guard lock(group.mutex);
+  for (const auto& weak : group.members)
+    if (const auto member = weak.lock(); member && is_pending(*member)) member->fused = kAlone;
+}
+
 Fuser::Fuser(Tape& tape) : tape_(tape) {
   for (size_t i = tape.nodes.size(); i-- > 0;) {
     if ((i & 0xFFFF) == 0) check_interrupt();
@@ -172,6 +179,7 @@ Fuser::Fuser(Tape& tape) : tape_(tape) {
     } else {
       const bool waits = waits_for_group(node, i);
       node.fused = kAlone;
+      if (node.group) set_apart(*node.group);
       node.stored |= node.weak_from_this().use_count() != static_cast<long>(node.uses);
       if (waits) continue;
     }
@@ -358,17 +366,21 @@ bool Fuser::may_wait(const Node& root) const {
          groups_[static_cast<size_t>(root.fused)].folds.empty();
 }
 
+// Only the CPU has programs wait.
+void Fuser::place(ReadyProgram& ready, const Donors& donors) {
+  batch_rules[static_cast<int>(Device::cpu)].place(ready.inputs, ready.results, donors);
+}
+
 ReadyProgram Fuser::prepare(Node& root) {
   Written written = write(root);
   const Donors from = donors(written.places, written.inputs, tape_.tracing);
-  ReadyProgram ready{std::move(written.program), std::move(written.inputs.arrays), {}};
+  ReadyProgram ready{std::move(written.program), nullptr, std::move(written.inputs.arrays), {}};
   outputs(root, ready.results);
-  batch_rules[static_cast<int>(root.primitive->device().type)].place(ready.inputs, ready.results, from);
+  place(ready, from);
   return ready;
 }
 
 void Fuser::run(std::span<const ReadyProgram> programs) {
-  // Only the CPU has them wait.
   batch_rules[static_cast<int>(Device::cpu)].run(programs);
 }
 

@@ -45,9 +45,11 @@ ProgramKernel run_program_of(Device::DeviceType device);
 
 // A program with all that it needs: inputs that are there, results that have memory.
 struct ReadyProgram {
-  Program program;
+  Program own;
+  const Program* shared = nullptr;  // in its place
   std::vector<const array*> inputs;
   std::vector<array> results;
+  const Program& program() const { return shared ? *shared : own; }
 };
 // How a backend runs programs that do not need each other, all at once. Nothing interrupts it: what some of
 // them wrote over would be lost.
