@@ -14,7 +14,7 @@ using Node = array::ArrayDesc;
 
 // With more elements a group is cut into pieces for all threads anyway; what has less to do than so many
 // elements of one step is done sooner than it would have been put off.
-constexpr size_t kMostElements = 1 << 14, kLeastWork = 1 << 13;
+constexpr size_t kMostElements = 1 << 14, kLeastWork = 1 << 14;
 constexpr size_t kMostGroups = 64;
 // Of all that the groups read and write, most of which is nobody's but theirs at worst.
 constexpr size_t kMostBytes = size_t{2} << 20;
@@ -37,16 +37,16 @@ bool Batching::reads(const Node& node, const Node& root) const {
 }
 
 bool Batching::takes(const Node& root, size_t position) const {
-  if (root.size > kMostElements || tape_.tracing) return false;
+  const bool is_last = position + 1 == tape_.nodes.size();
+  if ((is_last && empty()) || root.size > kMostElements || tape_.tracing) return false;
   if (Fuser::is_elementwise(root)) {
     if (root.size * fuser_.members(root).size() < kLeastWork || !fuser_.may_wait(root)) return false;
   } else {
     const Fused* const fused = fused_of(root);
     if (!fused || root.size * fused->program.steps.size() < kLeastWork) return false;
   }
-  // The only one, or one of a chain.
-  if (position + 1 == tape_.nodes.size()) return !empty();
-  const Node* const next = tape_.nodes[position + 1];
+  // Not one of a chain.
+  const Node* const next = is_last ? nullptr : tape_.nodes[position + 1];
   return !next || !reads(*next, root);
 }
 
