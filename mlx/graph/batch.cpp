@@ -12,9 +12,10 @@ namespace {
 
 using Node = array::ArrayDesc;
 
-// With more elements a group is cut into pieces for all threads anyway; what has less to do than so many
-// elements of one step is done sooner than it would have been put off.
-constexpr size_t kMostElements = 1 << 14, kLeastWork = 1 << 14;
+// With more elements a group is cut into pieces for all threads anyway. With less to do, in elements times
+// steps, it is better done at once: what it reads is still in the cache then, and what it frees still is for
+// the next. (64, 64) float32, in a step of training: AdamW's 13 steps gain, the 4 of SGD do not.
+constexpr size_t kMostElements = 1 << 14, kLeastWork = 1 << 15;
 constexpr size_t kMostGroups = 64;
 // Of all that the groups read and write, most of which is nobody's but theirs at worst.
 constexpr size_t kMostBytes = size_t{2} << 20;

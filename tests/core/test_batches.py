@@ -29,7 +29,7 @@ def check_forecast(tree) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 30, 200])
-@pytest.mark.parametrize("side", [4, 64, 128, 300])
+@pytest.mark.parametrize("side", [4, 96, 128, 300])
 def test_many_that_are_independent(count, side):
     if count == 200 and side == 300:
         count = 40
@@ -46,7 +46,7 @@ def test_many_that_are_independent(count, side):
 def test_graphs_of_small_groups(seed):
     """Values that are read later, by element-wise and other operations, held and not, old memory taken over."""
     own = np.random.default_rng(seed)
-    pool = [(mx.array(v), v.astype(np.float64)) for v in (draw(48, 48) for _ in range(6))]
+    pool = [(mx.array(v), v.astype(np.float64)) for v in (draw(120, 120) for _ in range(6))]
     mx.eval([x for x, _ in pool])
     for _ in range(60):
         (x, a), (y, b) = pool[own.integers(len(pool))], pool[own.integers(len(pool))]
@@ -56,13 +56,13 @@ def test_graphs_of_small_groups(seed):
         elif kind == 1:
             new = mx.abs(x - y) + mx.sqrt(mx.abs(y)), np.abs(a - b) + np.sqrt(np.abs(b))
         elif kind == 2:
-            new = (x @ y) * (1 / 48), a @ b / 48
+            new = (x @ y) * (1 / 120), a @ b / 120
         elif kind == 3:
             new = mx.maximum(x.T, y) * mx.exp(-mx.square(x)), np.maximum(a.T, b) * np.exp(-a * a)
         elif kind == 4:
             new = x - mx.mean(y * 2 - x), a - np.mean(b * 2 - a)
         elif kind == 5:
-            new = mx.concatenate([x[24:], y[:24]]), np.concatenate([a[24:], b[:24]])
+            new = mx.concatenate([x[60:], y[:60]]), np.concatenate([a[60:], b[:60]])
         else:
             new = mx.where(x > y, x * 0.5, y + 0.5), np.where(a > b, a * 0.5, b + 0.5)
         if own.integers(3) == 0:
@@ -80,8 +80,8 @@ def test_graphs_of_small_groups(seed):
 
 @pytest.mark.parametrize("dying", [True, False])
 def test_memory_is_taken_over_as_before(dying):
-    n, count = 64 * 64 * 4, 40
-    x = [given(draw(64, 64), dying) for _ in range(count)]
+    n, count = 120 * 120 * 4, 40
+    x = [given(draw(120, 120), dying) for _ in range(count)]
     mx.eval(x)
     outs = [mx.exp(-v) * v + v for v in x]
     if dying:
@@ -96,21 +96,21 @@ def test_memory_is_taken_over_as_before(dying):
 
 def test_what_waits_holds_little():
     """Each of the values dies at once: no more of them are alive than a batch has."""
-    total = mx.zeros((64, 64))
+    total = mx.zeros((120, 120))
     for i in range(400):
         total = mx.concatenate([total[:1], (mx.exp(total * 0.1) - mx.cos(total + i))[1:]])
     check_forecast(total)
-    branches = [mx.sum(mx.exp(mx.full((64, 64), float(i)) * 1e-3) * mx.ones((64, 64))) for i in range(400)]
+    branches = [mx.sum(mx.exp(mx.full((120, 120), float(i)) * 1e-3) * mx.ones((120, 120))) for i in range(400)]
     out = sum(branches[1:], branches[0])
     del branches
     before = mx.get_active_memory()
     mx.reset_peak_memory()
     check_forecast(out)
-    assert mx.get_peak_memory() - before < 3 << 20
+    assert mx.get_peak_memory() - before < 4 << 20
 
 
 def test_values_for_operations_that_are_not_element_wise():
-    a = [draw(40, 40) for _ in range(8)]
+    a = [draw(120, 120) for _ in range(8)]
     x = [mx.array(v) for v in a]
     y = [mx.tanh(v) * 2 + v for v in x]
     out = mx.stack(y).sum(axis=0) @ y[3]
@@ -121,7 +121,7 @@ def test_values_for_operations_that_are_not_element_wise():
 
 
 def test_an_error_loses_nothing():
-    x = [mx.array(draw(64, 64)) for _ in range(6)]
+    x = [mx.array(draw(120, 120)) for _ in range(6)]
     small = [mx.sqrt(v) * 2 - v for v in x]
     bad = mx.linalg.inv(mx.zeros((3, 3)))
     before = mx.array(x[0]) * 1
@@ -132,7 +132,7 @@ def test_an_error_loses_nothing():
 
 
 def test_threads_that_need_each_others_values():
-    shared = [mx.array(draw(64, 64)) for _ in range(30)]
+    shared = [mx.array(draw(120, 120)) for _ in range(30)]
     mx.eval(shared)
     for _ in range(20):
         middle = [mx.tanh(v) * 0.5 + v for v in shared]
@@ -154,7 +154,7 @@ def test_threads_that_need_each_others_values():
 
 
 def test_asynchronous_tapes():
-    x = [mx.array(draw(64, 64)) for _ in range(20)]
+    x = [mx.array(draw(120, 120)) for _ in range(20)]
     expected = [np.array(v, np.float64) for v in x]
     for _ in range(30):
         x = [mx.sin(v) * 0.5 + v for v in x]
