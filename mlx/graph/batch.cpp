@@ -15,7 +15,8 @@ using Node = array::ArrayDesc;
 // With more elements a group is cut into pieces for all threads anyway. With less to do, in elements times
 // steps, it is better done at once: what it reads is still in the cache then, and what it frees still is for
 // the next. (64, 64) float32, in a step of training: AdamW's 13 steps gain, the 4 of SGD do not.
-constexpr size_t kMostElements = 1 << 14, kLeastWork = 1 << 15;
+// No group has the 64 steps that fewer elements than the least would need.
+constexpr size_t kMostElements = 1 << 14, kLeastElements = 1 << 9, kLeastWork = 1 << 15;
 constexpr size_t kMostGroups = 64;
 // Of all that the groups read and write, most of which is nobody's but theirs at worst.
 constexpr size_t kMostBytes = size_t{2} << 20;
@@ -39,7 +40,8 @@ bool Batching::reads(const Node& node, const Node& root) const {
 
 bool Batching::takes(const Node& root, size_t position) const {
   const bool is_last = position + 1 == tape_.nodes.size();
-  if ((is_last && empty()) || root.size > kMostElements || tape_.tracing) return false;
+  if ((is_last && empty()) || root.size > kMostElements || root.size < kLeastElements || tape_.tracing)
+    return false;
   if (Fuser::is_elementwise(root)) {
     if (root.size * fuser_.members(root).size() < kLeastWork || !fuser_.may_wait(root)) return false;
   } else {

@@ -27,9 +27,12 @@ ReadyProgram Fused::prepare(array::ArrayDesc& node) const {
 }
 
 std::vector<array> outputs_to_compute(array::ArrayDesc& node) {
-  const array self(node.shared_from_this());
-  if (!node.group) return {self};
-  std::vector<array> outputs = self.outputs();
+  std::vector<array> outputs;
+  if (!node.group) {
+    outputs.emplace_back(node.shared_from_this());
+    return outputs;
+  }
+  outputs = array(node.shared_from_this()).outputs();
   for (array& out : outputs)
     if (out.is_available()) out = array(out.shape(), out.dtype(), node.primitive, node.inputs);
   return outputs;
