@@ -30,6 +30,7 @@ NOT_EXPORTED = {
     "CudaKernel": "a program's own source",
     "CustomTransforms": "replaced by what it computes (test_custom_functions_become_what_they_compute)",
     "Elementwise": "every row of its table is a kind",
+    "Fused": "of replays that are evaluated; a trace has what it is made of (test_export_sees_every_operation)",
     "Lost": "no operation: what an evaluation leaves in the place of a value that a failing GPU destroyed",
 }
 
