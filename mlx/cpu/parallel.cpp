@@ -48,14 +48,15 @@ struct Job {
     int64_t end;
   };
 
-  Job(ItemFunction f, int64_t items, int64_t wanted)
-      : f(f), shares(std::clamp<int64_t>(std::min(items, wanted), 1, kShares)) {
+  Job(ItemFunction f, int64_t items, int64_t wanted, Interrupts interrupts)
+      : f(f), interrupts(interrupts), shares(std::clamp<int64_t>(std::min(items, wanted), 1, kShares)) {
     for (int64_t k = 0; k < shares; ++k) {
       share[k].next.store(items * k / shares, std::memory_order_relaxed);
       share[k].end = items * (k + 1) / shares;
     }
   }
   const ItemFunction f;
+  const Interrupts interrupts;
   const int64_t shares;
   Share share[kShares];
   std::atomic<int> users{0};
@@ -124,6 +125,7 @@ class Pool {
   static void finish(Job& job) {
     inside_item = true;
     for (int64_t passed = 0; job.run_one(0, passed);) {
+      if (job.interrupts == Interrupts::held) continue;
       try {
         check_interrupt();
       } catch (...) {
@@ -202,16 +204,16 @@ int num_threads() {
   return threads;
 }
 
-void parallel_for(int64_t items, ItemFunction f, Order order) {
+void parallel_for(int64_t items, ItemFunction f, Order order, Interrupts interrupts) {
   if (items <= 0) return;
   if (items == 1 || inside_item || num_threads() == 1) {
     for (int64_t i = 0; i < items; ++i) {
       f(i);
-      if (!inside_item) check_interrupt();
+      if (!inside_item && interrupts == Interrupts::answered) check_interrupt();
     }
     return;
   }
-  Job job(f, items, order == Order::shares ? num_threads() : 1);
+  Job job(f, items, order == Order::shares ? num_threads() : 1, interrupts);
   if (!pool().run(job)) Pool::finish(job);
   if (job.error) std::rethrow_exception(job.error);
 }

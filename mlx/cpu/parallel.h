@@ -38,7 +38,9 @@ int num_threads();
 // rethrown here; items not yet begun are then skipped. The interrupt check (mlx/graph/interrupt.h) is asked
 // between items.
 enum class Order { one_queue, shares };
-void parallel_for(int64_t items, ItemFunction f, Order order = Order::one_queue);
+enum class Interrupts { answered, held };  // held: not asked before all items are done
+void parallel_for(int64_t items, ItemFunction f, Order order = Order::one_queue,
+                  Interrupts interrupts = Interrupts::answered);
 
 // Calls f(begin, end) over [0, n) cut into pieces of `grain`: the usual loop over elements or rows.
 template <class F>

@@ -21,10 +21,13 @@
 #include "mlx/graph/eval.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "mlx/graph/backend.h"
+#include "mlx/graph/batch.h"
 #include "mlx/graph/flight.h"
 #include "mlx/graph/fuse.h"
+#include "mlx/graph/fused.h"
 #include "mlx/graph/interrupt.h"
 #include "mlx/graph/observe.h"
 #include "mlx/graph/out_of_memory.h"
@@ -149,15 +152,7 @@ bool wait_for_inputs(InFlight& in_flight, const detail::Fuser& fuser, const Node
 // `watches` and `unit` are null where nobody watches.
 void run_node(Node& node, bool tracing, InFlight& in_flight, detail::Watches* watches,
               const detail::Unit* unit) {
-  std::vector<array> outputs;
-  if (node.group) {
-    outputs = array(node.shared_from_this()).outputs();
-    // An output that is available already was kept from an earlier run and must not change under its readers.
-    for (array& out : outputs)
-      if (out.is_available()) out = array(out.shape(), out.dtype(), out.primitive_ptr(), out.inputs());
-  } else {
-    outputs.push_back(array(node.shared_from_this()));
-  }
+  std::vector<array> outputs = detail::outputs_to_compute(node);
   const bool on_gpu = node.primitive->device() == Device::gpu;
   if (on_gpu) {
     in_flight.start();
@@ -253,9 +248,12 @@ void named(const Node& node, F&& run) {
 bool run_tape(Tape& tape, bool parks) {
   InFlight in_flight(tape.serial);
   std::exception_ptr error;
+  std::optional<Fuser> fused;
+  std::optional<Batch> batch;
   try {
     Watches watches(tape);
-    Fuser fuser(tape);
+    Fuser& fuser = fused.emplace(tape);
+    batch.emplace(tape, fuser);
     const bool watched = watches.any();
     bool complete = true;
     if (!watched) in_flight.join(tape);
@@ -268,8 +266,13 @@ bool run_tape(Tape& tape, bool parks) {
         complete = false;
         continue;
       }
+      if (batch->is_wanted_by(*node)) batch->run();
       const Unit unit{*node, fuser.members(*node), tape, fuser.outputs(*node)};
-      if (fuser.is_elementwise(*node)) {
+      if (!watched && batch->takes(*node, i)) {
+        fuser.is_elementwise(*node) ? in_flight.finish_for({unit.group.begin(), unit.group.size()})
+                                    : in_flight.finish_for({&node, 1});
+        named(*node, [&] { batch->add(*node, i); });
+      } else if (fuser.is_elementwise(*node)) {
         if (watched) watches.begins(unit);
         named(*node,
               [&] { run_group(fuser, *node, outputs, in_flight, watched ? &watches : nullptr, unit); });
@@ -287,6 +290,7 @@ bool run_tape(Tape& tape, bool parks) {
       if (watched) watches.ends();
       check_interrupt();
     }
+    batch->run();
     if (complete) {
       if (parks)
         in_flight.park();
@@ -302,6 +306,7 @@ bool run_tape(Tape& tape, bool parks) {
     error = std::current_exception();
   }
   try {
+    if (batch) batch->run();
     in_flight.finish();  // what was encoded before is not lost
   } catch (...) {
     // These nodes have the error: whoever reads one meets it. What the CPU made of them may be another one.

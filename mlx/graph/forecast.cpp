@@ -4,6 +4,7 @@
 #include <mutex>
 #include <utility>
 
+#include "mlx/graph/batch.h"
 #include "mlx/graph/eval.h"
 #include "mlx/graph/fuse.h"
 #include "mlx/graph/interrupt.h"
@@ -73,23 +74,29 @@ class ShadowRun {
  public:
   ShadowRun(const Tape& tape, const detail::Fuser& fuser, const std::vector<array>& given,
             const std::vector<array>& released)
-      : tape_(tape), fuser_(fuser) {
+      : tape_(tape), fuser_(fuser), batching_(tape, fuser) {
     std::vector<array> all;  // until consumers and holders have their handles
     for (Node* node : tape.nodes) add_node(*node, all);
     hold_what_others_hold(given, released);
   }
 
   void run() {
-    for (Node* node : tape_.nodes) {
+    for (size_t i = 0; i < tape_.nodes.size(); ++i) {
+      Node* const node = tape_.nodes[i];
       if (fuser_.is_interior(*node)) continue;
+      if (!batching_.empty() && batching_.is_wanted_by(*node)) run_batch();
       memory_.begin(node->primitive->name());
-      if (fuser_.is_elementwise(*node)) {
-        run_group(*node);
+      std::vector<array> computed = fuser_.is_elementwise(*node) ? run_group(*node) : run_single(*node);
+      if (batching_.takes(*node, i)) {
+        batch_.push_back(std::move(computed));
+        batching_.add(*node);
+        if (batching_.is_full()) run_batch();
       } else {
-        run_single(*node);
+        retire(std::move(computed));
       }
       memory_.end();
     }
+    run_batch();
   }
   const ShadowMemory& memory() const { return memory_; }
 
@@ -166,9 +173,10 @@ class ShadowRun {
       if (buffer.real.use_count() > buffer.users) held_buffers_.push_back(buffer.shadow.lock());
   }
 
-  void run_single(Node& node) {
+  // They return what keeps its inputs until it is retired.
+  std::vector<array> run_single(Node& node) {
     const Handle self = shadow(node);
-    if (!self) return;
+    if (!self) return {};
     std::vector<array> outputs;
     if (!node.group) {
       outputs.emplace_back(self);
@@ -192,10 +200,10 @@ class ShadowRun {
     } else {
       for (array& out : outputs) memory_.allocate(out);
     }
-    for (array& out : outputs) out.detach();
+    return outputs;
   }
 
-  void run_group(Node& root) {
+  std::vector<array> run_group(Node& root) {
     std::vector<array> group, outputs, reductions;
     detail::Fuser::Inputs inputs;
     detail::Fuser::Outputs places;
@@ -225,7 +233,15 @@ class ShadowRun {
       memory_.allocate(reductions.back());
     }
     for (array& reduction : reductions) reduction.detach();
+    return group;
+  }
+  static void retire(std::vector<array> group) {
     for (size_t i = group.size(); i-- > 0;) group[i].detach();
+  }
+  void run_batch() {
+    batching_.clear();
+    for (std::vector<array>& group : batch_) retire(std::move(group));
+    batch_.clear();
   }
 
   struct Buffer {
@@ -234,10 +250,12 @@ class ShadowRun {
   };
   const Tape& tape_;
   const detail::Fuser& fuser_;
+  detail::Batching batching_;
   ShadowMemory memory_;  // before all that lies in it
   std::unordered_map<const Node*, std::weak_ptr<Node>> shadows_;
   std::unordered_map<const Node*, long> uses_;
   std::unordered_map<const array::Data*, Buffer> buffers_;
+  std::vector<std::vector<array>> batch_;
   std::vector<array> held_;
   std::vector<std::shared_ptr<array::Data>> held_buffers_;
 };

@@ -30,6 +30,7 @@ constexpr size_t kSiblingDistance = 32, kMostSiblings = 8;
 ProgramKernel program_kernels[2] = {nullptr, nullptr};
 size_t most_kept_values[2] = {0, 0};
 FoldRules fold_rules[2] = {};
+BatchRules batch_rules[2] = {};
 const detail::Fuser::Nodes no_nodes{};
 
 }  // namespace
@@ -39,6 +40,9 @@ void set_program_kernel(Device::DeviceType device, ProgramKernel kernel, size_t 
   most_kept_values[static_cast<int>(device)] = most_kept;
 }
 ProgramKernel run_program_of(Device::DeviceType device) { return program_kernels[static_cast<int>(device)]; }
+void set_batch_rules(Device::DeviceType device, const BatchRules& rules) {
+  batch_rules[static_cast<int>(device)] = rules;
+}
 void set_fold_rules(Device::DeviceType device, const FoldRules& rules) {
   fold_rules[static_cast<int>(device)] = rules;
 }
@@ -157,6 +161,13 @@ void Fuser::place_reduced(Node& node, size_t position, bool is_held, const Reduc
   }
 }
 
+// The other outputs of an operation are no entries of the tape; they are nobody's inside either.
+void Fuser::set_apart(array::Group& group) const {
+  std::lock_guard lock(group.mutex);
+  for (const auto& weak : group.members)
+    if (const auto member = weak.lock(); member && is_pending(*member)) member->fused = kAlone;
+}
+
 Fuser::Fuser(Tape& tape) : tape_(tape) {
   for (size_t i = tape.nodes.size(); i-- > 0;) {
     if ((i & 0xFFFF) == 0) check_interrupt();
@@ -168,6 +179,7 @@ Fuser::Fuser(Tape& tape) : tape_(tape) {
     } else {
       const bool waits = waits_for_group(node, i);
       node.fused = kAlone;
+      if (node.group) set_apart(*node.group);
       node.stored |= node.weak_from_this().use_count() != static_cast<long>(node.uses);
       if (waits) continue;
     }
@@ -253,12 +265,12 @@ Donors Fuser::donors(const Outputs& outputs, const Inputs& inputs, bool tracing)
   return donors;
 }
 
-void Fuser::run(Node& root, std::vector<array>& outputs) {
+Fuser::Written Fuser::write(Node& root) const {
   const Group& group = groups_[static_cast<size_t>(root.fused)];
   const size_t n = group.nodes.size();
-  Program program;
+  Written written;
+  auto& [program, inputs, places, is_output] = written;
   program.steps.reserve(n);
-  Inputs inputs;
 
   // Operand numbers: inputs as they appear; values of the group by position, turned into registers below.
   constexpr int16_t kValue = 1 << 12, kKept = -2;
@@ -286,8 +298,6 @@ void Fuser::run(Node& root, std::vector<array>& outputs) {
   const auto contains = [](const auto& nodes, const Node* node) {
     return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
   };
-  Outputs places;
-  SmallVector<char, 4> is_output;
   for (const Node* node : group.nodes) {
     const bool is_one = contains(group.outputs, node);
     if (node != &root) {
@@ -328,6 +338,12 @@ void Fuser::run(Node& root, std::vector<array>& outputs) {
     free.insert(free.end(), later.begin(), later.begin() + static_cast<std::ptrdiff_t>(n_later));
   }
 
+  return written;
+}
+
+void Fuser::run(Node& root, std::vector<array>& outputs) {
+  const Group& group = groups_[static_cast<size_t>(root.fused)];
+  const auto [program, inputs, places, is_output] = write(root);
   const auto device = static_cast<int>(root.primitive->device().type);
   const Donors from = donors(places, inputs, tape_.tracing);
   if (group.folds.empty()) return program_kernels[device](program, inputs.arrays, outputs, from);
@@ -343,6 +359,29 @@ void Fuser::run(Node& root, std::vector<array>& outputs) {
                      &outputs[outputs.size() - group.folds.size() + k]});
   }
   fold_rules[device].run(program, inputs.arrays, results, is_output, from, folds);
+}
+
+bool Fuser::may_wait(const Node& root) const {
+  return batch_rules[static_cast<int>(root.primitive->device().type)].run &&
+         groups_[static_cast<size_t>(root.fused)].folds.empty();
+}
+
+// Only the CPU has programs wait.
+void Fuser::place(ReadyProgram& ready, const Donors& donors) {
+  batch_rules[static_cast<int>(Device::cpu)].place(ready.inputs, ready.results, donors);
+}
+
+ReadyProgram Fuser::prepare(Node& root) {
+  Written written = write(root);
+  const Donors from = donors(written.places, written.inputs, tape_.tracing);
+  ReadyProgram ready{std::move(written.program), nullptr, std::move(written.inputs.arrays), {}};
+  outputs(root, ready.results);
+  place(ready, from);
+  return ready;
+}
+
+void Fuser::run(std::span<const ReadyProgram> programs) {
+  batch_rules[static_cast<int>(Device::cpu)].run(programs);
 }
 
 void Fuser::retire(Node& root) {

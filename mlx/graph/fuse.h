@@ -74,8 +74,21 @@ class Fuser {
   Nodes siblings(size_t position) const;
   // Computes them.
   static void run_siblings(const Nodes& siblings, std::vector<array>& outputs);
+  // A group as a program.
+  struct Written {
+    Program program;
+    Inputs inputs;
+    Outputs places;
+    SmallVector<char, 4> is_output;
+  };
+  Written write(Node& root) const;
   // Computes the data of the group's outputs from its inputs.
   void run(Node& root, std::vector<array>& outputs);
+  // Can the group be prepared now and run with others later? Its outputs get their memory then.
+  bool may_wait(const Node& root) const;
+  ReadyProgram prepare(Node& root);
+  static void place(ReadyProgram& ready, const Donors& donors);
+  static void run(std::span<const ReadyProgram> programs);
   // Forgets the inputs of all members, which may free nodes of the group: its tape entries are nulled first.
   void retire(Node& root);
 
@@ -113,6 +126,7 @@ class Fuser {
   // The entry of the tape at which what `fused` stands for runs.
   int64_t runs_at(int32_t fused) const;
   void count_use(Node& input, int32_t consumer) const;
+  void set_apart(array::Group& group) const;
 
   Tape& tape_;
   std::vector<Group> groups_;

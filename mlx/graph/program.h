@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "mlx/array.h"
@@ -41,6 +42,23 @@ using ProgramKernel = void (*)(const Program& program, const std::vector<const a
 void set_program_kernel(Device::DeviceType device, ProgramKernel kernel, size_t most_kept);
 // The one that was set.
 ProgramKernel run_program_of(Device::DeviceType device);
+
+// A program with all that it needs: inputs that are there, results that have memory.
+struct ReadyProgram {
+  Program own;
+  const Program* shared = nullptr;  // in its place
+  std::vector<const array*> inputs;
+  std::vector<array> results;
+  const Program& program() const { return shared ? *shared : own; }
+};
+// How a backend runs programs that do not need each other, all at once. Nothing interrupts it: what some of
+// them wrote over would be lost.
+struct BatchRules {
+  void (*place)(const std::vector<const array*>& inputs, std::vector<array>& results, const Donors& donors);
+  void (*run)(std::span<const ReadyProgram> programs);
+};
+// Where there are no rules, each runs by itself.
+void set_batch_rules(Device::DeviceType device, const BatchRules& rules);
 
 // A reduction of one of a program's results, which takes the elements in while they are in the cache.
 struct Fold {

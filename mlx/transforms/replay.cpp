@@ -6,10 +6,12 @@
 #include <typeinfo>
 
 #include "mlx/graph/eval.h"
+#include "mlx/graph/observe.h"
 #include "mlx/graph/origin.h"
 #include "mlx/graph/primitive_table.h"
 #include "mlx/ops/view.h"
 #include "mlx/transforms.h"
+#include "mlx/transforms/fuse_trace.h"
 #include "mlx/transforms/trace.h"
 
 namespace mlx::core::detail {
@@ -64,9 +66,17 @@ Trace::Trace(const TracedFunction& fun, const Arrays& examples, TraceOptions opt
 
 bool Trace::knows_enough_origins() const { return with_origins_ || !recording_origins(); }
 
+// Transforms and tools want to see every operation.
+const TracedNodes& Trace::nodes_for(const Arrays& inputs) const {
+  if (options_.shapeless || in_tracing() || retain_graph() || observed() || recording_origins()) return all_;
+  std::call_once(fused_->once, [&] { fused_->nodes = fuse_small(all_, inputs, constants_); });
+  return fused_->nodes;
+}
+
 Arrays Trace::replay(const Arrays& inputs) const {
+  const TracedNodes& list = nodes_for(inputs);
   Arrays values;
-  values.reserve(values_);
+  values.reserve(list.values);
   const auto value_of = [&](Source s) -> const array& {
     return s.kind == Source::input  ? inputs[s.index]
            : s.kind == Source::node ? values[s.index]
@@ -81,24 +91,21 @@ Arrays Trace::replay(const Arrays& inputs) const {
       check(f, value_of(f.source).shape());
     }
   };
-  for (const TracedNode& node : nodes_) {
-    if (options_.shapeless) check_sizes();
+  for (const TracedNode& node : list.nodes) {
     const OriginScope from(OriginScope::same, node.origin);
-    Arrays in;
-    in.reserve(node.inputs.size());
-    for (Source s : node.inputs) in.push_back(value_of(s));
-    if (options_.shapeless) {
-      append(called(node, in), values);
-    } else if (node.shapes.size() == 1) {
-      values.emplace_back(node.shapes[0], node.dtypes[0], node.primitive, std::move(in));
-    } else {
-      append(array::make_arrays(node.shapes, node.dtypes, node.primitive, in), values);
+    if (!options_.shapeless) {
+      node.build(value_of, values);
+      continue;
     }
+    check_sizes();
+    Arrays in;
+    for (Source s : node.inputs) in.push_back(value_of(s));
+    append(called(node, in), values);
   }
   check_sizes();
   Arrays out;
-  out.reserve(outputs_.size());
-  for (Source s : outputs_) out.push_back(value_of(s));
+  out.reserve(list.outputs.size());
+  for (Source s : list.outputs) out.push_back(value_of(s));
   return out;
 }
 
@@ -111,7 +118,7 @@ void Trace::record(const Arrays& placeholders, const Arrays& outputs, const Open
   Dependents dependents(wanted, placeholders, true);
   for (const array& node : dependents.nodes())
     if (!add_dropped(node)) add(node);
-  for (const array& out : outputs) outputs_.push_back(source_of(out));
+  for (const array& out : outputs) all_.outputs.push_back(source_of(out));
   if (sizes)
     for (const OpenSizes::Use& use : sizes->uses)
       if (const Source* known = sources_.find(use.a.id()); known && known->kind != Source::constant)
@@ -135,8 +142,8 @@ void Trace::take_numbers() {
   const auto note = [&](Source s) {
     if (s.kind == Source::constant) stored[s.index] = true;
   };
-  for (Source s : outputs_) note(s);
-  for (const TracedNode& node : nodes_)
+  for (Source s : all_.outputs) note(s);
+  for (const TracedNode& node : all_.nodes)
     if (node.primitive->opcode() < 0) std::for_each(node.inputs.begin(), node.inputs.end(), note);
   for (size_t i = 0; i < constants_.size(); ++i) {
     const array& c = constants_[i];
@@ -174,7 +181,7 @@ bool Trace::add_dropped(const array& a) {
 }
 
 void Trace::add(const array& a) {
-  TracedNode node{a.primitive_ptr(), {}, {}, {}, static_cast<uint32_t>(values_), debug::origin_id(a)};
+  TracedNode node{a.primitive_ptr(), {}, {}, {}, static_cast<uint32_t>(all_.values), debug::origin_id(a)};
   const Primitive& primitive = *node.primitive;
   size_t hash = typeid(primitive).hash_code();
   for (const array& in : a.inputs()) {
@@ -191,14 +198,14 @@ void Trace::add(const array& a) {
       sources_.set(outs[i].id(), {Source::node, twin->first_value + static_cast<uint32_t>(i)});
     return;
   }
-  for (const array& out : outs) sources_.set(out.id(), {Source::node, static_cast<uint32_t>(values_++)});
-  merged_.emplace(hash, nodes_.size());
-  nodes_.push_back(std::move(node));
+  for (const array& out : outs) sources_.set(out.id(), {Source::node, static_cast<uint32_t>(all_.values++)});
+  merged_.emplace(hash, all_.nodes.size());
+  all_.nodes.push_back(std::move(node));
 }
 
 const TracedNode* Trace::find_twin(size_t hash, const TracedNode& node) const {
   for (auto [it, end] = merged_.equal_range(hash); it != end; ++it) {
-    const TracedNode& other = nodes_[it->second];
+    const TracedNode& other = all_.nodes[it->second];
     const bool same_inputs =
         other.inputs.size() == node.inputs.size() &&
         std::equal(other.inputs.begin(), other.inputs.end(), node.inputs.begin(),

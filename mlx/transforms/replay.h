@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -27,6 +28,25 @@ struct TracedNode {
   std::vector<Dtype> dtypes;
   uint32_t first_value;  // its outputs are values first_value, first_value + 1, ...
   uint32_t origin;       // mlx/debug.h
+
+  // Its outputs in a graph in which value_of(Source) is what it reads.
+  template <class ValueOf>
+  void build(const ValueOf& value_of, Arrays& values) const {
+    Arrays in;
+    in.reserve(inputs.size());
+    for (Source s : inputs) in.push_back(value_of(s));
+    if (shapes.size() == 1) {
+      values.emplace_back(shapes[0], dtypes[0], primitive, std::move(in));
+    } else {
+      for (array& out : array::make_arrays(shapes, dtypes, primitive, in)) values.push_back(std::move(out));
+    }
+  }
+};
+
+struct TracedNodes {
+  std::vector<TracedNode> nodes;
+  std::vector<Source> outputs;
+  size_t values = 0;
 };
 
 struct TraceOptions {
@@ -45,9 +65,9 @@ class Trace {
   // False for a trace made while nobody asked where its nodes come from, though somebody asks now.
   bool knows_enough_origins() const;
   const std::shared_ptr<void>& extra() const { return extra_; }
-  const std::vector<TracedNode>& nodes() const { return nodes_; }
+  const std::vector<TracedNode>& nodes() const { return all_.nodes; }
   const Arrays& constants() const { return constants_; }
-  const std::vector<Source>& outputs() const { return outputs_; }
+  const std::vector<Source>& outputs() const { return all_.outputs; }
   // Where the sizes are fixed after all, for a trace without sizes.
   struct Fixed {
     std::string op;
@@ -65,14 +85,18 @@ class Trace {
   bool add_dropped(const array& a);
   void take_numbers();
   const TracedNode* find_twin(size_t hash, const TracedNode& node) const;
+  const TracedNodes& nodes_for(const Arrays& inputs) const;
 
   const TraceOptions options_;
   std::shared_ptr<void> extra_;
-  std::vector<TracedNode> nodes_;
+  TracedNodes all_;
   Arrays constants_;
-  std::vector<Source> outputs_;
   std::vector<Fixed> fixed_;
-  size_t values_ = 0;
+  struct OnDemand {
+    std::once_flag once;
+    TracedNodes nodes;
+  };
+  std::unique_ptr<OnDemand> fused_ = std::make_unique<OnDemand>();  // for evaluation only (fuse_trace.h)
   bool with_origins_ = false;
   IdMap<Source> sources_;                           // while recording
   std::unordered_multimap<size_t, size_t> merged_;  // while recording

@@ -33,6 +33,7 @@ NOT_EXPORTED = {
     **dict.fromkeys(
         ["AllReduce", "AllGather", "SumScatter", "Send", "Recv"], "of a group of processes, which is not in files"
     ),
+    "Fused": "of replays that are evaluated; a trace has what it is made of (test_export_sees_every_operation)",
     "Lost": "no operation: what an evaluation leaves in the place of a value that a failing GPU destroyed",
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mlx.core as mx
+from mlx.optimizers.replay import Replay, Unfit
 from mlx.utils import tree_flatten, tree_merge
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Optimizer:
         self._schedulers = dict(schedulers or {})
         self._fits: dict[Path, tuple[int, ...]] = {}  # for which shapes state has been checked
         self._shared: dict[mx.Dtype, dict[str, mx.array]] | None = None
+        self._replay: Replay | None = None
+        self._makes_state = True
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_replay": None}  # traces are not copied
 
     # What a subclass defines
 
@@ -100,11 +106,28 @@ class Optimizer:
         for name, schedule in self._schedulers.items():
             self._state[name] = self._scalar(name, schedule(self.step))
         self._state["step"] = self.step + 1
+        if self._replay is not None and self._replay.state is self._state:
+            try:
+                return self._replay.step(self, gradients, parameters)
+            except Unfit:
+                pass
+        else:
+            self._replay = Replay(self)
+        return self._step(gradients, parameters)
+
+    def _step(self, gradients: dict, parameters: dict) -> dict:
         self._shared = {}
         try:
             return _walk(self._apply, gradients, parameters, self._state, ())
         finally:
             self._shared = None
+
+    def _traced_step(self, gradients: dict, parameters: dict) -> dict:
+        self._makes_state = False
+        try:
+            return self._step(gradients, parameters)
+        finally:
+            self._makes_state = True
 
     @property
     def state(self) -> dict:
@@ -179,6 +202,8 @@ class Optimizer:
                 f"{type(parameter).__name__}, expected an array"
             )
         if not state:
+            if not self._makes_state:
+                raise Unfit  # state that a trace makes would be its own
             self.init_single(parameter, state)
             self._fits[path] = parameter.shape
 
