@@ -46,7 +46,8 @@ def test_all(file, device, request):
     if "slow" not in request.config.getoption("markexpr"):
         pytest.skip("compiles thousands of kernels: pytest tests/metal -m slow --timeout 7200")
     quick = ["-m", "not slow"] if file in ONLY_QUICK else []
-    run_tests(device, [[f"tests/{file}", *quick]], timeout=7200)
+    # Room for the kernels of all files: most are those of others too, and of the other device.
+    run_tests(device, [[f"tests/{file}", *quick]], timeout=7200, MLX_METAL_SIMULATOR_CACHE=str(2 << 30))
 
 
 # Beyond 2^24 a transform is three passes: a line of 16.8 million numbers, which takes a minute in the simulator.
