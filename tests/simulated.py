@@ -44,6 +44,7 @@ def environment(device: str, **more: str) -> dict[str, str]:
         if library is None:
             pytest.skip("the stand-in for Apple's frameworks is not built")
         out["MLX_METAL_STANDIN"] = str(library)
+        out["MLX_STANDIN_STRICT"] = "1"  # misuse of Metal ends the process
         out["MLX_STANDIN_DEVICE"] = str(library.with_name("libmlx_metal_sim.so"))
     return out
 

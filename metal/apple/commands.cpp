@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <tuple>
 
 #include "metal/apple/device.h"
 
@@ -12,6 +13,14 @@ namespace mlx::core::metal::apple {
 namespace {
 
 constexpr size_t kMostBytes = 4096;  // of setBytes
+
+// Metal lets passes overlap that have no memory in common, and knows that of tracked memory only, which this
+// is not: each encoder of a queue waits for the fence that the one before it updates. An encoder that is the
+// first must not wait for what nobody will do.
+struct Turn {
+  Ref fence;
+  std::atomic<bool> updated{false};  // by an encoder whose command buffer is committed
+};
 
 // A queue whose device gave up answers everything with errors: the next command buffer gets a new one.
 class QueueState {
@@ -22,7 +31,7 @@ class QueueState {
     std::lock_guard lock(mutex_);
     renew();
   }
-  Ref command_buffer() {
+  std::pair<Ref, std::shared_ptr<Turn>> command_buffer() {
     std::lock_guard lock(mutex_);
     if (dead_.exchange(false)) renew();
     const Ref descriptor = make("MTLCommandBufferDescriptor");
@@ -30,7 +39,7 @@ class QueueState {
     mtl::set_retained_references(descriptor, false);  // Commands keeps them
     Ref made = Ref::shared(mtl::command_buffer(queue_, Id{descriptor}));
     if (!made) throw DeviceError("[metal] the queue gives no more command buffers");
-    return made;
+    return {std::move(made), turn_};
   }
   void give_up() { dead_ = true; }
 
@@ -39,9 +48,13 @@ class QueueState {
     queue_ = Ref::owned(mtl::new_queue(device_));
     if (!queue_) throw DeviceError("[metal] the device gives no more command queues");
     residency->attach(queue_);
+    turn_ = std::make_shared<Turn>();
+    turn_->fence = Ref::owned(mtl::new_fence(device_));
+    if (!turn_->fence) throw DeviceError("[metal] the device gives no more fences");
   }
   std::mutex mutex_;
   Ref device_, queue_;
+  std::shared_ptr<Turn> turn_;
   std::atomic<bool> dead_{false};
 
  public:
@@ -95,7 +108,8 @@ std::string culprits(Id error) {
     std::string* list = state == long{kEncoderFaulted}    ? &faulted
                         : state == long{kEncoderAffected} ? &affected
                                                           : nullptr;
-    if (list) *list += (list->empty() ? "" : ", ") + text(mtl::info_label(info));
+    const std::string label = text(mtl::info_label(info));
+    if (list && !label.empty()) *list += (list->empty() ? "" : ", ") + label;
   }
   return faulted.empty() ? affected : faulted;
 }
@@ -159,7 +173,8 @@ class AppleCommands final : public CommandBuffer {
  public:
   explicit AppleCommands(std::shared_ptr<QueueState> queue) : outcome_(std::make_shared<Outcome>()) {
     Pool pool;
-    buffer_ = queue->command_buffer();
+    std::tie(buffer_, turn_) = queue->command_buffer();
+    outcome_->kept.push_back(turn_);
     outcome_->queue = std::move(queue);
   }
   ~AppleCommands() override {
@@ -220,13 +235,14 @@ class AppleCommands final : public CommandBuffer {
     check_open("wait_for");
     Pool pool;
     end();
+    in_turn_ = false;
     mtl::encode_wait(buffer_, object_of(event), value);
     outcome_->kept.push_back(std::move(event));
   }
   void signal(std::shared_ptr<Event> event, uint64_t value) override {
     check_open("signal");
     Pool pool;
-    end();
+    take_turn();
     mtl::encode_signal(buffer_, object_of(event), value);
     outcome_->kept.push_back(std::move(event));
   }
@@ -234,7 +250,9 @@ class AppleCommands final : public CommandBuffer {
   void commit(std::function<void(std::exception_ptr)> done) override {
     check_open("commit");
     Pool pool;
-    end();
+    take_turn();
+    if (turn_->updated.exchange(true) && !behind_)
+      throw std::logic_error("[commit] two command buffers of a queue were begun as its first ones");
     committed_ = true;
     outcome_->operations = operations_.text();
     outcome_->done = std::move(done);
@@ -281,6 +299,8 @@ class AppleCommands final : public CommandBuffer {
     encoder_ = Ref::shared(mtl::compute_encoder(buffer_, kConcurrent));
     if (!encoder_) throw DeviceError("[metal] the command buffer gives no encoder");
     label_ = {};
+    if (!began_) behind_ = turn_->updated;
+    if (std::exchange(began_, true) || behind_) mtl::wait_for_fence(encoder_, Id{turn_->fence});
     if (pipeline_) mtl::set_pipeline(encoder_, state_of(*pipeline_));
     for (const auto& [index, binding] : bindings_) bind(index, binding);
     for (const auto& [index, bytes] : threadgroup_) mtl::set_threadgroup_memory(encoder_, bytes, index);
@@ -288,8 +308,16 @@ class AppleCommands final : public CommandBuffer {
   void end() {
     if (!encoder_) return;
     mtl::set_encoder_label(encoder_, Id{string(label_.text())});
+    mtl::update_fence(encoder_, Id{turn_->fence});
     mtl::end_encoding(encoder_);
     encoder_ = {};
+    in_turn_ = true;
+  }
+  // What follows, in this command buffer or in the queue, does so behind all that came before: an encoder
+  // without commands stands for a command buffer, or the end of one, that has none.
+  void take_turn() {
+    if (!in_turn_) begin();
+    end();
   }
 
   void dispatch(const Message<void(Extent, Extent)>& message, Size grid, Size group,
@@ -315,6 +343,9 @@ class AppleCommands final : public CommandBuffer {
   std::map<uint32_t, Binding> bindings_;
   std::map<uint32_t, size_t> threadgroup_;
   Label label_, operations_;
+  std::shared_ptr<Turn> turn_;
+  bool began_ = false, behind_ = false;  // an encoder; what was committed to the queue
+  bool in_turn_ = false;                 // an encoder stands behind all that was encoded
   bool committed_ = false;
 };
 

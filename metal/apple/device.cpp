@@ -14,7 +14,9 @@ namespace {
 class AppleDevice final : public Device {
  public:
   explicit AppleDevice(Ref device)
-      : device_(std::move(device)), residency_(std::make_shared<Residency>(device_)) {
+      : device_(std::move(device)),
+        residency_(std::make_shared<Residency>(device_)),
+        heaps_(device_, residency_) {
     Pool pool;
     info_.name = text(mtl::name(device_));
     info_.architecture = text(mtl::architecture_name(mtl::architecture(device_)));
@@ -39,13 +41,12 @@ class AppleDevice final : public Device {
   std::shared_ptr<Buffer> allocate(size_t length) override {
     check_length("allocate", length);
     Pool pool;
-    // Metal has no empty buffers. Hazards are tracked, which orders encoders and command buffers by what they
-    // touch; within an encoder, which is concurrent, barriers do.
-    const size_t bytes = length ? length : 1;
-    Ref object = Ref::owned(mtl::new_buffer(device_, bytes, kStorageShared));
+    length = std::max<size_t>(length, 1);  // Metal has no empty buffers
+    if (auto buffer = heaps_.allocate(length)) return buffer;
+    Ref object = Ref::owned(mtl::new_buffer(device_, length, kMemory));
     if (!object) throw std::bad_alloc();
     void* contents = const_cast<void*>(mtl::contents(object));
-    return std::make_shared<AppleBuffer>(std::move(object), contents, length, residency_);
+    return alone(std::move(object), contents, length);
   }
 
   std::shared_ptr<Buffer> wrap(void* memory, size_t length) override {
@@ -54,9 +55,9 @@ class AppleDevice final : public Device {
         length > info_.max_buffer_length)
       return nullptr;
     Pool pool;
-    Ref object = Ref::owned(mtl::new_buffer_around(device_, memory, length, kStorageShared, nullptr));
+    Ref object = Ref::owned(mtl::new_buffer_around(device_, memory, length, kMemory, nullptr));
     if (!object) return nullptr;
-    return std::make_shared<AppleBuffer>(std::move(object), memory, length, residency_);
+    return alone(std::move(object), memory, length);
   }
 
   std::shared_ptr<Library> compile(const std::string& source, const std::string& name,
@@ -115,6 +116,10 @@ class AppleDevice final : public Device {
   }
 
  private:
+  std::shared_ptr<Buffer> alone(Ref object, void* contents, size_t length) const {
+    auto memory = std::make_shared<const Allocation>(object, length, residency_);
+    return std::make_shared<AppleBuffer>(std::move(object), contents, length, std::move(memory));
+  }
   void check_length(const char* what, size_t length) const {
     if (length > info_.max_buffer_length)
       throw std::invalid_argument(std::string("[") + what + "] got " + std::to_string(length) +
@@ -125,86 +130,10 @@ class AppleDevice final : public Device {
   Ref device_;
   DeviceInfo info_;
   std::shared_ptr<Residency> residency_;
+  Heaps heaps_;
 };
 
 }  // namespace
-
-AppleBuffer::AppleBuffer(Ref object, void* contents, size_t length, std::shared_ptr<Residency> residency)
-    : Buffer(contents, length), object_(std::move(object)), residency_(std::move(residency)) {
-  residency_->add(object_, length);
-}
-AppleBuffer::~AppleBuffer() { residency_->remove(object_, length()); }
-
-Residency::Residency(Id device) {
-  if (!mtl::new_residency_set.understood_by(device)) return;
-  Pool pool;
-  Id error = nullptr;
-  set_ = Ref::owned(mtl::new_residency_set(device, make("MTLResidencySetDescriptor"), &error));
-}
-
-void Residency::wire(Entry& entry) {
-  if (entry.wired || entry.bytes > limit_ - wired_) return;
-  entry.wired = true;
-  wired_ += entry.bytes;
-  mtl::add_allocation(set_, entry.buffer);
-  changed_ = true;
-}
-
-void Residency::add(Id buffer, size_t bytes) {
-  if (!set_) return;
-  std::lock_guard lock(mutex_);
-  entries_.push_back({buffer, bytes, false});
-  if (limit_ > 0) wire(entries_.back());
-}
-
-void Residency::remove(Id buffer, size_t bytes) {
-  if (!set_) return;
-  std::lock_guard lock(mutex_);
-  // The youngest die first, mostly.
-  for (size_t i = entries_.size(); i-- > 0;) {
-    if (entries_[i].buffer != buffer) continue;
-    if (entries_[i].wired) {
-      mtl::remove_allocation(set_, buffer);
-      wired_ -= bytes;
-      changed_ = true;
-    }
-    entries_[i] = entries_.back();
-    entries_.pop_back();
-    return;
-  }
-}
-
-void Residency::set_limit(size_t bytes) {
-  if (!set_) return;
-  std::lock_guard lock(mutex_);
-  for (Entry& e : entries_)
-    if (e.wired) {
-      mtl::remove_allocation(set_, e.buffer);
-      e.wired = false;
-    }
-  limit_ = bytes;
-  wired_ = 0;
-  if (limit_ > 0)
-    for (Entry& e : entries_) wire(e);
-  mtl::commit_residency(set_);
-  changed_ = false;
-  if (limit_ > 0) {
-    mtl::request_residency(set_);
-  } else {
-    mtl::end_residency(set_);
-  }
-}
-
-void Residency::update() {
-  if (!set_) return;
-  std::lock_guard lock(mutex_);
-  if (!std::exchange(changed_, false)) return;
-  mtl::commit_residency(set_);
-}
-
-void Residency::attach(Id queue) const {
-  if (set_) mtl::add_residency_set(queue, Id{set_});
-}
 
 Device* apple_device(const char* library) {
   static const std::unique_ptr<AppleDevice> device = [&]() -> std::unique_ptr<AppleDevice> {

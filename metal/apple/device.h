@@ -1,48 +1,9 @@
 // The parts of the real device, which know each other.
 #pragma once
 
-#include <mutex>
-
-#include "metal/apple/messages.h"
+#include "metal/apple/memory.h"
 
 namespace mlx::core::metal::apple {
-
-// Which buffers stay in memory that the device can reach at once: up to a limit, the first ones to come.
-// macOS 15 and later; before, there is nothing to be done and the limit means nothing.
-class Residency {
- public:
-  explicit Residency(Id device);
-  void add(Id buffer, size_t bytes);
-  void remove(Id buffer, size_t bytes);
-  void set_limit(size_t bytes);
-  // Before work is committed: what was added and removed so far counts.
-  void update();
-  void attach(Id queue) const;
-
- private:
-  struct Entry {
-    Id buffer;
-    size_t bytes;
-    bool wired;
-  };
-  void wire(Entry& entry);
-  std::mutex mutex_;
-  Ref set_;
-  size_t limit_ = 0, wired_ = 0;
-  bool changed_ = false;
-  std::vector<Entry> entries_;
-};
-
-class AppleBuffer final : public Buffer {
- public:
-  AppleBuffer(Ref object, void* contents, size_t length, std::shared_ptr<Residency> residency);
-  ~AppleBuffer() override;
-  Id object() const { return object_; }
-
- private:
-  Ref object_;
-  std::shared_ptr<Residency> residency_;
-};
 
 class ApplePipeline final : public Pipeline {
  public:

@@ -32,13 +32,25 @@ inline const Message<uint64_t()> working_set{"MTLDevice", "recommendedMaxWorking
 inline const Message<Id(UInteger, UInteger)> new_buffer{"MTLDevice", "newBufferWithLength:options:"};
 inline const Message<Id(const void*, UInteger, UInteger, Block)> new_buffer_around{
     "MTLDevice", "newBufferWithBytesNoCopy:length:options:deallocator:"};
+inline const Message<SizeAndAlign(UInteger, UInteger)> heap_place{
+    "MTLDevice", "heapBufferSizeAndAlignWithLength:options:"};
+inline const Message<Id(Id)> new_heap{"MTLDevice", "newHeapWithDescriptor:"};
+inline const Message<Id()> new_fence{"MTLDevice", "newFence"};
 inline const Message<Id(Id, Id, Id*)> new_library{"MTLDevice", "newLibraryWithSource:options:error:"};
 inline const Message<Id(Id, Id*)> new_pipeline{"MTLDevice", "newComputePipelineStateWithFunction:error:"};
 inline const Message<Id()> new_queue{"MTLDevice", "newCommandQueue"};
 inline const Message<Id()> new_shared_event{"MTLDevice", "newSharedEvent"};
 inline const Message<Id(Id, Id*)> new_residency_set{"MTLDevice", "newResidencySetWithDescriptor:error:"};
-// MTLBuffer
+// MTLBuffer, MTLHeapDescriptor, MTLHeap
 inline const Message<const void*()> contents{"MTLBuffer", "contents"};
+inline const Message<void(Integer)> set_heap_type{"MTLHeapDescriptor", "setType:"};
+inline const Message<void(UInteger)> set_heap_options{"MTLHeapDescriptor", "setResourceOptions:"};
+inline const Message<void(UInteger)> set_heap_size{"MTLHeapDescriptor", "setSize:"};
+inline const Message<Id(UInteger, UInteger)> new_buffer_in{"MTLHeap", "newBufferWithLength:options:"};
+inline const Message<UInteger(UInteger)> available_size{"MTLHeap", "maxAvailableSizeWithAlignment:"};
+inline const Message<UInteger()> used_size{"MTLHeap", "usedSize"};
+inline const Message<UInteger()> heap_size{"MTLHeap", "size"};
+inline const Message<void(Id)> set_heap_label{"MTLHeap", "setLabel:"};
 // MTLCompileOptions, MTLLibrary, MTLFunctionConstantValues, MTLComputePipelineState
 inline const Message<void(Integer)> set_math_mode{"MTLCompileOptions", "setMathMode:"};
 inline const Message<void(bool)> set_fast_math{"MTLCompileOptions", "setFastMathEnabled:"};
@@ -82,6 +94,8 @@ inline const Message<void(Extent, Extent)> dispatch_threads{"MTLComputeCommandEn
 inline const Message<void(Extent, Extent)> dispatch_groups{"MTLComputeCommandEncoder",
                                                            "dispatchThreadgroups:threadsPerThreadgroup:"};
 inline const Message<void(UInteger)> barrier{"MTLComputeCommandEncoder", "memoryBarrierWithScope:"};
+inline const Message<void(Id)> wait_for_fence{"MTLComputeCommandEncoder", "waitForFence:"};
+inline const Message<void(Id)> update_fence{"MTLComputeCommandEncoder", "updateFence:"};
 inline const Message<void(Id)> set_encoder_label{"MTLCommandEncoder", "setLabel:"};
 inline const Message<void()> end_encoding{"MTLCommandEncoder", "endEncoding"};
 inline const Message<Id()> info_label{"MTLCommandBufferEncoderInfo", "label"};
@@ -121,6 +135,8 @@ inline constexpr Enumerator kUtf8{"NSStringEncoding", "UTF8StringEncoding", 4};
 inline constexpr Enumerator kFamilyApple1{"MTLGPUFamily", "GPUFamilyApple1", 1001};
 inline constexpr Enumerator kFamilyApple10{"MTLGPUFamily", "GPUFamilyApple10", 1010};
 inline constexpr Enumerator kStorageShared{"MTLResourceOptions", "ResourceStorageModeShared", 0};
+inline constexpr Enumerator kUntracked{"MTLResourceOptions", "ResourceHazardTrackingModeUntracked", 256};
+inline constexpr Enumerator kAutomatic{"MTLHeapType", "HeapTypeAutomatic", 0};
 inline constexpr Enumerator kMathSafe{"MTLMathMode", "MathModeSafe", 0};
 inline constexpr Enumerator kMathFast{"MTLMathMode", "MathModeFast", 2};
 inline constexpr Enumerator kTypeFloat{"MTLDataType", "DataTypeFloat", 3};
@@ -142,10 +158,10 @@ inline constexpr Enumerator kDeviceRemoved{"MTLCommandBufferError", "CommandBuff
 inline constexpr Enumerator kOutOfMemory{"MTLCommandBufferError", "CommandBufferErrorOutOfMemory", 8};
 inline constexpr Enumerator kTraceDocument{"MTLCaptureDestination", "CaptureDestinationGPUTraceDocument", 2};
 inline constexpr const Enumerator* kEnumerators[] = {
-    &kUtf8,          &kFamilyApple1,  &kFamilyApple10,  &kStorageShared,   &kMathSafe,   &kMathFast,
-    &kTypeFloat,     &kTypeInt,       &kTypeUInt,       &kTypeBool,        &kConcurrent, &kBuffers,
-    &kStatusError,   &kEncoderStatus, &kEncoderFaulted, &kEncoderAffected, &kTimeout,    &kAccessRevoked,
-    &kDeviceRemoved, &kOutOfMemory,   &kTraceDocument,
+    &kUtf8,       &kFamilyApple1,  &kFamilyApple10, &kStorageShared, &kUntracked,      &kAutomatic,
+    &kMathSafe,   &kMathFast,      &kTypeFloat,     &kTypeInt,       &kTypeUInt,       &kTypeBool,
+    &kConcurrent, &kBuffers,       &kStatusError,   &kEncoderStatus, &kEncoderFaulted, &kEncoderAffected,
+    &kTimeout,    &kAccessRevoked, &kDeviceRemoved, &kOutOfMemory,   &kTraceDocument,
 };
 
 }  // namespace mlx::core::metal::apple

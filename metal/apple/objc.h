@@ -23,6 +23,9 @@ using Block = void*;
 struct Extent {  // MTLSize
   UInteger width, height, depth;
 };
+struct SizeAndAlign {  // MTLSizeAndAlign
+  UInteger size, align;
+};
 inline Extent extent(const Size& s) { return {s.x, s.y, s.z}; }
 
 // The functions of libobjc and Metal that are called by name.
@@ -65,6 +68,8 @@ constexpr char type_letter() {
     return '*';
   else if constexpr (std::is_same_v<T, Extent>)
     return 'S';
+  else if constexpr (std::is_same_v<T, SizeAndAlign>)
+    return 'A';
   else if constexpr (std::is_integral_v<T> && sizeof(T) == 8)
     return std::is_signed_v<T> ? 'q' : 'Q';
   else

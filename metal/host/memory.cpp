@@ -15,7 +15,9 @@ constexpr size_t kSlabBytes = 256 << 10;
 // What a handle points at.
 struct Slab {
   std::shared_ptr<Buffer> buffer;
-  size_t piece;  // 0: the block is the whole buffer
+  size_t piece;  // bytes; 0: the block is the whole buffer
+  size_t pieces;
+  std::vector<void*> free;
 };
 
 class DeviceMemory final : public allocator::Source {
@@ -36,36 +38,45 @@ class DeviceMemory final : public allocator::Source {
       return;
     }
     std::lock_guard lock(mutex_);
-    pieces_[slab->piece].push_back(block);
+    std::vector<Slab*>& slabs = with_room_[slab->piece];
+    slab->free.push_back(block.memory);
+    if (slab->free.size() == slab->pieces) {  // the allocator kept blocks for later before it gave them here
+      std::erase(slabs, slab);
+      const std::unique_ptr<Slab> last(slab);
+    } else if (slab->free.size() == 1) {
+      slabs.push_back(slab);
+    }
   }
 
  private:
   Block whole(size_t size) {
     if (size > device_.info().max_buffer_length) throw std::bad_alloc();
-    auto slab = std::make_unique<Slab>(Slab{device_.allocate(size), 0});
+    auto slab = std::make_unique<Slab>(Slab{device_.allocate(size), 0, 1, {}});
     void* memory = slab->buffer->contents();
     return {memory, slab.release()};
   }
-  // Slabs stay: their pieces are used again for blocks of the same size.
   Block piece_of(size_t size) {
     size = (size + 63) / 64 * 64;
     std::lock_guard lock(mutex_);
-    std::vector<Block>& free = pieces_[size];
-    if (free.empty()) {
-      const size_t count = std::clamp<size_t>(kSlabBytes / size, 1, 256);
-      slabs_.push_back(std::make_unique<Slab>(Slab{device_.allocate(count * size), size}));
-      auto* memory = static_cast<char*>(slabs_.back()->buffer->contents());
-      for (size_t i = count; i-- > 0;) free.push_back({memory + i * size, slabs_.back().get()});
-    }
-    const Block block = free.back();
-    free.pop_back();
-    return block;
+    std::vector<Slab*>& slabs = with_room_[size];
+    if (slabs.empty()) slabs.push_back(slab_of(size));
+    Slab* slab = slabs.back();
+    void* memory = slab->free.back();
+    slab->free.pop_back();
+    if (slab->free.empty()) slabs.pop_back();
+    return {memory, slab};
+  }
+  Slab* slab_of(size_t piece) {
+    const size_t pieces = std::clamp<size_t>(kSlabBytes / piece, 1, 256);
+    auto slab = std::make_unique<Slab>(Slab{device_.allocate(pieces * piece), piece, pieces, {}});
+    auto* memory = static_cast<char*>(slab->buffer->contents());
+    for (size_t i = pieces; i-- > 0;) slab->free.push_back(memory + i * piece);
+    return slab.release();
   }
 
   Device& device_;
   std::mutex mutex_;
-  std::unordered_map<size_t, std::vector<Block>> pieces_;  // free ones, by size
-  std::vector<std::unique_ptr<Slab>> slabs_;
+  std::unordered_map<size_t, std::vector<Slab*>> with_room_;  // by the size of pieces; full ones are nowhere
 };
 
 }  // namespace

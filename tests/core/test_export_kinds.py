@@ -102,6 +102,8 @@ def test_every_kind_makes_a_round_trip(path):
         if kinds & missing:
             round_trip(path, fn, *args)
             missing -= kinds
-    # Made only where the device has a kernel for it (mlx/ops/windows.cpp, recurrent.cpp, group_norm.cpp, cross.cpp).
-    of_the_cpu = {"ExtremeShare", "RecurrentSteps", "RecurrentStepsGradient", "GroupNorm", "GroupNormVjp", "Cross"}
+    # Made only where the device has a kernel for it: in cross.cpp, group_norm.cpp, recurrent.cpp, resample.cpp and
+    # windows.cpp of mlx/ops.
+    of_the_cpu = {"Cross", "ExtremeShare", "GroupNorm", "GroupNormVjp", "RecurrentSteps", "RecurrentStepsGradient"}
+    of_the_cpu |= {"Resample"}
     assert missing == (NOT_IN_PYTHON if mx.default_device() == mx.cpu else NOT_IN_PYTHON | of_the_cpu)

@@ -8,70 +8,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "metal/apple/apple.h"
-#include "metal/apple/messages.h"
+#include "tests/metal/apple.h"
 
-using namespace mlx::core::metal;
+using namespace apple_tests;
 
 namespace {
-
-int failures = 0, checks = 0;
-void check(bool ok, const std::string& what) {
-  ++checks;
-  if (!ok) ++failures, std::printf("FAILED: %s\n", what.c_str());
-}
-void contains(const std::string& text, const std::string& part) {
-  check(text.find(part) != std::string::npos, "'" + text + "' contains '" + part + "'");
-}
-template <class E = std::exception>
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const E& e) {
-    return e.what();
-  } catch (const std::exception& e) {
-    return std::string("another type: ") + e.what();
-  }
-  return "no error";
-}
-
-void* standin = nullptr;
-template <class F>
-F* control(const char* name) {
-  return reinterpret_cast<F*>(dlsym(standin, name));
-}
-std::string faults() { return control<const char*()>("standin_faults")(); }
-std::string live() { return control<const char*()>("standin_live")(); }
-
-Device* gpu = nullptr;
-
-const char* const kSource = R"(
-#include <metal_stdlib>
-using namespace metal;
-constant uint times [[function_constant(0)]];
-kernel void add(device const float* a [[buffer(0)]], device const float* b [[buffer(1)]],
-                device float* out [[buffer(2)]], uint i [[thread_position_in_grid]]) {
-  out[i] = a[i] + b[i];
-}
-kernel void scale(device float* x [[buffer(0)]], constant float& by [[buffer(1)]],
-                  uint i [[thread_position_in_grid]]) {
-  x[i] = x[i] * by * times;
-}
-kernel void beyond(device float* x [[buffer(0)]], uint i [[thread_position_in_grid]]) {
-  x[i + 1000000] = 1;
-}
-)";
-
-std::shared_ptr<Buffer> floats(const std::vector<float>& values) {
-  auto b = gpu->allocate(values.size() * sizeof(float));
-  std::memcpy(b->contents(), values.data(), b->length());
-  return b;
-}
-float first(const std::shared_ptr<Buffer>& b) { return *static_cast<float*>(b->contents()); }
 
 // Each message and enumerator is the interface's.
 void test_types() {
@@ -185,37 +130,6 @@ void test_errors() {
   check(first(x) == 2, "and has a result");
 }
 
-// What is wired is never more than was asked for, whatever there is.
-void test_residency() {
-  const auto wired = control<size_t()>("standin_wired");
-  const auto most = control<size_t()>("standin_most_wired");
-  constexpr size_t kMega = 1 << 20, kPart = 600 << 10;
-  // What is wired changes with the next command buffer.
-  const auto work = [] {
-    const auto commands = gpu->new_queue()->command_buffer();
-    commands->commit();
-    commands->wait();
-  };
-  gpu->set_wired_limit(kMega);
-  auto a = gpu->allocate(kPart), b = gpu->allocate(kPart);
-  work();
-  check(wired() == kPart, "one of two buffers fits, " + std::to_string(wired()) + " bytes");
-  a = nullptr;  // b's turn comes with the next limit
-  gpu->set_wired_limit(2 * kMega);
-  check(wired() == kPart, "the other one");
-  most();
-  std::vector<std::shared_ptr<Buffer>> many;
-  for (int i = 0; i < 40; ++i) {
-    many.push_back(gpu->allocate(100 << 10));
-    if (i % 3 == 0) many.erase(many.begin());
-    work();
-    check(most() <= 2 * kMega, "the limit holds while buffers come and go");
-  }
-  check(wired() > 2 * kMega - 2 * (100 << 10), "as many as fit, but for the last that died");
-  gpu->set_wired_limit(0);
-  check(wired() == 0, "nothing is wired without a limit");
-}
-
 void test_capture() {
   unsetenv("MTL_CAPTURE_ENABLED");
   contains(error_of<std::runtime_error>([] { gpu->start_capture("/tmp/a.gputrace"); }),
@@ -227,81 +141,6 @@ void test_capture() {
   gpu->stop_capture();
 }
 
-// macOS 14 has no residency sets and no math modes.
-void test_older_system() {
-  const auto remove = control<void(const char*, const char*)>("standin_remove_method");
-  remove("MTLDevice", "newResidencySetWithDescriptor:error:");
-  remove("MTLCompileOptions", "setMathMode:");
-}
-
-// Misuse that the stand-in must see: otherwise the checks above prove nothing.
-void fault_of(const std::function<void()>& f, const char* expected) {
-  f();
-  contains(faults(), expected);
-}
-void test_watching_residency() {
-  using namespace apple;
-  const Ref metal = Ref::owned(runtime().default_device());
-  Pool pool;
-  const Ref queue = Ref::owned(mtl::new_queue(metal));
-  const Ref descriptor = make("MTLCommandBufferDescriptor");
-  const auto encoder = [&](Id b) { return mtl::compute_encoder(b, UInteger{kConcurrent}); };
-  const auto memory = [&] { return mtl::new_buffer(metal, 16ul, UInteger{kStorageShared}); };
-  const auto new_set = [&] {
-    Id error = nullptr;
-    return Ref::owned(mtl::new_residency_set(metal, make("MTLResidencySetDescriptor"), &error));
-  };
-  fault_of(
-      [&] {
-        const Ref keeps_nothing = make("MTLCommandBufferDescriptor");
-        mtl::set_retained_references(keeps_nothing, false);
-        const Id b = mtl::command_buffer(queue, Id{keeps_nothing}), e = encoder(b), m = memory();
-        mtl::set_buffer(e, m, 0ul, 0ul);
-        mtl::end_encoding(e);
-        runtime().release(m);
-        mtl::commit(b);
-        mtl::wait(b);
-      },
-      "uses a deallocated resource");
-  fault_of(
-      [&] {
-        const Ref set = new_set(), other = Ref::owned(mtl::new_queue(metal));
-        const Ref m = Ref::owned(memory());
-        mtl::add_residency_set(other, Id{set});
-        mtl::add_allocation(set, Id{m});
-        const Id b = mtl::command_buffer(other, Id{descriptor});
-        mtl::commit(b);
-        mtl::wait(b);
-      },
-      "has changes to commit");
-  fault_of(
-      [&] {
-        const Ref set = new_set(), other = Ref::owned(mtl::new_queue(metal));
-        const Id m = memory();
-        mtl::add_residency_set(other, Id{set});
-        mtl::add_allocation(set, m);
-        mtl::commit_residency(set);
-        runtime().release(m);
-        const Id b = mtl::command_buffer(other, Id{descriptor});
-        mtl::commit(b);
-        mtl::wait(b);
-      },
-      "holds a deallocated buffer");
-  fault_of(
-      [&] {
-        const Ref set = new_set(), m = Ref::owned(memory());
-        mtl::add_allocation(set, Id{m});
-        mtl::request_residency(set);
-      },
-      "requestResidency before commit");
-  fault_of(
-      [&] {
-        const Ref set = new_set();
-        const Ref m = Ref::owned(memory());
-        mtl::remove_allocation(set, Id{m});
-      },
-      "what is not in the residency set");
-}
 void test_watching() {
   using namespace apple;
   const Ref metal = Ref::owned(runtime().default_device());
@@ -395,25 +234,35 @@ void test_unknown_selectors() {
 
 }  // namespace
 
-int main() {
+int main(int argc, char**) {
   const char* file = std::getenv("MLX_STANDIN");
   if (!file) return std::printf("MLX_STANDIN names no library\n"), 1;
   contains(error_of<std::runtime_error>([] { apple::open_runtime("/nowhere.so"); }), "/nowhere.so");
-  gpu = apple::apple_device(file);
   standin = dlopen(file, RTLD_NOW);
+  older = argc > 1;
+  if (older) {  // macOS 14 has no residency sets and no math modes
+    const auto remove = control<void(const char*, const char*)>("standin_remove_method");
+    remove("MTLDevice", "newResidencySetWithDescriptor:error:");
+    remove("MTLCompileOptions", "setMathMode:");
+  }
+  gpu = apple::apple_device(file);
   check(gpu && standin, "there is a device");
   if (!gpu) return 1;
+  control<void(bool)>("standin_watch_across_queues")(true);
   test_types();
-  test_watching_residency();  // while there are residency sets
+  if (!older) test_watching_residency();
   const std::string before = live();
-  for (const auto& test : {test_device, test_run, test_errors, test_residency, test_capture,
-                           test_older_system, test_run, test_errors, test_residency}) {
+  std::vector<void (*)()> tests{test_device, test_run, test_errors, test_heaps, test_order, test_capture};
+  if (!older) tests.push_back(test_residency);
+  for (const auto& test : tests) {
     test();
     const std::string seen = faults();
     check(seen.empty(), "no misuse of Metal: " + seen);
   }
   const std::string after = live();
   check(after == "MTLCaptureManager 1\n" + before, "leaks: had\n" + before + "has\n" + after);
+  test_watching_heaps();
+  test_watching_order();
   test_watching();
   test_unknown_selectors();
   std::printf("%d checks, %d failed\n", checks, failures);

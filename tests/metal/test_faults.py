@@ -328,30 +328,80 @@ assert good.tolist() == [2, 4, 6]
     run(device, program)
 
 
+STAND_IN = """
+import ctypes, os
+library = ctypes.CDLL(os.environ["MLX_METAL_STANDIN"], mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+for name in ("wired", "most_wired", "wired_entries", "heap_bytes"):
+    getattr(library, "standin_" + name).restype = ctypes.c_size_t
+library.standin_faults.restype = ctypes.c_char_p
+"""
+
+
+@pytest.mark.parametrize("elements", [6000, 100_000])
+def test_small_arrays_fill_the_memory(device, elements):
+    """Pieces of slabs and buffers, both in heaps where the device has these. All of it goes back."""
+    program = f"""
+kept = []
+def fill():
+    while True:
+        kept.append(mx.arange({elements}) + 1)
+        mx.eval(kept[-1])
+for _ in range(2):
+    error = error_of(fill, MemoryError)
+    assert "got no memory for {4 * elements} bytes" in error and "[a" in error, error
+    kept.pop()  # which has no value
+    assert {4 * elements} * len(kept) > 40 << 20, len(kept)
+    assert all(a[-1].item() == {elements} for a in kept)
+    kept.clear()
+    mx.clear_cache()
+    large = mx.arange(10 << 20)
+    assert large[-1].item() == (10 << 20) - 1
+    del large
+    mx.clear_cache()
+"""
+    if device == "apple":
+        program += f"""{STAND_IN}
+assert library.standin_heap_bytes() == 8 << 20, library.standin_heap_bytes()  # x lies there
+assert library.standin_faults() == b""
+"""
+    run(device, program, MLX_METAL_SIMULATOR_MEMORY=str(60 << 20))
+
+
+def test_small_arrays_are_few_entries(device):
+    if device != "apple":
+        pytest.skip("the simulator has no heaps")
+    program = f"""{STAND_IN}
+mx.set_wired_limit(100 << 20)
+kept = [mx.arange(6000 + i) + 1 for i in range(2000)]
+mx.eval(kept)
+mx.eval(x + 1)  # what is wired changes with the next command buffer
+assert sum(a.nbytes for a in kept) + (8 << 20) > library.standin_heap_bytes() // 2 == library.standin_wired() // 2
+assert library.standin_wired_entries() == library.standin_heap_bytes() >> 23, library.standin_wired_entries()
+assert library.standin_faults() == b""
+"""
+    run(device, program)
+
+
 def test_wired_memory_is_bounded(device):
     program = """
 limit = mx.device_info()["max_recommended_working_set_size"]
 error = error_of(lambda: mx.set_wired_limit(limit + 1), ValueError)
 assert "[set_wired_limit]" in error and str(limit) in error, error
-assert mx.set_wired_limit(1 << 20) == 0
+assert mx.set_wired_limit(6 << 20) == 0
 kept = []
 for i in range(12):
-    kept.append(mx.sort(mx.arange(50_000 + i)[::-1]))
+    kept.append(mx.sort(mx.arange(300_000 + i)[::-1]))  # in no heap
     mx.eval(kept[-1])
     if i % 3 == 0:
         kept.pop(0)
         mx.clear_cache()
 """
     if device == "apple":
-        program += """
-import ctypes, os
-library = ctypes.CDLL(os.environ["MLX_METAL_STANDIN"], mode=os.RTLD_NOW | os.RTLD_NOLOAD)
-library.standin_most_wired.restype = library.standin_wired.restype = ctypes.c_size_t
-assert 600_000 < library.standin_wired() <= 1 << 20, library.standin_wired()
-assert library.standin_most_wired() <= 1 << 20
-assert mx.set_wired_limit(0) == 1 << 20
+        program += f"""{STAND_IN}
+assert 3_600_000 < library.standin_wired() <= 6 << 20, library.standin_wired()
+assert library.standin_most_wired() <= 6 << 20
+assert mx.set_wired_limit(0) == 6 << 20
 assert library.standin_wired() == 0
-library.standin_faults.restype = ctypes.c_char_p
 assert library.standin_faults() == b""
 """
     run(device, program)

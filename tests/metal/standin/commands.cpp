@@ -47,6 +47,10 @@ std::shared_ptr<BlockLayout> copy_block(Block block) {
 void check_resources(const CommandBufferFields& f) {
   for (Id resource : f.used)
     if (as<Instance>(resource).dead) fault("commit of a command buffer that uses a deallocated resource");
+  for (const Step& step : f.steps)
+    for (Id buffer : step.buffers)
+      if (const Id heap = as<Buffer>(buffer).fields.piece.heap(); heap && as<Instance>(heap).dead)
+        fault("commit of a command buffer that uses a buffer of a deallocated heap");
   for (const Held& set : as<CommandQueue>(f.queue).fields.residency) {
     const ResidencyFields& r = as<ResidencySet>(set).fields;
     if (r.changed)
@@ -105,6 +109,7 @@ void commit(Id self, Selector) {
   if (f.completion->status >= kCommitted) return;
   if (f.open_encoder) fault("commit while an encoder is open");
   check_resources(f);
+  check_order(f);
   f.completion->status = kCommitted;
   retain(self);
   auto& queue = as<CommandQueue>(f.queue).fields;
@@ -169,13 +174,15 @@ void add_commands() {
       buffer, "encodeSignalEvent:value:", +[](Id self, Selector, Id event, uint64_t value) {
         CommandBufferFields& f = open_buffer(self, "encodeSignalEvent:value:");
         if (f.open_encoder) return fault("encodeSignalEvent:value: while an encoder is open");
-        f.commands->signal(as<SharedEvent>(event).fields, value);
+        f.steps.push_back({event, true, value, {}, {}, {}});
+        f.commands->signal(as<SharedEvent>(event).fields.event, value);
       });
   method(
       buffer, "encodeWaitForEvent:value:", +[](Id self, Selector, Id event, uint64_t value) {
         CommandBufferFields& f = open_buffer(self, "encodeWaitForEvent:value:");
         if (f.open_encoder) return fault("encodeWaitForEvent:value: while an encoder is open");
-        f.commands->wait_for(as<SharedEvent>(event).fields, value);
+        f.steps.push_back({event, false, value, {}, {}, {}});
+        f.commands->wait_for(as<SharedEvent>(event).fields.event, value);
       });
   method(
       buffer, "waitUntilCompleted", +[](Id self, Selector) {
@@ -202,24 +209,6 @@ void add_commands() {
         auto* q = create<CommandQueue>();
         q->fields.queue = behind()->new_queue();
         return id_of(q);
-      });
-  method(
-      "MTLDevice", "newSharedEvent", +[](Id, Selector) {
-        auto* e = create<SharedEvent>();
-        e->fields = behind()->new_event();
-        return id_of(e);
-      });
-  method(
-      "MTLSharedEvent", "signaledValue",
-      +[](Id self, Selector) { return as<SharedEvent>(self).fields->value(); });
-  method(
-      "MTLSharedEvent", "setSignaledValue:", +[](Id self, Selector, uint64_t value) {
-        as<SharedEvent>(self).fields->signal(value);
-      });
-  method(
-      "MTLSharedEvent",
-      "waitUntilSignaledValue:timeoutMS:", +[](Id self, Selector, uint64_t value, uint64_t ms) {
-        return as<SharedEvent>(self).fields->wait(value, ms);
       });
 }
 

@@ -49,31 +49,6 @@ void add_device() {
   method(
       device, "recommendedMaxWorkingSetSize",
       +[](Id, Selector) -> uint64_t { return behind()->info().recommended_working_set; });
-  method(
-      device, "newBufferWithLength:options:", +[](Id, Selector, UInteger n, UInteger options) -> Id {
-        if (options & 0xf0) fault("newBufferWithLength:options: of memory that the CPU does not share");
-        if (n == 0) fault("newBufferWithLength:options: of no bytes");
-        try {
-          auto memory = behind()->allocate(n);
-          auto* b = create<Buffer>();
-          b->fields = std::move(memory);
-          return id_of(b);
-        } catch (const std::exception&) {
-          return nullptr;
-        }
-      });
-  method(
-      device, "newBufferWithBytesNoCopy:length:options:deallocator:",
-      +[](Id, Selector, const void* bytes, UInteger n, UInteger, Block) -> Id {
-        auto memory = behind()->wrap(const_cast<void*>(bytes), n);
-        if (!memory) return nullptr;
-        auto* b = create<Buffer>();
-        b->fields = std::move(memory);
-        return id_of(b);
-      });
-  method(
-      "MTLBuffer", "contents",
-      +[](Id self, Selector) -> const void* { return as<Buffer>(self).fields->contents(); });
 }
 
 }  // namespace standin

@@ -1,4 +1,6 @@
 // Encoders: commands are kept until endEncoding.
+#include <algorithm>
+
 #include "metal.h"
 
 namespace standin {
@@ -19,8 +21,8 @@ void end_encoding(Id self, Selector) {
   f.ended = true;
   CommandBufferFields& b = as<CommandBuffer>(f.buffer).fields;
   b.open_encoder = nullptr;
-  if (!b.encoders.empty())
-    b.commands->barrier();  // encoders follow one another where they touch the same memory
+  if (follows(b.steps, f.step)) b.commands->barrier();
+  b.steps.push_back(std::move(f.step));
   b.encoders.push_back(f.label);
   for (const auto& command : f.commands) command(*b.commands, f.label);
   f.commands.clear();
@@ -87,13 +89,13 @@ void add_encoder() {
         EncoderFields& f = encoding(self, "setBuffer:offset:atIndex:");
         if (index > 30) return fault("setBuffer:offset:atIndex: with index " + std::to_string(index));
         if (as<Instance>(buffer).dead) return fault("setBuffer:offset:atIndex: with a deallocated buffer");
-        const auto& memory = as<Buffer>(buffer).fields;
-        if (offset > memory->length())
-          return fault("setBuffer:offset:atIndex: with an offset beyond the buffer");
+        const BufferFields& m = as<Buffer>(buffer).fields;
+        if (offset > m.length) return fault("setBuffer:offset:atIndex: with an offset beyond the buffer");
         use(f, buffer);
-        f.commands.push_back([=](C& c, const std::string&) {
-          c.set_buffer(static_cast<uint32_t>(index), memory, offset, memory->length() - offset);
-        });
+        f.step.buffers.push_back(buffer);
+        f.commands.push_back(
+            [memory = m.memory, index, from = m.offset + offset, n = m.length - offset](
+                C& c, const std::string&) { c.set_buffer(static_cast<uint32_t>(index), memory, from, n); });
       });
   method(
       encoder,
@@ -116,6 +118,17 @@ void add_encoder() {
       });
   method(encoder, "dispatchThreads:threadsPerThreadgroup:", dispatch<&C::dispatch_threads>);
   method(encoder, "dispatchThreadgroups:threadsPerThreadgroup:", dispatch<&C::dispatch_groups>);
+  method(
+      encoder, "waitForFence:", +[](Id self, Selector, Id fence) {
+        Step& step = encoding(self, "waitForFence:").step;
+        if (std::count(step.updates.begin(), step.updates.end(), fence))
+          return fault("waitForFence: of a fence that the encoder has updated");
+        step.waits.push_back(fence);
+      });
+  method(
+      encoder, "updateFence:", +[](Id self, Selector, Id fence) {
+        encoding(self, "updateFence:").step.updates.push_back(fence);
+      });
   method(
       encoder, "memoryBarrierWithScope:", +[](Id self, Selector, UInteger scope) {
         EncoderFields& f = encoding(self, "memoryBarrierWithScope:");

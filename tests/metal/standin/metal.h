@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -19,6 +21,12 @@ namespace metal = mlx::core::metal;
 
 inline std::atomic<long> next_failure{0};  // a code of MTLCommandBufferError, for the next command buffer
 inline std::atomic<size_t> all_wired{0}, most_wired{0};  // bytes that residency sets keep
+inline std::atomic<size_t> all_entries{0};
+inline std::atomic<long> heaps_to_fail{0}, pieces_to_fail{0};
+// Whether encoders of two queues count as unordered that use the same memory: they may read it at a time, and
+// nothing here knows who writes.
+inline std::atomic<bool> watch_across_queues{false};
+inline std::atomic<size_t> heap_alignment{0}, heap_bytes{0};
 
 metal::Device* behind();
 // NSError** of a method that failed.
@@ -34,7 +42,64 @@ struct DeviceFields {};
 CLASS(Device, DeviceFields);
 struct ArchitectureFields {};
 CLASS(Architecture, ArchitectureFields);
-CLASS(Buffer, std::shared_ptr<metal::Buffer>);
+struct Completion {
+  std::mutex mutex;
+  std::condition_variable changed;
+  long status = 0;
+};
+constexpr UInteger kUntrackedMemory = 256;  // MTLResourceHazardTrackingModeUntracked
+// A piece of a heap, free again when it dies.
+class Piece {
+ public:
+  Piece() = default;
+  Piece(Id heap, size_t offset) : heap_(heap), offset_(offset) {}
+  Piece(Piece&& other) noexcept : heap_(std::exchange(other.heap_, nullptr)), offset_(other.offset_) {}
+  Piece& operator=(Piece&& other) noexcept {
+    std::swap(heap_, other.heap_);
+    std::swap(offset_, other.offset_);
+    return *this;
+  }
+  ~Piece();
+  Id heap() const { return heap_; }
+
+ private:
+  Id heap_ = nullptr;  // not retained
+  size_t offset_ = 0;
+};
+struct BufferFields {
+  std::shared_ptr<metal::Buffer> memory;
+  size_t offset = 0, length = 0;  // in `memory`
+  UInteger options = 0;
+  Piece piece;
+  // The encoder that used it last, where nobody but the host code orders that (hazards.cpp).
+  Id queue = nullptr;
+  uint64_t encoder = 0;
+  std::shared_ptr<Completion> completion;
+};
+CLASS(Buffer, BufferFields);
+struct HeapDescriptorFields {
+  size_t size = 0;
+  long type = 0;
+  UInteger options = kUntrackedMemory;
+};
+CLASS(HeapDescriptor, HeapDescriptorFields);
+struct HeapFields {
+  std::shared_ptr<metal::Buffer> memory;
+  HeapDescriptorFields made;
+  std::map<size_t, size_t> pieces;  // offset, length
+  std::string label;
+};
+struct Heap : Instance {
+  static constexpr const char* kName = "MTLHeap";
+  HeapFields fields;
+};
+// Of each queue the number of encoders, from its first one on, that all are done.
+using Clock = std::map<Id, uint64_t>;
+struct FenceFields {
+  Clock clock;
+  bool updated = false;
+};
+CLASS(Fence, FenceFields);
 struct Options {
   bool fast = false;
   UInteger language = 0;
@@ -53,6 +118,8 @@ struct QueueFields {
   std::shared_ptr<metal::Queue> queue;
   std::shared_ptr<std::atomic<bool>> dead = std::make_shared<std::atomic<bool>>(false);
   std::vector<Held> residency;
+  uint64_t encoders = 0, finished = 0;  // of committed command buffers; of the first ones, known to be done
+  std::deque<std::pair<uint64_t, std::shared_ptr<Completion>>> unfinished;  // by the number of encoders
 };
 CLASS(CommandQueue, QueueFields);
 struct DescriptorFields {
@@ -60,7 +127,11 @@ struct DescriptorFields {
   UInteger errors = 0;
 };
 CLASS(CommandBufferDescriptor, DescriptorFields);
-CLASS(SharedEvent, std::shared_ptr<metal::Event>);
+struct EventFields {
+  std::shared_ptr<metal::Event> event;
+  std::map<uint64_t, Clock> signals;  // by command buffers
+};
+CLASS(SharedEvent, EventFields);
 struct InfoFields {
   Held label;
   long state = 0;
@@ -70,17 +141,25 @@ CLASS(CommandBufferEncoderInfo, InfoFields);
 // it.
 class Wired {
  public:
-  Wired() : Wired(0) {}
-  explicit Wired(size_t bytes) : bytes_(bytes) { all_wired += bytes; }
-  Wired(Wired&& other) noexcept : bytes_(std::exchange(other.bytes_, 0)) {}
+  Wired() : Wired(0, 0) {}
+  Wired(size_t entries, size_t bytes) : entries_(entries), bytes_(bytes) {
+    all_entries += entries;
+    all_wired += bytes;
+  }
+  Wired(Wired&& other) noexcept
+      : entries_(std::exchange(other.entries_, 0)), bytes_(std::exchange(other.bytes_, 0)) {}
   Wired& operator=(Wired&& other) noexcept {
+    std::swap(entries_, other.entries_);
     std::swap(bytes_, other.bytes_);
     return *this;
   }
-  ~Wired() { all_wired -= bytes_; }
+  ~Wired() {
+    all_entries -= entries_;
+    all_wired -= bytes_;
+  }
 
  private:
-  size_t bytes_;
+  size_t entries_, bytes_;
 };
 struct ResidencyFields {
   std::vector<Id> allocations;  // not retained
@@ -97,19 +176,23 @@ struct CaptureFields {
 };
 CLASS(CaptureDescriptor, CaptureFields);
 
-struct BlockLayout;
-struct Completion {
-  std::mutex mutex;
-  std::condition_variable changed;
-  long status = 0;
+// What a command buffer does to be ordered among others: an encoder, or an event.
+struct Step {
+  Id event = nullptr;
+  bool signals = false;
+  uint64_t value = 0;
+  std::vector<Id> waits, updates;  // fences
+  std::vector<Id> buffers;
 };
+struct BlockLayout;
 struct CommandBufferFields {
   std::shared_ptr<metal::CommandBuffer> commands;
   Held queue;
   DescriptorFields settings;
   Id open_encoder = nullptr;
   std::vector<std::string> encoders;  // labels
-  std::vector<Id> used;               // not retained
+  std::vector<Step> steps;
+  std::vector<Id> used;  // not retained
   std::vector<Held> retained;
   std::vector<std::shared_ptr<BlockLayout>> handlers;
   std::shared_ptr<Completion> completion = std::make_shared<Completion>();
@@ -121,6 +204,7 @@ struct EncoderFields {
   bool ended = true;
   std::string label;
   Id pipeline = nullptr;
+  Step step;
   std::vector<std::function<void(metal::CommandBuffer&, const std::string&)>> commands;
 };
 struct ComputeCommandEncoder : Instance {
@@ -132,9 +216,17 @@ struct ComputeCommandEncoder : Instance {
 CommandBufferFields& open_buffer(Id self, const char* what);
 EncoderFields& encoding(Id self, const char* what);
 Id new_encoder(Id self, Selector, UInteger);
+// Whether Metal, or a fence, lets an encoder begin when those before it in the command buffer are done.
+bool follows(const std::vector<Step>& before, const Step& encoder);
+// At a commit: encoders that use the same untracked memory must be ordered by fences, events or the host.
+void check_order(CommandBufferFields& f);
+// How many bytes an allocation of a residency set has.
+size_t allocated_size(Id allocation);
 
 // The methods of these classes, one file each.
 void add_device();
+void add_heaps();
+void add_fences();
 void add_library();
 void add_commands();
 void add_encoder();

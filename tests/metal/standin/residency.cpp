@@ -41,9 +41,9 @@ void add_residency_and_capture() {
         f.changed = false;
         size_t bytes = 0;
         for (Id allocation : f.allocations)
-          if (!as<Instance>(allocation).dead) bytes += as<Buffer>(allocation).fields->length();
+          if (!as<Instance>(allocation).dead) bytes += allocated_size(allocation);
         f.wired = Wired();
-        f.wired = Wired(bytes);
+        f.wired = Wired(f.allocations.size(), bytes);
         most_wired = std::max(most_wired.load(), all_wired.load());
       });
   method(

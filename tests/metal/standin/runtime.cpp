@@ -37,6 +37,7 @@ char letter_of(std::string type) {
   if (const size_t colons = word.rfind("::"); colons != std::string::npos) word = word.substr(colons + 2);
   if (word == "void" || word == "bool") return word == "void" ? 'v' : 'B';
   if (word == "Size") return 'S';
+  if (word == "SizeAndAlign") return 'A';
   if (word == "Integer") return 'q';
   if (word == "UInteger" || word == "uint64_t" || word == "GPUAddress") return 'Q';
   // An enumeration has the type that its description says.
@@ -111,6 +112,8 @@ long nothing() { return 0; }
 }  // namespace
 
 void fault(const std::string& what) {
+  static const bool strict = std::getenv("MLX_STANDIN_STRICT");
+  if (strict) die(what);
   std::lock_guard lock(faults_mutex);
   faults.push_back(what);
 }

@@ -17,6 +17,7 @@ using mlx::core::metal::apple::Extent;
 using mlx::core::metal::apple::Id;
 using mlx::core::metal::apple::Integer;
 using mlx::core::metal::apple::Selector;
+using mlx::core::metal::apple::SizeAndAlign;
 using mlx::core::metal::apple::type_letter;
 using mlx::core::metal::apple::UInteger;
 
