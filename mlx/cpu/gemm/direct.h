@@ -36,9 +36,6 @@ struct DirectTile {
 };
 using DirectFn = void (*)(const DirectTile&);
 
-inline constexpr int kChannelwiseRows = 8;
-inline constexpr int kLongestRow = 7;  // of taps
-
 struct DirectTable {
   int lanes;  // floats of a vector
   // Largest number of rows where C is 1, 2 or 4 vectors wide; 0: not offered.
@@ -48,12 +45,6 @@ struct DirectTable {
   // each column, so b_step is the step from one such group to the next. Runs are completed by zeros in B; A
   // is read up to three elements behind them, and what it holds there does not matter.
   DirectFn patches_by_2, patches_by_4;
-  // c[i, j] = the sum over runs of a[run.a + i * a_stride + j] * b[run.b + j]: a channel is its own group.
-  // Any number of columns, up to kChannelwiseRows rows; `accumulate` and `steps` do not count.
-  DirectFn channelwise;
-  // The same where a run is a row of `steps` taps, those in A a_stride apart as positions are, those in B
-  // b_step: what several positions read is loaded once. By the number of taps; null where there is none.
-  DirectFn channelwise_row[kLongestRow + 1];
   DirectFn turned;  // A(i, s) = a[run.a + s * a_stride + i]: k strided, rows contiguous
 };
 
