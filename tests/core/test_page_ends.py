@@ -71,6 +71,11 @@ UNARY = {
             mx.ones((1, 9, x.shape[0]), x.dtype), x[:, :, None], padding=x.shape[1], groups=x.shape[0]
         ),
     ),
+    "small groups": lambda x: (
+        mx.conv1d(x[None], mx.ones((x.shape[1], 3, 4), x.dtype), padding=1, groups=x.shape[1] // 4)
+        if x.shape[1] % 4 == 0
+        else mx.conv1d(x[None], mx.ones((x.shape[1] * 2, 3, 1), x.dtype), padding=1, groups=x.shape[1])
+    ),
     "weights": lambda x: mx.conv1d(mx.ones((1, 5, x.shape[1])), mx.contiguous(x)[:, None]),
     "gradients": lambda x: mx.grad(lambda y: (mx.softmax(y, -1) * mx.tanh(y)).sum())(x),
     "fft": lambda x: mx.fft.rfft(x, axis=-1),
@@ -110,7 +115,7 @@ def test_positions_and_narrow_types(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16])
-@pytest.mark.parametrize("name", ["depthwise", "convolution", "products"])
+@pytest.mark.parametrize("name", ["depthwise", "small groups", "convolution", "products"])
 def test_16_bit_floats(name: str, dtype: mx.Dtype) -> None:
     ends = Ends()
     run = UNARY[name]

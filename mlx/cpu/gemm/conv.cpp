@@ -1,5 +1,5 @@
-// Convolution, forward. Ways, most special first: depthwise (a channel per group), pointwise (a plain
-// product), the direct kernels, and the nest over patches, once per group and phase.
+// Convolution, forward. Ways, most special first: pointwise (a plain product), depthwise (a channel per
+// group), groups of few channels, the direct kernels, and the nest over patches, once per group and phase.
 #include "mlx/cpu/gemm/conv.h"
 
 #include <algorithm>
@@ -262,6 +262,8 @@ void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, co
   }
   if (s.groups == s.in_channels && s.out_channels == s.in_channels && s.groups > 1) {
     for (const Phase& phase : phases(s)) conv_channelwise(set, s, phase, input, weight, output);
+  } else if (grouped_fits(set, s)) {
+    for (const Phase& phase : phases(s)) conv_grouped(set, s, phase, input, weight, output);
   } else if (s.in_channels % 2 != 0 && gains_a_channel(t, s)) {
     const WithChannel more(s, input, weight);
     run(t, set, more.shape, more.pixels.space.data(), more.weights.space.data(), output);

@@ -1,5 +1,5 @@
-// Depthwise convolution: each channel is its own group. Lines of the output are the items; the kernels
-// (channelwise.h) read the input where it lies.
+// Depthwise convolution, where each channel is its own group, and that of groups of few channels. Lines of
+// the output are the items; the kernels (channelwise.h, grouped.h) read the input where it lies.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -7,6 +7,7 @@
 
 #include "mlx/cpu/gemm/channelwise.h"
 #include "mlx/cpu/gemm/conv_direct.h"
+#include "mlx/cpu/gemm/grouped.h"
 #include "mlx/cpu/gemm/workspace.h"
 #include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/parallel.h"
@@ -23,14 +24,13 @@ struct TapRow {
 };
 
 // The taps of a phase as rows of one length, whose taps lie in the input as positions do and in the weights
-// `turn` taps apart; or as single ones.
+// `turn` taps apart; or as single ones, where no kernel takes such rows.
 struct TapRows {
-  TapRows(const Phase& phase, const ChannelwiseTable& table, Elem e, int64_t channels) {
+  template <class Kernels>
+  TapRows(const Phase& phase, const Kernels& kernels) {
     for (const Tap& tap : phase.taps)
       low = std::min(low, tap.offset[2]), high = std::max(high, tap.offset[2]);
-    if (channels < table.channels[e] || !side_by_side(phase) || length > kLongestRow || !table.row[e][length])
-      length = 1, turn = 0;
-    kernel = table.row[e][length];
+    if (!side_by_side(phase) || length > kLongestRow || !kernels[length]) length = 1, turn = 0;
     for (size_t i = 0; i < phase.taps.size(); i += static_cast<size_t>(length)) {
       const Tap& tap = phase.taps[i];
       if (i == 0 || lines.back()[0] != tap.offset[0] || lines.back()[1] != tap.offset[1])
@@ -43,7 +43,6 @@ struct TapRows {
   int64_t length = 0, turn = 0;
   std::vector<Dims> lines;  // offsets of the lines that taps lie in
   std::vector<TapRow> rows;
-  ChannelwiseFn kernel = nullptr;
 
  private:
   bool side_by_side(const Phase& phase) {
@@ -118,60 +117,112 @@ class PixelLines {
   std::vector<const void*> pointers_;
 };
 
+// Calls multiply(line) for each line of the output; weights of a tap are `tap_bytes` apart, `zeros` is a
+// pixel.
+template <class F>
+void for_lines(const ConvShape& s, const Phase& phase, const TapRows& rows, const char* input,
+               const char* zeros, const char* weights, int64_t tap_bytes, int64_t turn, char* output,
+               F&& multiply) {
+  const int64_t size = kElemSize[conv_elem(s.dtype)], outputs = s.out_channels;
+  const int64_t lines_in = s.batch * s.in[0] * s.in[1], line_bytes = s.in[2] * s.in_channels * size;
+  const auto some = [&](int64_t begin, int64_t end) {
+    PixelLines pixels(s, rows, phase, input, zeros);
+    std::vector<int64_t> wanted(rows.lines.size());
+    std::vector<const void* const*> lines;
+    std::vector<ChannelwiseRow> live;  // those that meet the input
+    ChannelwiseLine line{};
+    line.step = phase.step[2];
+    line.turn = turn;
+    line.out_step = phase.stride[2] * outputs;
+    line.positions = phase.size[2];
+    line.channels = outputs;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t y = i % phase.size[1], z = i / phase.size[1] % phase.size[0];
+      const int64_t n = i / phase.size[1] / phase.size[0];
+      int64_t last = 0;
+      for (size_t k = 0; k < wanted.size(); ++k) {
+        const int64_t iz = z * phase.step[0] + rows.lines[k][0], iy = y * phase.step[1] + rows.lines[k][1];
+        const bool inside = iz >= 0 && iz < s.in[0] && iy >= 0 && iy < s.in[1];
+        wanted[k] = inside ? (n * s.in[0] + iz) * s.in[1] + iy : -1;
+        last = std::max(last, wanted[k] + 1);
+      }
+      pixels.get(wanted, lines);
+      live.clear();
+      for (const TapRow& row : rows.rows)
+        if (const void* const* at = lines[static_cast<size_t>(row.line)])
+          live.push_back({at + row.pixel, weights + row.weight * tap_bytes});
+      line.rows = live.data();
+      line.count = static_cast<int64_t>(live.size());
+      line.ahead = input + last * line_bytes;
+      line.ahead_bytes = last < lines_in ? std::min(phase.step[1], lines_in - last) * line_bytes : 0;
+      const int64_t oz = phase.first[0] + z * phase.stride[0], oy = phase.first[1] + y * phase.stride[1];
+      line.out =
+          output + (((n * s.out[0] + oz) * s.out[1] + oy) * s.out[2] + phase.first[2]) * outputs * size;
+      multiply(line);
+    }
+  };
+  const int64_t count = s.batch * phase.size[0] * phase.size[1], channels = s.in_channels / s.groups;
+  const int64_t work = phase.size[2] * outputs * (static_cast<int64_t>(phase.taps.size()) * channels + 1);
+  const int64_t grain = std::max((count + kItems - 1) / kItems, kSerialWork / std::max<int64_t>(1, work));
+  parallel_ranges(count, count * work < kSerialWork ? count : grain, some);
+}
+
+const GroupedKernels& grouped(Isa set, const ConvShape& s, bool pairs) {
+  const GroupedTable& t = grouped_kernels_for(set);
+  return pairs ? t.pairs : t.floats[conv_elem(s.dtype)];
+}
+// Whether products are of pairs of bfloat16.
+bool in_pairs(Isa set, const ConvShape& s) {
+  return s.dtype == bfloat16 && s.in_channels / s.groups % 2 == 0 && grouped_kernels_for(set).pairs.lanes > 0;
+}
+
 }  // namespace
 
 void conv_channelwise(Isa set, const ConvShape& s, const Phase& phase, const void* input, const void* weight,
                       void* output) {
   const Elem e = conv_elem(s.dtype);
   const int64_t c = s.in_channels, size = kElemSize[e], taps = product(s.kernel);
-  const TapRows rows(phase, channelwise_kernels_for(set), e, c);
+  const ChannelwiseTable& table = channelwise_kernels_for(set);
+  const ChannelwiseFn single[kLongestRow + 1] = {nullptr, table.row[e][1]};
+  const ChannelwiseFn* kernels = c < table.channels[e] ? single : table.row[e];
+  const TapRows rows(phase, kernels);
   Workspace turned((taps + 1) * c * size);  // weights as (tap, channel), and a pixel of zeros
   copy_kernels_for(set).transpose[std::countr_zero(static_cast<uint64_t>(size))](weight, taps, turned.data(),
                                                                                  c, taps, c, false);
   char* zeros = turned.as<char>() + taps * c * size;
   std::memset(zeros, 0, static_cast<size_t>(c * size));
-  const int64_t lines_in = s.batch * s.in[0] * s.in[1], line_bytes = s.in[2] * c * size;
-  const auto some = [&](int64_t begin, int64_t end) {
-    PixelLines pixels(s, rows, phase, static_cast<const char*>(input), zeros);
-    std::vector<int64_t> wanted(rows.lines.size());
-    std::vector<const void* const*> lines;
-    std::vector<ChannelwiseRow> live;  // those that meet the input
-    ChannelwiseLine line{};
-    line.step = phase.step[2];
-    line.turn = rows.turn * c;
-    line.out_step = phase.stride[2] * c;
-    line.positions = phase.size[2];
-    line.channels = c;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t y = i % phase.size[1], z = i / phase.size[1] % phase.size[0];
-      const int64_t n = i / phase.size[1] / phase.size[0];
-      for (size_t k = 0; k < wanted.size(); ++k) {
-        const int64_t iz = z * phase.step[0] + rows.lines[k][0], iy = y * phase.step[1] + rows.lines[k][1];
-        const bool inside = iz >= 0 && iz < s.in[0] && iy >= 0 && iy < s.in[1];
-        wanted[k] = inside ? (n * s.in[0] + iz) * s.in[1] + iy : -1;
-      }
-      pixels.get(wanted, lines);
-      live.clear();
-      for (const TapRow& row : rows.rows)
-        if (const void* const* at = lines[static_cast<size_t>(row.line)])
-          live.push_back({at + row.pixel, turned.as<char>() + row.weight * c * size});
-      line.rows = live.data();
-      line.count = static_cast<int64_t>(live.size());
-      const int64_t oz = phase.first[0] + z * phase.stride[0], oy = phase.first[1] + y * phase.stride[1];
-      line.out = static_cast<char*>(output) +
-                 (((n * s.out[0] + oz) * s.out[1] + oy) * s.out[2] + phase.first[2]) * c * size;
-      int64_t last = 0;
-      for (const int64_t k : wanted) last = std::max(last, k + 1);
-      const int64_t next = last < lines_in ? std::min(phase.step[1], lines_in - last) : 0;
-      line.ahead = static_cast<const char*>(input) + last * line_bytes;
-      line.ahead_bytes = next * line_bytes;
-      rows.kernel(line);
-    }
-  };
-  const int64_t count = s.batch * phase.size[0] * phase.size[1];
-  const int64_t work = phase.size[2] * c * static_cast<int64_t>(phase.taps.size() + 1);
-  const int64_t grain = std::max((count + kItems - 1) / kItems, kSerialWork / std::max<int64_t>(1, work));
-  parallel_ranges(count, count * work < kSerialWork ? count : grain, some);
+  for_lines(s, phase, rows, static_cast<const char*>(input), zeros, turned.as<char>(), c * size,
+            rows.turn * c, static_cast<char*>(output), kernels[rows.length]);
+}
+
+bool grouped_fits(Isa set, const ConvShape& s) {
+  if (s.groups == 1 || conv_elem(s.dtype) == kF64) return false;
+  const bool pairs = in_pairs(set, s);
+  const int64_t ins = s.in_channels / s.groups, outs = s.out_channels / s.groups;
+  const int lanes = grouped(set, s, pairs).lanes;
+  return lanes > 0 && lanes % outs == 0 && s.out_channels >= lanes && ins <= outs * (pairs ? 2 : 1);
+}
+
+void conv_grouped(Isa set, const ConvShape& s, const Phase& phase, const void* input, const void* weight,
+                  void* output) {
+  const bool pairs = in_pairs(set, s);
+  const GroupedKernels& kernels = grouped(set, s, pairs);
+  const int64_t taps = product(s.kernel), zeros = s.in_channels * kElemSize[conv_elem(s.dtype)];
+  GroupedLine shape{};
+  shape.ins = s.in_channels / s.groups, shape.outs = s.out_channels / s.groups;
+  shape.steps = pairs ? shape.ins / 2 : shape.ins;
+  const TapRows rows(phase, kernels.row);
+  const int64_t tap_bytes = shape.steps * s.out_channels * static_cast<int64_t>(sizeof(float));
+  Workspace packed(taps * tap_bytes + zeros);
+  kernels.pack(weight, s.out_channels, taps, shape.ins, packed.data());
+  std::memset(packed.as<char>() + taps * tap_bytes, 0, static_cast<size_t>(zeros));
+  for_lines(s, phase, rows, static_cast<const char*>(input), packed.as<char>() + taps * tap_bytes,
+            packed.as<char>(), tap_bytes, rows.turn, static_cast<char*>(output),
+            [&](const ChannelwiseLine& line) {
+              GroupedLine g = shape;
+              g.line = line;
+              kernels.row[rows.length](g);
+            });
 }
 
 }  // namespace mlx::core::cpu::gemm_detail
