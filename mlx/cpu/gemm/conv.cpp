@@ -14,7 +14,6 @@
 #include "mlx/cpu/gemm/gemm.h"
 #include "mlx/cpu/gemm/nest.h"
 #include "mlx/cpu/gemm/workspace.h"
-#include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
@@ -213,36 +212,6 @@ struct Padded {
   Workspace space;
 };
 
-// With a channel of zeros more, channels make pairs of bfloat16: a copy of the input, small beside the work,
-// and a product more for each pixel, at twice the rate.
-bool gains_a_channel(const ConvTables& t, ConvShape s) {
-  ++s.in_channels;
-  return s.groups == 1 && s.in_channels > 2 && direct_in_pairs(t, s);
-}
-
-struct WithChannel {
-  WithChannel(const ConvShape& s, const void* input, const void* weight)
-      : shape(s),
-        pixels(input, s.batch * product(s.in), s.in_channels),
-        weights(weight, s.out_channels * product(s.kernel), s.in_channels) {
-    ++shape.in_channels;
-  }
-  struct Copy {
-    Copy(const void* from, int64_t rows, int64_t channels) : space(rows * (channels + 1) * kSize) {
-      parallel_ranges(rows, 1 << 14, [&](int64_t begin, int64_t end) {
-        char* to = space.as<char>() + begin * (channels + 1) * kSize;
-        std::memset(to, 0, static_cast<size_t>((end - begin) * (channels + 1) * kSize));
-        copy_kernels().grid[1](static_cast<const char*>(from) + begin * channels * kSize, channels, 1, to,
-                               channels + 1, 1, end - begin, channels);
-      });
-    }
-    static constexpr int64_t kSize = kElemSize[kBf16];
-    Workspace space;
-  };
-  ConvShape shape;
-  Copy pixels, weights;
-};
-
 void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, const void* weight,
          void* output) {
   const Elem e = conv_elem(s.dtype);
@@ -264,9 +233,6 @@ void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, co
     for (const Phase& phase : phases(s)) conv_channelwise(set, s, phase, input, weight, output);
   } else if (grouped_fits(set, s)) {
     for (const Phase& phase : phases(s)) conv_grouped(set, s, phase, input, weight, output);
-  } else if (s.in_channels % 2 != 0 && gains_a_channel(t, s)) {
-    const WithChannel more(s, input, weight);
-    run(t, set, more.shape, more.pixels.space.data(), more.weights.space.data(), output);
   } else if (few_channels(s) && e == kF64) {
     const Padded padded(s, input, kElemSize[e]);
     for (const Phase& phase : phases(padded.shape))

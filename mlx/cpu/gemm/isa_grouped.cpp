@@ -60,9 +60,7 @@ struct Pairs {
   MLX_INLINE static __m512i permute(__m512i x, const int32_t* index) {
     return _mm512_permutexvar_epi32(_mm512_load_si512(index), x);
   }
-  MLX_INLINE static __m512i broadcast(const bf16* p) {
-    return Bf16PairProduct::broadcast(reinterpret_cast<const uint32_t*>(p));
-  }
+  MLX_INLINE static __m512i broadcast(const bf16* p) { return Bf16PairProduct::broadcast(p); }
   MLX_INLINE static __m512i load_w(const uint32_t* p) { return Bf16PairProduct::load_b(p); }
   MLX_INLINE static vf multiply_add(__m512i x, __m512i w, vf sum) { return Bf16PairProduct::fma(x, w, sum); }
   MLX_INLINE static void put(bf16* p, vf v) {
