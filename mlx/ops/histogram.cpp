@@ -109,6 +109,11 @@ void check_whole(const array& x) {
     throw invalid("bincount", "got ", x.dtype(), ", expected integers or booleans");
 }
 
+Dtype without_sign(Dtype dtype) {
+  const size_t size = size_of(dtype);
+  return size == 1 ? uint8 : size == 2 ? uint16 : size == 4 ? uint32 : uint64;
+}
+
 }  // namespace
 
 array bincount(const array& x, const std::optional<array>& weights, int length, StreamOrDevice s) {
@@ -125,11 +130,14 @@ array bincount(const array& x, const std::optional<array>& weights, StreamOrDevi
   check_whole(x);
   if (x.size() == 0) return bincount(x, weights, 0, s);
   constexpr const char* way_out = "give it by length=";
-  if (issubdtype(x.dtype(), signedinteger)) {
+  // As numbers without a sign, negative ones are the largest: one pass, and one result to wait for.
+  const bool is_signed = issubdtype(x.dtype(), signedinteger);
+  const array places = is_signed ? view(x, without_sign(x.dtype())) : x;
+  const int64_t most = known("bincount", astype(max(places), int64), way_out);
+  if (is_signed && (most < 0 || most >> (8 * x.itemsize() - 1) != 0)) {
     const int64_t least = known("bincount", astype(min(x), int64), way_out);
-    if (least < 0) throw invalid("bincount", "got the element ", least, ", expected none to be negative");
+    throw invalid("bincount", "got the element ", least, ", expected none to be negative");
   }
-  const int64_t most = known("bincount", astype(max(x), int64), way_out);
   if (most < 0 || most >= std::numeric_limits<int>::max())
     throw invalid("bincount", "got an element of 2^31 - 1 or more, which makes the result too large");
   return bincount(x, weights, static_cast<int>(most) + 1, s);

@@ -63,7 +63,19 @@ UNARY = {
     "resample": lambda x: (mx.fast.resample(x, 0, 7), mx.fast.resample(x, 1, 9, method="cubic")),
     "columns": lambda x: mx.take(x, mx.array([0, 0, 0]), axis=1),
     "attention": lambda x: mx.fast.scaled_dot_product_attention(*[x[None, None]] * 3, scale=0.1, mask="causal"),
-    "convolution": lambda x: mx.conv1d(x[None], mx.ones((4, 3, x.shape[1])), padding=1),
+    "convolution": lambda x: mx.conv1d(x[None], mx.ones((4, 3, x.shape[1]), x.dtype), padding=1),
+    "depthwise": lambda x: (
+        mx.conv1d(x[None], mx.ones((x.shape[1], 3, 1), x.dtype), padding=1, groups=x.shape[1]),
+        mx.conv1d(x[None], mx.ones((x.shape[1], 4, 1), x.dtype), padding=2, stride=2, groups=x.shape[1]),
+        mx.conv1d(
+            mx.ones((1, 9, x.shape[0]), x.dtype), x[:, :, None], padding=x.shape[1], groups=x.shape[0]
+        ),
+    ),
+    "small groups": lambda x: (
+        mx.conv1d(x[None], mx.ones((x.shape[1], 3, 4), x.dtype), padding=1, groups=x.shape[1] // 4)
+        if x.shape[1] % 4 == 0
+        else mx.conv1d(x[None], mx.ones((x.shape[1] * 2, 3, 1), x.dtype), padding=1, groups=x.shape[1])
+    ),
     "weights": lambda x: mx.conv1d(mx.ones((1, 5, x.shape[1])), mx.contiguous(x)[:, None]),
     "gradients": lambda x: mx.grad(lambda y: (mx.softmax(y, -1) * mx.tanh(y)).sum())(x),
     "fft": lambda x: mx.fft.rfft(x, axis=-1),
@@ -100,3 +112,17 @@ def test_positions_and_narrow_types(dtype: str) -> None:
             assert mx.array_equal(
                 mx.searchsorted(x[0] * 0 + 1, x[1]), mx.searchsorted(y[0] * 0 + 1, y[1])
             )
+
+
+@pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16])
+@pytest.mark.parametrize("name", ["depthwise", "small groups", "convolution", "products"])
+def test_16_bit_floats(name: str, dtype: mx.Dtype) -> None:
+    ends = Ends()
+    run = UNARY[name]
+    for rows in (1, 3, 20):
+        for n in SIZES:
+            values = np.random.default_rng(n).normal(size=(rows, n)).astype(np.float16)
+            x = ends.array(values).view(dtype)
+            got, want = run(x), run(mx.array(values).view(dtype))
+            for g, w in zip(listed(got), listed(want), strict=True):
+                assert g.dtype == dtype and mx.allclose(g, w, rtol=1e-2, atol=1e-2, equal_nan=True), (rows, n)

@@ -1,5 +1,5 @@
-// Convolution, forward. Ways, most special first: depthwise (a channel per group), pointwise (a plain
-// product), the direct kernels, and the nest over patches, once per group and phase.
+// Convolution, forward. Ways, most special first: pointwise (a plain product), depthwise (a channel per
+// group), groups of few channels, the direct kernels, and the nest over patches, once per group and phase.
 #include "mlx/cpu/gemm/conv.h"
 
 #include <algorithm>
@@ -14,7 +14,6 @@
 #include "mlx/cpu/gemm/gemm.h"
 #include "mlx/cpu/gemm/nest.h"
 #include "mlx/cpu/gemm/workspace.h"
-#include "mlx/cpu/isa/copy.h"
 #include "mlx/cpu/parallel.h"
 
 namespace mlx::core::cpu {
@@ -213,78 +212,6 @@ struct Padded {
   Workspace space;
 };
 
-// A channel per group: each output row is a sum of shifted input rows times weights, channel by channel.
-void depthwise(const ConvTables& t, const ConvShape& s, const Phase& phase, Elem e, const void* input,
-               const void* weight, void* output) {
-  const int64_t c = s.in_channels, size = kElemSize[e], acc = e == kF64 ? 8 : 4, taps = product(s.kernel);
-  Workspace turned(taps * c * acc);  // weights as (tap, channel)
-  for (int64_t i = 0; i < taps; ++i)
-    t.gemm.axpy[e].copy_x(static_cast<const char*>(weight) + i * size, taps, c,
-                          turned.as<char>() + i * c * acc);
-  const int64_t lines = s.batch * phase.size[0] * phase.size[1];
-  const int64_t work = phase.size[2] * c * static_cast<int64_t>(phase.taps.size() + 1);
-  parallel_ranges(
-      lines, std::max<int64_t>(1, 200000 / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
-        std::vector<const void*> from(phase.taps.size()), w(phase.taps.size());
-        std::vector<std::pair<const char*, const Tap*>> live;  // taps whose line lies inside
-        for (int64_t line = begin; line < end; ++line) {
-          const int64_t y = line % phase.size[1], z = line / phase.size[1] % phase.size[0];
-          const int64_t n = line / (phase.size[1] * phase.size[0]);
-          live.clear();
-          for (const Tap& tap : phase.taps) {
-            const int64_t iz = z * phase.step[0] + tap.offset[0], iy = y * phase.step[1] + tap.offset[1];
-            if (iz < 0 || iz >= s.in[0] || iy < 0 || iy >= s.in[1]) continue;
-            live.emplace_back(
-                static_cast<const char*>(input) + ((n * s.in[0] + iz) * s.in[1] + iy) * s.in[2] * c * size,
-                &tap);
-          }
-          const int64_t oz = phase.first[0] + z * phase.stride[0], oy = phase.first[1] + y * phase.stride[1];
-          char* out = static_cast<char*>(output) +
-                      (((n * s.out[0] + oz) * s.out[1] + oy) * s.out[2] + phase.first[2]) * c * size;
-          for (int64_t x = 0; x < phase.size[2]; ++x, out += phase.stride[2] * c * size) {
-            int count = 0;
-            for (const auto& [row, tap] : live) {
-              const int64_t ix = x * phase.step[2] + tap->offset[2];
-              if (static_cast<uint64_t>(ix) >= static_cast<uint64_t>(s.in[2])) continue;
-              from[static_cast<size_t>(count)] = row + ix * c * size;
-              w[static_cast<size_t>(count++)] = turned.as<char>() + tap->weight * c * acc;
-            }
-            t.conv.depthwise[e](count, from.data(), w.data(), c, out);
-          }
-        }
-      });
-}
-
-// With a channel of zeros more, channels make pairs of bfloat16: a copy of the input, small beside the work,
-// and a product more for each pixel, at twice the rate.
-bool gains_a_channel(const ConvTables& t, ConvShape s) {
-  ++s.in_channels;
-  return s.groups == 1 && s.in_channels > 2 && direct_in_pairs(t, s);
-}
-
-struct WithChannel {
-  WithChannel(const ConvShape& s, const void* input, const void* weight)
-      : shape(s),
-        pixels(input, s.batch * product(s.in), s.in_channels),
-        weights(weight, s.out_channels * product(s.kernel), s.in_channels) {
-    ++shape.in_channels;
-  }
-  struct Copy {
-    Copy(const void* from, int64_t rows, int64_t channels) : space(rows * (channels + 1) * kSize) {
-      parallel_ranges(rows, 1 << 14, [&](int64_t begin, int64_t end) {
-        char* to = space.as<char>() + begin * (channels + 1) * kSize;
-        std::memset(to, 0, static_cast<size_t>((end - begin) * (channels + 1) * kSize));
-        copy_kernels().grid[1](static_cast<const char*>(from) + begin * channels * kSize, channels, 1, to,
-                               channels + 1, 1, end - begin, channels);
-      });
-    }
-    static constexpr int64_t kSize = kElemSize[kBf16];
-    Workspace space;
-  };
-  ConvShape shape;
-  Copy pixels, weights;
-};
-
 void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, const void* weight,
          void* output) {
   const Elem e = conv_elem(s.dtype);
@@ -303,12 +230,9 @@ void run(const ConvTables& t, Isa set, const ConvShape& s, const void* input, co
     return gemm_for(set, g);
   }
   if (s.groups == s.in_channels && s.out_channels == s.in_channels && s.groups > 1) {
-    for (const Phase& phase : phases(s))
-      (e == kF64 ? depthwise(t, s, phase, e, input, weight, output)
-                 : conv_channelwise(t, s, phase, input, weight, output));
-  } else if (s.in_channels % 2 != 0 && gains_a_channel(t, s)) {
-    const WithChannel more(s, input, weight);
-    run(t, set, more.shape, more.pixels.space.data(), more.weights.space.data(), output);
+    for (const Phase& phase : phases(s)) conv_channelwise(set, s, phase, input, weight, output);
+  } else if (grouped_fits(set, s)) {
+    for (const Phase& phase : phases(s)) conv_grouped(set, s, phase, input, weight, output);
   } else if (few_channels(s) && e == kF64) {
     const Padded padded(s, input, kElemSize[e]);
     for (const Phase& phase : phases(padded.shape))

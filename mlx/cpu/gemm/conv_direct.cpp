@@ -60,13 +60,6 @@ int64_t split_of(const Phase& p, int64_t channels, int64_t outputs, int64_t lane
   return best;
 }
 
-// Two channels of bfloat16 are one element of 32 bits, which the kernels for pairs take instead of a float.
-ConvShape of_pairs(ConvShape s) {
-  s.dtype = float32;
-  s.in_channels /= 2;
-  return s;
-}
-
 class Forward {
  public:
   Forward(const ConvTables& t, const ConvShape& s, const Phase& p, const void* input, void* output)
@@ -77,36 +70,45 @@ class Forward {
         outputs_(s.out_channels / s.groups),
         k_(static_cast<int64_t>(p.taps.size()) * (s.in_channels / s.groups)),
         pairs_(direct_in_pairs(t, s)),
-        seen_(pairs_ ? of_pairs(s) : s),
         family_(pairs_ ? t.gemm.bf16 : t.gemm.f32),
         nr_(family_.nr),
         flops_(2.0 * static_cast<double>(s.batch * product(p.size) * k_) *
                static_cast<double>(s.out_channels)),
         split_(pairs_ ? 1 : split_of(p, s.in_channels / s.groups, outputs_, t.direct.lanes)),
+        unit_(pairs_ ? 2 : split_),
         multiply_(pairs_        ? t.pairs.patches
                   : split_ == 4 ? t.direct.patches_by_4
                   : split_ == 2 ? t.direct.patches_by_2
                                 : t.direct.patches),
         ldb_(split_ > 1 ? t.direct.lanes : nr_),
         boxes_(s.batch, p.size, positions()),
-        patches_(seen_, p, boxes_, t.conv, input, split_ - 1),
+        patches_(s, p, boxes_, t.conv, input, pairs_ ? s.in_channels / s.groups % 2 : split_ - 1, nullptr,
+                 pairs_ ? PatchSpace::As::halves : PatchSpace::As::floats),
         output_(static_cast<char*>(output)) {
     const int64_t vectors = (outputs_ + t.direct.lanes - 1) / t.direct.lanes;
     // Short lines make low tiles, which want to be wide.
     wide_ = vectors == 1 ? 1 : vectors > 2 && p.size[2] <= t.direct.rows[4] ? 4 : 2;
     runs_ = patches_.runs();
-    blocks_ = blocks_of(runs_, split_, kBlock / wide_, ldb_);
+    blocks_ = blocks_of(runs_, unit_, kBlock / wide_, ldb_);
   }
 
   void operator()(const void* weight) {
     const int64_t panels = (outputs_ + nr_ - 1) / nr_;
-    panel_ = steps_of(runs_, split_) * ldb_;
+    panel_ = steps_of(runs_, unit_) * ldb_;
     Workspace packed(s_.groups * panels * panel_ * static_cast<int64_t>(sizeof(float)));
     packed_ = packed.as<float>();
     for_each(s_.groups * panels, [&](int64_t i) {
       const WeightSource source(s_, p_, family_, e_, weight, i / panels);
       const int64_t r0 = i % panels * nr_;
       const int columns = static_cast<int>(std::min<int64_t>(nr_, outputs_ - r0));
+      if (pairs_) {  // which do not reach into the next run
+        float* to = packed_ + i * panel_;
+        for (const DirectRun& run : runs_) {
+          source.pack(r0, columns, run.b, run.steps, to);
+          to += (run.steps + 1) / 2 * ldb_;
+        }
+        return;
+      }
       if (split_ == 1) return source.pack(r0, columns, 0, k_, packed_ + i * panel_);
       Workspace plain(k_ * nr_ * static_cast<int64_t>(sizeof(float)));
       source.pack(r0, columns, 0, k_, plain.data());
@@ -147,12 +149,14 @@ class Forward {
   int64_t width() const { return std::max<int64_t>(wide_ * t_.direct.lanes, nr_); }
 
   void item(const Box& box, int64_t group, int64_t column, int64_t columns) {
-    Workspace space(patches_.floats() * static_cast<int64_t>(sizeof(float)));
-    const float* from = patches_.fill(box, group, space.as<float>());
+    Workspace space(patches_.bytes());
+    const auto* from = static_cast<const char*>(patches_.fill(box, group, space.data()));
+    const int64_t element = pairs_ ? 2 : 4;
     const int64_t lines = box.all_lines(), positions = lines * box.width;
     const int64_t j0 = column * width(), cols = std::min(columns * width(), outputs_ - j0);
     const bool direct = e_ == kF32;
-    Workspace sums(direct ? 0 : positions * cols * static_cast<int64_t>(sizeof(float)));
+    const bool whole = direct || (pairs_ && blocks_.size() == 1);  // no sums are kept
+    Workspace sums(whole ? 0 : positions * cols * static_cast<int64_t>(sizeof(float)));
     const Parts tiles(box.width, t_.direct.rows[wide_]);
     DirectTile tile;
     tile.a_stride = patches_.step();
@@ -160,11 +164,13 @@ class Forward {
     tile.b_panel = panel_;
     std::vector<DirectRun> some;  // of a block's
     some.reserve(runs_.size());
-    tile.ldc = direct ? p_.stride[2] * s_.out_channels : cols;
+    tile.ldc = direct ? p_.stride[2] * s_.out_channels : whole ? 0 : cols;
+    tile.ld_rounded = p_.stride[2] * s_.out_channels;
     for (int64_t j = 0; j < cols; j += width()) {
       tile.cols = static_cast<int>(std::min(width(), cols - j));
       const float* panel = packed_ + (group * panels_ + (j0 + j) / nr_) * panel_;
       for (const Block& block : blocks_) {
+        const bool rounds = pairs_ && &block == &blocks_.back();
         tile.runs = some.data();
         tile.b = panel + block.k0 * ldb_;
         tile.accumulate = block.k0 > 0;
@@ -173,20 +179,23 @@ class Forward {
           for (const DirectRun& run : block.runs)
             if (patches_.reads_input(box, line, run.a)) some.push_back(run);
           tile.count = static_cast<int64_t>(some.size());
-          if (some.empty() && tile.accumulate) continue;
-          const float* a = from + patches_.line(box, line);
-          float* c = direct ? reinterpret_cast<float*>(to(box, line, group)) + j0 + j
-                            : sums.as<float>() + line * box.width * cols + j;
+          if (some.empty() && tile.accumulate && !rounds) continue;
+          const char* a = from + patches_.line(box, line) * element;
+          char* out = to(box, line, group) + (j0 + j) * kElemSize[e_];
+          float* c = direct  ? reinterpret_cast<float*>(out)
+                     : whole ? nullptr
+                             : sums.as<float>() + line * box.width * cols + j;
           for (int64_t i = 0; i < tiles.count; ++i) {
-            tile.a = a + tiles.begin(i) * tile.a_stride;
-            tile.c = c + tiles.begin(i) * tile.ldc;
+            tile.a = reinterpret_cast<const float*>(a + tiles.begin(i) * tile.a_stride * element);
+            tile.c = c ? c + tiles.begin(i) * tile.ldc : nullptr;
+            tile.rounded = rounds ? out + tiles.begin(i) * tile.ld_rounded * kElemSize[e_] : nullptr;
             tile.rows = static_cast<int>(tiles.length(i));
             multiply_(tile);
           }
         }
       }
     }
-    if (direct) return;
+    if (direct || pairs_) return;
     for (int64_t line = 0; line < lines; ++line) {
       t_.gemm.finish[e_](box.width, cols, sums.as<float>() + line * box.width * cols, cols,
                          to(box, line, group) + j0 * kElemSize[e_], p_.stride[2] * s_.out_channels, 1, 0,
@@ -205,11 +214,10 @@ class Forward {
   const Elem e_;
   const int64_t outputs_, k_;
   const bool pairs_;
-  const ConvShape seen_;  // by the kernels
   const Family& family_;
   const int64_t nr_;
   const double flops_;
-  const int64_t split_;
+  const int64_t split_, unit_;  // elements of k in a vector beside the columns, and in a step of B
   const DirectFn multiply_;
   const int64_t ldb_;  // from one step of k to the next
   const Boxes boxes_;
@@ -230,8 +238,10 @@ bool direct_fits(const ConvShape& s, const Phase& phase) {
 
 bool direct_in_pairs(const ConvTables& t, const ConvShape& s) {
   const int64_t channels = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
+  // Of an odd number of channels, pairs reach into the next tap: its weights have to follow.
+  const bool paired = channels % 2 == 0 || (s.groups == 1 && !s.flip && s.input_dilation[2] == 1);
   // Few outputs: vectors hold elements of k as well, as floats.
-  return t.pairs.patches && conv_elem(s.dtype) == kBf16 && channels % 2 == 0 && 2 * outputs > t.direct.lanes;
+  return t.pairs.patches && conv_elem(s.dtype) == kBf16 && paired && 2 * outputs > t.direct.lanes;
 }
 
 void conv_direct(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,

@@ -24,8 +24,12 @@ void conv_direct(const ConvTables& t, const ConvShape& s, const Phase& phase, co
                  const void* weight, void* output);
 
 // A channel per group, as many outputs as inputs.
-void conv_channelwise(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,
-                      const void* weight, void* output);
+void conv_channelwise(Isa set, const ConvShape& s, const Phase& phase, const void* input, const void* weight,
+                      void* output);
+// Few channels of each group: whether the kernels have such groups, and the convolution.
+bool grouped_fits(Isa set, const ConvShape& s);
+void conv_grouped(Isa set, const ConvShape& s, const Phase& phase, const void* input, const void* weight,
+                  void* output);
 void conv_direct_gradient(const ConvTables& t, const ConvShape& s, const Phase& phase, const void* input,
                           const void* dout, void* dweight);
 

@@ -140,8 +140,8 @@ class Gradient {
 
   void add_box(const Box& box, int64_t group, int64_t first, int64_t panels, bool accumulate, float* sums) {
     const int64_t lines = box.all_lines(), panel = in_place_ ? width_ : lines * steps(box) * pitch_;
-    Workspace space(patches_.floats() * kFloat), packed(in_place_ ? 0 : panels * panel * kFloat);
-    const float* from = patches_.fill(box, group, space.as<float>());
+    Workspace space(patches_.bytes()), packed(in_place_ ? 0 : panels * panel * kFloat);
+    const auto* from = static_cast<const float*>(patches_.fill(box, group, space.data()));
     const float* gradient = reinterpret_cast<const float*>(dout_);
     if (!in_place_) {
       pack_dout(box, group, first, panels, packed.as<float>());

@@ -12,8 +12,6 @@ struct ConvTable {
   // to[k * to_stride + i] = from[k * from_stride + i], i < len, converted to the accumulator type.
   void (*copy_run[kElems])(const void* from, int64_t from_stride, int64_t steps, int64_t len, void* to,
                            int64_t to_stride);
-  // out[c] = sum over i < taps of in[i][c] * w[i][c], c < n; w in the accumulator type.
-  void (*depthwise[kElems])(int taps, const void* const* in, const void* const* w, int64_t n, void* out);
   // sum[c] += a[k * a_stride + c] * b[k * b_stride + c] over k < steps, c < n; sums in the accumulator type.
   void (*multiply_sum[kElems])(int64_t steps, int64_t n, const void* a, int64_t a_stride, const void* b,
                                int64_t b_stride, void* sum);

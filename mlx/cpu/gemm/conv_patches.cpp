@@ -4,6 +4,8 @@
 #include <cstring>
 #include <iterator>
 
+#include "mlx/cpu/isa/copy.h"
+
 namespace mlx::core::cpu::gemm_detail {
 
 namespace {
@@ -49,15 +51,16 @@ std::vector<int64_t> run_lengths(const Phase& p, int64_t channels) {
 }
 
 PatchSpace::PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, const ConvTable& t,
-                       const void* input, int64_t slack, const DirectPairTable* pairs)
+                       const void* input, int64_t slack, const DirectPairTable* pairs, As as)
     : s_(s),
       p_(p),
       e_(conv_elem(s.dtype)),
       t_(t),
       pairs_(pairs),
       input_(static_cast<const char*>(input)),
+      element_(as == As::halves ? 2 : 4),
       channels_(s.in_channels / s.groups),
-      in_place_((e_ == kF32 && slack == 0) || p.taps.empty()) {
+      in_place_((kElemSize[e_] == element_ && slack == 0) || p.taps.empty()) {
   if (p.taps.empty()) return;
   for (size_t i = 0; i < 3; ++i) {
     int64_t low = p.taps[0].offset[i], high = low;
@@ -77,7 +80,7 @@ PatchSpace::PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, c
   row_ = ((box.width - 1) * p.step[2] + reach_[2] + 1) * pixel_;
   plane_ = ((box.lines - 1) * p.step[1] + reach_[1] + 1) * row_;
   image_ = ((box.planes - 1) * p.step[0] + reach_[0] + 1) * plane_;
-  floats_ = box.images * image_ + slack;
+  elements_ = box.images * image_ + slack;
 }
 
 int64_t PatchSpace::offset(const Tap& tap) const {
@@ -101,11 +104,12 @@ std::vector<DirectRun> PatchSpace::runs() const {
   return out;
 }
 
-const float* PatchSpace::fill(const Box& box, int64_t group, float* space) const {
+const void* PatchSpace::fill(const Box& box, int64_t group, void* space) const {
   const int64_t size = kElemSize[e_];
   if (in_place_)
-    return reinterpret_cast<const float*>(input_) + group * channels_ + box.n * image_ +
-           box.z * p_.step[0] * plane_ + box.y * p_.step[1] * row_ + box.x * step();
+    return input_ + (group * channels_ + box.n * image_ + box.z * p_.step[0] * plane_ +
+                     box.y * p_.step[1] * row_ + box.x * step()) *
+                        element_;
   // Columns [begin, end) of the buffer lie inside the input.
   const int64_t width = (box.width - 1) * p_.step[2] + reach_[2] + 1, x0 = box.x * p_.step[2] + low_[2];
   const int64_t begin = std::clamp<int64_t>(-x0, 0, width);
@@ -115,10 +119,10 @@ const float* PatchSpace::fill(const Box& box, int64_t group, float* space) const
   for (int64_t n = 0; n < box.images; ++n)
     for (int64_t z = 0; z < planes; ++z)
       for (int64_t y = 0; y < rows; ++y) {
-        float* to = space + n * image_ + z * plane_ + y * row_;
+        char* to = static_cast<char*>(space) + (n * image_ + z * plane_ + y * row_) * element_;
         const int64_t iz = box.z * p_.step[0] + low_[0] + z, iy = box.y * p_.step[1] + low_[1] + y;
         if (iz < 0 || iz >= s_.in[0] || iy < 0 || iy >= s_.in[1] || begin == end) {
-          std::memset(to, 0, static_cast<size_t>(width * pixel_) * sizeof(float));
+          std::memset(to, 0, static_cast<size_t>(width * pixel_ * element_));
           continue;
         }
         const int64_t pixel = (((box.n + n) * s_.in[0] + iz) * s_.in[1] + iy) * s_.in[2] + begin + x0;
@@ -128,18 +132,24 @@ const float* PatchSpace::fill(const Box& box, int64_t group, float* space) const
   return space;
 }
 
-void PatchSpace::copy_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const {
-  std::memset(to, 0, static_cast<size_t>(begin * pixel_) * sizeof(float));
-  std::memset(to + end * pixel_, 0, static_cast<size_t>((width - end) * pixel_) * sizeof(float));
-  if (s_.groups == 1) {
-    t_.copy_run[e_](from, 0, 1, (end - begin) * pixel_, to + begin * pixel_, 0);
+void PatchSpace::copy_line(const char* from, int64_t begin, int64_t end, int64_t width, char* to) const {
+  const int64_t pixel = pixel_ * element_;
+  std::memset(to, 0, static_cast<size_t>(begin * pixel));
+  std::memset(to + end * pixel, 0, static_cast<size_t>((width - end) * pixel));
+  to += begin * pixel;
+  if (element_ == 2 && s_.groups == 1) {
+    std::memcpy(to, from, static_cast<size_t>((end - begin) * pixel));
+  } else if (element_ == 2) {
+    copy_kernels().grid[1](from, s_.in_channels, 1, to, pixel_, 1, end - begin, channels_);
+  } else if (s_.groups == 1) {
+    t_.copy_run[e_](from, 0, 1, (end - begin) * pixel_, to, 0);
   } else {
-    t_.copy_run[e_](from, s_.in_channels, end - begin, channels_, to + begin * pixel_, pixel_);
+    t_.copy_run[e_](from, s_.in_channels, end - begin, channels_, to, pixel_);
   }
 }
 
 // Cut where the first or the second of the pairs enters or leaves the input.
-void PatchSpace::join_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const {
+void PatchSpace::join_line(const char* from, int64_t begin, int64_t end, int64_t width, char* to) const {
   const int64_t step = p_.step[2], begin2 = std::max<int64_t>(0, begin - step);
   const int64_t end2 = std::max<int64_t>(0, end - step);
   int64_t cuts[] = {0, begin, end, begin2, end2, width};
@@ -151,9 +161,9 @@ void PatchSpace::join_line(const char* from, int64_t begin, int64_t end, int64_t
     const char* first = begin <= x && x < end ? at : nullptr;
     const char* second = begin2 <= x && x < end2 ? at + step * s_.in_channels * kElemSize[e_] : nullptr;
     if (s_.groups == 1) {
-      pairs_->join(first, second, 0, 1, n * pixel_, to + x * pixel_, 0);
+      pairs_->join(first, second, 0, 1, n * pixel_, to + x * pixel_ * element_, 0);
     } else {
-      pairs_->join(first, second, s_.in_channels, n, channels_, to + x * pixel_, pixel_);
+      pairs_->join(first, second, s_.in_channels, n, channels_, to + x * pixel_ * element_, pixel_);
     }
   }
 }

@@ -48,15 +48,17 @@ std::vector<int64_t> run_lengths(const Phase& p, int64_t channels);
 
 class PatchSpace {
  public:
-  // `slack`: floats behind a patch that may be read (and never in place, then). With `pairs`, an element is
-  // that of a position and that of the next position, both bfloat16, in the place of a float.
+  // `slack`: elements behind a patch that may be read (and never in place, then). With `pairs`, an element is
+  // that of a position and that of the next position, both bfloat16, in the place of a float. `As::halves`:
+  // elements stay the 16 bits that they are.
+  enum class As { floats, halves };
   PatchSpace(const ConvShape& s, const Phase& p, const Boxes& boxes, const ConvTable& t, const void* input,
-             int64_t slack = 0, const DirectPairTable* pairs = nullptr);
+             int64_t slack = 0, const DirectPairTable* pairs = nullptr, As as = As::floats);
 
-  int64_t floats() const { return floats_; }  // that `fill` needs
+  int64_t bytes() const { return elements_ * element_; }  // that `fill` needs
   // The patches of a box and group: position x of line i of the box begins at `line(box, i) + x * step()`,
   // its tap at `offset(tap)` from there.
-  const float* fill(const Box& box, int64_t group, float* space) const;
+  const void* fill(const Box& box, int64_t group, void* space) const;
   int64_t offset(const Tap& tap) const;
   int64_t line(const Box& box, int64_t i) const {
     return i / box.lines / box.planes * image_ + i / box.lines % box.planes * p_.step[0] * plane_ +
@@ -83,8 +85,8 @@ class PatchSpace {
 
  private:
   // Columns [begin, end) of a line of the space, at `to`, are the pixels from `from` on.
-  void copy_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const;
-  void join_line(const char* from, int64_t begin, int64_t end, int64_t width, float* to) const;
+  void copy_line(const char* from, int64_t begin, int64_t end, int64_t width, char* to) const;
+  void join_line(const char* from, int64_t begin, int64_t end, int64_t width, char* to) const;
 
   const ConvShape& s_;
   const Phase& p_;
@@ -92,10 +94,10 @@ class PatchSpace {
   const ConvTable& t_;
   const DirectPairTable* pairs_;
   const char* input_;
-  const int64_t channels_;
+  const int64_t element_, channels_;
   Dims low_ = {0, 0, 0}, reach_ = {0, 0, 0};  // smallest offset of a tap, and largest less smallest
   bool in_place_;
-  int64_t pixel_ = 0, row_ = 0, plane_ = 0, image_ = 0, floats_ = 0;
+  int64_t pixel_ = 0, row_ = 0, plane_ = 0, image_ = 0, elements_ = 0;
 };
 
 }  // namespace mlx::core::cpu::gemm_detail

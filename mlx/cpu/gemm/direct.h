@@ -33,11 +33,12 @@ struct DirectTile {
   bool accumulate;
   bool in_order = false;  // one chain of sums for any number of rows: the bits of the other kernels
   bool half_end = false;  // pairs: of the last step of a run, the second elements do not count
+  // `patches` of pairs: where the sums go, rounded to bfloat16, those of `c` and what is added to them; null:
+  // they stay in `c`.
+  void* rounded = nullptr;
+  int64_t ld_rounded = 0;
 };
 using DirectFn = void (*)(const DirectTile&);
-
-inline constexpr int kChannelwiseRows = 8;
-inline constexpr int kLongestRow = 7;  // of taps
 
 struct DirectTable {
   int lanes;  // floats of a vector
@@ -48,20 +49,17 @@ struct DirectTable {
   // each column, so b_step is the step from one such group to the next. Runs are completed by zeros in B; A
   // is read up to three elements behind them, and what it holds there does not matter.
   DirectFn patches_by_2, patches_by_4;
-  // c[i, j] = the sum over runs of a[run.a + i * a_stride + j] * b[run.b + j]: a channel is its own group.
-  // Any number of columns, up to kChannelwiseRows rows; `accumulate` and `steps` do not count.
-  DirectFn channelwise;
-  // The same where a run is a row of `steps` taps, those in A a_stride apart as positions are, those in B
-  // b_step: what several positions read is loaded once. By the number of taps; null where there is none.
-  DirectFn channelwise_row[kLongestRow + 1];
   DirectFn turned;  // A(i, s) = a[run.a + s * a_stride + i]: k strided, rows contiguous
 };
 
-// The same for pairs of bfloat16, whose products an instruction adds up: an element of A and B is a pair, two
-// elements of k, in 32 bits (`a` and `b` of a tile point at such), C is float32. Tiles have as many rows as
-// those of floats. Null where the set has no such instruction.
+// The same for pairs of bfloat16, whose products an instruction adds up: an element of B is a pair, two
+// elements of k, in 32 bits (`b` of a tile points at such), C is float32. Tiles have as many rows as those of
+// floats. Null where the set has no such instruction.
 struct DirectPairTable {
-  DirectFn patches, turned;
+  // Elements of A are bfloat16, as strides and steps count them. A run of an odd number ends with half a
+  // pair: A is read one element behind it, and what it holds there does not matter.
+  DirectFn patches;
+  DirectFn turned;  // elements of A are pairs as well
   // to[k * to_stride + i] = the pair of first[k * from_stride + i] and second[k * from_stride + i], i < len;
   // a null pointer reads zeros. Strides in elements.
   void (*join)(const void* first, const void* second, int64_t from_stride, int64_t steps, int64_t len,

@@ -46,20 +46,45 @@ MLX_INLINE void load_b(V (&v)[NV], const typename P::Packed* b, int64_t panel) {
   for (int j = 0; j < NV; ++j) v[j] = P::load_b(b + j / 2 * panel + j % 2 * kL);
 }
 
+#if MLX_ISA_LEVEL >= 5
+template <int M, int NV>
+MLX_INLINE void write_rounded(const DirectTile& t, const vf (&acc)[M][NV]) {
+  const int last = t.cols - (NV - 1) * kL;
+#pragma GCC unroll 28
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      const float* in = t.c + i * t.ldc + j * kL;
+      auto* out = static_cast<uint16_t*>(t.rounded) + i * t.ld_rounded + j * kL;
+      if (j < NV - 1 || last == kL) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out),
+                            round_to_bf16(t.accumulate ? vf(load(in) + acc[i][j]) : acc[i][j]));
+      } else {
+        _mm256_mask_storeu_epi16(
+            out, static_cast<__mmask16>((1u << last) - 1),
+            round_to_bf16(t.accumulate ? vf(load_first(in, last) + acc[i][j]) : acc[i][j]));
+      }
+    }
+  }
+}
+#endif
+
 template <class P, int M, int NV>
 void patches(const DirectTile& t) {
   // Three rows share a pointer: their addresses differ by what an address can scale an index register with.
   constexpr int G = (M + 2) / 3;
   using Packed = typename P::Packed;
-  const auto *first_a = reinterpret_cast<const Packed*>(t.a), *first_b = reinterpret_cast<const Packed*>(t.b);
+  using Element = typename P::Element;
+  const auto* first_a = reinterpret_cast<const Element*>(t.a);
+  const auto* first_b = reinterpret_cast<const Packed*>(t.b);
   vf acc[M][NV] = {};
   for (int64_t r = 0; r < t.count; ++r) {
     const DirectRun run = t.runs[r];
     const Packed* b = first_b + run.b;
-    const Packed* a[G];
+    const Element* a[G];
 #pragma GCC unroll 10
     for (int g = 0; g < G; ++g) a[g] = first_a + run.a + 3 * g * t.a_stride;
-    for (int64_t s = run.steps; s > 0; --s) {
+    for (int64_t s = run.steps; s >= P::kElements; s -= P::kElements) {
       decltype(P::load_b(b)) bv[NV];
       load_b<P, NV>(bv, b, t.b_panel);
 #pragma GCC unroll 28
@@ -70,12 +95,26 @@ void patches(const DirectTile& t) {
       }
 #pragma GCC unroll 10
       for (int g = 0; g < G; ++g) {
-        ++a[g];
+        a[g] += P::kElements;
         asm("" : "+r"(a[g]));  // the compiler would rather keep one pointer per row, and spill them
       }
       b += t.b_step;
     }
+    if constexpr (P::kPairs) {
+      if (run.steps % 2 == 0) continue;
+      decltype(P::load_b(b)) bv[NV];
+      load_b<P, NV>(bv, b, t.b_panel);
+#pragma GCC unroll 28
+      for (int i = 0; i < M; ++i) {
+        const auto av = P::first(P::broadcast(a[i / 3] + i % 3 * t.a_stride));
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) acc[i][j] = P::fma(av, bv[j], acc[i][j]);
+      }
+    }
   }
+#if MLX_ISA_LEVEL >= 5
+  if (t.rounded) return write_rounded<M, NV>(t, acc);
+#endif
   write<M, NV>(t, acc);
 }
 

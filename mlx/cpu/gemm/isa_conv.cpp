@@ -20,35 +20,6 @@ void copy_run(const void* from, int64_t from_stride, int64_t steps, int64_t len,
 }
 
 template <class T, int NV>
-MLX_INLINE void depthwise_block(int taps, const T* const* in, const Acc<T>* const* w, int64_t c, T* out) {
-  using A = Acc<T>;
-  constexpr int L = kLanes<A>;
-  Vec<A> acc[NV] = {};
-  for (int i = 0; i < taps; ++i)
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) acc[v] = fma(load(in[i] + c + v * L), load(w[i] + c + v * L), acc[v]);
-#pragma GCC unroll 4
-  for (int v = 0; v < NV; ++v) store(out + c + v * L, acc[v]);
-}
-
-template <class T>
-void depthwise(int taps, const void* const* in_, const void* const* w_, int64_t n, void* out_) {
-  using A = Acc<T>;
-  constexpr int L = kLanes<A>;
-  const T* const* in = reinterpret_cast<const T* const*>(in_);
-  const A* const* w = reinterpret_cast<const A* const*>(w_);
-  T* out = static_cast<T*>(out_);
-  int64_t c = 0;
-  for (; c + 4 * L <= n; c += 4 * L) depthwise_block<T, 4>(taps, in, w, c, out);
-  for (; c + L <= n; c += L) depthwise_block<T, 1>(taps, in, w, c, out);
-  if (c == n) return;
-  const int rest = static_cast<int>(n - c);
-  Vec<A> acc = {};
-  for (int i = 0; i < taps; ++i) acc = fma(load_first(in[i] + c, rest), load_first(w[i] + c, rest), acc);
-  store_first(out + c, acc, rest);
-}
-
-template <class T, int NV>
 MLX_INLINE void multiply_sum_block(int64_t steps, const T* a, int64_t a_stride, const T* b, int64_t b_stride,
                                    Acc<T>* sum) {
   using A = Acc<T>;
@@ -86,7 +57,6 @@ void multiply_sum(int64_t steps, int64_t n, const void* a_, int64_t a_stride, co
 template <class T>
 constexpr void add(ConvTable& t, gemm_detail::Elem e) {
   t.copy_run[e] = copy_run<T>;
-  t.depthwise[e] = depthwise<T>;
   t.multiply_sum[e] = multiply_sum<T>;
 }
 constexpr ConvTable make_table() {

@@ -77,92 +77,6 @@ void patches_split(const DirectTile& t) {
   write<M, 1>(t, acc);
 }
 
-template <int M, bool Whole>
-MLX_INLINE void channels(const DirectTile& t, int64_t j, int n) {
-  const auto at = [&](const float* p) { return Whole ? load(p) : load_first(p, n); };
-  vf acc[M] = {};
-  for (int64_t r = 0; r < t.count; ++r) {
-    const float* a = t.a + t.runs[r].a + j;
-    const vf w = at(t.b + t.runs[r].b + j);
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) acc[i] = fma(at(a + i * t.a_stride), w, acc[i]);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < M; ++i) {
-    if constexpr (Whole) {
-      store(t.c + i * t.ldc + j, acc[i]);
-    } else {
-      store_first(t.c + i * t.ldc + j, acc[i], n);
-    }
-  }
-}
-template <int M>
-void channelwise(const DirectTile& t) {
-  int64_t j = 0;
-  for (; j + kL <= t.cols; j += kL) channels<M, true>(t, j, kL);
-  if (j < t.cols) channels<M, false>(t, j, static_cast<int>(t.cols - j));
-}
-template <int... M>
-void any_channelwise(const DirectTile& t, std::integer_sequence<int, M...>) {
-  static constexpr DirectFn of[] = {nullptr, channelwise<M + 1>...};
-  of[t.rows](t);
-}
-// acc[i] takes in the taps of a row from left to right, as above.
-template <int M, int W, bool Whole>
-MLX_INLINE void channels_of_rows(const DirectTile& t, int64_t j, int n) {
-  const auto at = [&](const float* p) { return Whole ? load(p) : load_first(p, n); };
-  vf acc[M] = {};
-  for (int64_t r = 0; r < t.count; ++r) {
-    const float *a = t.a + t.runs[r].a + j, *b = t.b + t.runs[r].b + j;
-    vf w[W];
-#pragma GCC unroll 7
-    for (int k = 0; k < W; ++k) w[k] = at(b + k * t.b_step);
-#pragma GCC unroll 14
-    for (int p = 0; p < M + W - 1; ++p) {
-      const vf v = at(a + p * t.a_stride);
-#pragma GCC unroll 8
-      for (int i = 0; i < M; ++i)
-        if (i <= p && p - i < W) acc[i] = fma(v, w[p - i], acc[i]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < M; ++i) {
-    if constexpr (Whole) {
-      store(t.c + i * t.ldc + j, acc[i]);
-    } else {
-      store_first(t.c + i * t.ldc + j, acc[i], n);
-    }
-  }
-}
-template <int M, int W>
-void channelwise_row(const DirectTile& t) {
-  int64_t j = 0;
-  for (; j + kL <= t.cols; j += kL) channels_of_rows<M, W, true>(t, j, kL);
-  if (j < t.cols) channels_of_rows<M, W, false>(t, j, static_cast<int>(t.cols - j));
-}
-template <int W, int... M>
-void any_channelwise_row(const DirectTile& t, std::integer_sequence<int, M...>) {
-  static constexpr DirectFn of[] = {nullptr, channelwise_row<M + 1, W>...};
-  of[t.rows](t);
-}
-template <int W>
-void any_channelwise_row(const DirectTile& t) {
-  any_channelwise_row<W>(t, std::make_integer_sequence<int, gemm_detail::kChannelwiseRows>{});
-}
-
-template <int W>
-constexpr DirectFn row_kernel() {
-  if constexpr (MLX_ISA_LEVEL == 2) {
-    return nullptr;  // a row would leave the sixteen registers
-  } else {
-    return any_channelwise_row<W>;
-  }
-}
-
-void any_channelwise(const DirectTile& t) {
-  any_channelwise(t, std::make_integer_sequence<int, gemm_detail::kChannelwiseRows>{});
-}
-
 template <int S, class>
 struct SplitKernels;
 template <int S, int... M>
@@ -176,15 +90,12 @@ void any_split(const DirectTile& t) {
 }  // namespace
 
 const gemm_detail::DirectTable& direct_kernels_table() {
-  static constexpr gemm_detail::DirectTable table = {
-      kL,
-      {0, kRows1, kRows2, kRows4, kRows4},
-      any_patches<Product>,
-      any_split<2>,
-      any_split<4>,
-      any_channelwise,
-      {nullptr, nullptr, nullptr, row_kernel<3>(), nullptr, row_kernel<5>(), nullptr, row_kernel<7>()},
-      any_turned<Product>};
+  static constexpr gemm_detail::DirectTable table = {kL,
+                                                     {0, kRows1, kRows2, kRows4, kRows4},
+                                                     any_patches<Product>,
+                                                     any_split<2>,
+                                                     any_split<4>,
+                                                     any_turned<Product>};
   return table;
 }
 

@@ -200,20 +200,6 @@ constexpr Family family_bf16() {
   return f;
 }
 
-// As narrow(), with the machine's instruction, which takes subnormal numbers for zeros.
-MLX_INLINE __m256i rounded(vf v) {
-  constexpr int kSubnormal = 0x20;
-  if (__builtin_expect(_mm512_fpclass_ps_mask(v, kSubnormal) != 0, 0))
-    return reinterpret_cast<__m256i>(narrow(v, bf16{}));
-#if defined(__clang__) && __clang_major__ < 17
-  __m256i out;  // as in kernel_tile.h
-  __asm__("vcvtneps2bf16 %1, %0" : "=v"(out) : "v"(v));
-  return out;
-#else
-  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
-#endif
-}
-
 void finish_bf16(int64_t rows, int64_t cols, const void* acc, int64_t ld_acc, void* out, int64_t ld_out,
                  double alpha, double beta, const void* d, int64_t d_row, int64_t d_col) {
   if (alpha != 1 || d)
@@ -225,11 +211,11 @@ void finish_bf16(int64_t rows, int64_t cols, const void* acc, int64_t ld_acc, vo
     auto* to = static_cast<uint16_t*>(out) + i * ld_out;
     int64_t j = 0;
     for (; j + lanes <= cols; j += lanes)
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j), rounded(load(from + j)));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j), round_to_bf16(load(from + j)));
     if (j == cols) continue;
     const int rest = static_cast<int>(cols - j);
     _mm256_mask_storeu_epi16(to + j, static_cast<__mmask16>((1u << rest) - 1),
-                             rounded(load_first(from + j, rest)));
+                             round_to_bf16(load_first(from + j, rest)));
   }
 }
 

@@ -147,10 +147,7 @@ constexpr void add_code(QuantizedTable& t) {
   t.dequantize[C][kBfloat16Once] = dequantize<C, bf16, float>;
   t.panel[C] = panel<C, false>;
   t.panel_of_pairs[C] = panel<C, true>;
-  t.dot[C][0] = dot<FloatBlocks<C>, C, 1>;
-  t.dot[C][1] = dot<FloatBlocks<C>, C, 2>;
-  t.dot[C][2] = dot<FloatBlocks<C>, C, 4>;
-  t.dot[C][3] = dot<FloatBlocks<C>, C, 8>;
+  add_dots<FloatBlocks<C>, C>(t.dot[C], AllDots{});
   t.shuffle[C] = kByShifts<C> ? shuffle<C> : nullptr;
 }
 template <int... C>

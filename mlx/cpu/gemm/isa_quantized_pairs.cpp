@@ -56,10 +56,7 @@ void shuffle_pairs(const void* source, int64_t k, void* output) {
 template <Code C>
 constexpr void add_code(QuantizedPairsTable& t) {
   if constexpr (kByShifts<C>) {
-    t.dot[C][0] = dot<PairBlocks<C>, C, 1>;
-    t.dot[C][1] = dot<PairBlocks<C>, C, 2>;
-    t.dot[C][2] = dot<PairBlocks<C>, C, 4>;
-    t.dot[C][3] = dot<PairBlocks<C>, C, 8>;
+    add_dots<PairBlocks<C>, C>(t.dot[C], AllDots{});
     t.shuffle[C] = shuffle_pairs<C>;
   }
 }

@@ -22,6 +22,8 @@ template <class T>
 struct PlainProduct {  // T = float or double
   using Packed = T;
   static constexpr bool kPairs = false;
+  using Element = T;  // of k
+  static constexpr int kElements = 1;
   using A = T;
   MLX_INLINE static Vec<T> load_b(const T* p) { return load(p); }
   MLX_INLINE static Vec<T> broadcast(const T* p) { return splat(*p); }
@@ -32,9 +34,11 @@ struct PlainProduct {  // T = float or double
 struct Bf16PairProduct {  // a pair of bfloat16 in each 32-bit lane
   using Packed = uint32_t;
   static constexpr bool kPairs = true;
+  using Element = uint16_t;
+  static constexpr int kElements = 2;
   using A = float;
   MLX_INLINE static __m512i load_b(const uint32_t* p) { return _mm512_loadu_si512(p); }
-  MLX_INLINE static __m512i broadcast(const uint32_t* p) {
+  MLX_INLINE static __m512i broadcast(const void* p) {
     int pair;  // which may lie at any bfloat16
     __builtin_memcpy(&pair, p, sizeof pair);
     return _mm512_set1_epi32(pair);

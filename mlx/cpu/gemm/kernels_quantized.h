@@ -32,8 +32,9 @@ struct QuantizedOperand {
 using QuantizedDotFn = void (*)(int64_t rows, int64_t k, int group_size, const uint32_t* codes,
                                 const float* scales, const float* biases, const QuantizedOperand& x, float* y,
                                 int64_t ldy);
-// Dot products exist for 1, 2, 4 and 8 rows of x.
-inline constexpr int kDotRows[] = {1, 2, 4, 8};
+// Dot products exist for these numbers of rows of x.
+inline constexpr int kDotRows[] = {1, 2, 3, 4, 5, 6, 8};
+inline constexpr int kDots = sizeof(kDotRows) / sizeof(int);
 
 // A panel of 32 columns: out[p, j] = w(p, column + j) for rows p < n, `words` apart, whose codes of these
 // columns begin at `codes`. Row p has `groups` scales and biases (1, or 2 where groups are 16 columns) at p *
@@ -45,7 +46,7 @@ struct QuantizedTable {
   void (*to_float[kScaleTypes])(const void* src, int64_t n, float* out);
   DequantizeFn dequantize[kCodes][kFloatTypes + 1];
   DequantizePanelFn panel[kCodes], panel_of_pairs[kCodes];
-  QuantizedDotFn dot[kCodes][4];
+  QuantizedDotFn dot[kCodes][kDots];
   void (*shuffle[kCodes])(const float* x, int64_t k, float* out);
   void (*group_sums)(const float* x, int64_t groups, int group_size, float* out);
 };
@@ -53,7 +54,7 @@ struct QuantizedTable {
 // The same for x of bfloat16, whose products with codes an instruction adds up in pairs. Null where the set
 // has no such instruction, or the codes do not fill words.
 struct QuantizedPairsTable {
-  QuantizedDotFn dot[kCodes][4];
+  QuantizedDotFn dot[kCodes][kDots];
   void (*shuffle[kCodes])(const void* x, int64_t k, void* out);
 };
 

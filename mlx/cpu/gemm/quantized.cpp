@@ -191,6 +191,8 @@ void blocked(const QuantizedProduct& p) {
   run_nest(nest);
 }
 
+constexpr int kFewFloats = 6;  // rows: for more, w is better read as panels
+
 // Are there dot products that take x as it is, in pairs?
 bool pairs_of(const QuantizedProduct& p) {
   return p.dtype == bfloat16 && quantized_pairs_kernels().shuffle[code_of(p.w.layout)];
@@ -205,14 +207,15 @@ void few_rows(const QuantizedProduct& p) {
   const FloatType type = float_type_of(p.dtype);
   const QuantizedPairsTable& of_pairs = quantized_pairs_kernels();
   const bool pairs = pairs_of(p);
-  // Eight rows of pairs take more registers than there are: twice four, the second time with words from the
-  // cache.
-  const int64_t most = pairs ? 4 : 8;
+  // More rows of pairs take more registers than there are: in passes of nearly equal size, all but the first
+  // with words from the cache.
   const auto kernel_for = [](int64_t rows) {
     int kernel = 0;
     while (kDotRows[kernel] < rows) ++kernel;
     return kernel;
   };
+  const int64_t passes = (p.m + (pairs ? 5 : 7)) / (pairs ? 6 : 8);
+  const int64_t most = kDotRows[kernel_for((p.m + passes - 1) / passes)];
   const int64_t whole = p.m / most * most;
   const int64_t m = whole + (p.m > whole ? kDotRows[kernel_for(p.m - whole)] : 0);  // rows of zeros fill up
   Workspace x_space(m * p.k * 4), x_sums(m * groups * 4);
@@ -281,7 +284,7 @@ void quantized_product(const QuantizedProduct& p) {
   if (p.m <= 0 || p.n <= 0) return;
   if (p.k == 0) {
     std::fill_n(static_cast<char*>(p.out), p.m * p.n * kFloatSize[float_type_of(p.dtype)], char{0});
-  } else if (p.transpose && p.m <= (pairs_of(p) ? kMaxSkinny : 4)) {
+  } else if (p.transpose && p.m <= (pairs_of(p) ? kMaxSkinny : kFewFloats)) {
     few_rows(p);
   } else if (prefill_product(p)) {
   } else if (p.transpose && p.m <= kMaxSkinny) {

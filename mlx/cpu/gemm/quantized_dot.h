@@ -186,9 +186,9 @@ template <class B, Code C, int S>
 void dot(int64_t rows, int64_t k, int group_size, const uint32_t* codes, const float* scales,
          const float* biases, const QuantizedOperand& x, float* y, int64_t ldy) {
   constexpr int bits = code_bits(C), tile = 16;
-  constexpr int64_t piece = 4096 / S;
+  constexpr int64_t piece = 4096 / (S <= 2 ? S : S <= 4 ? 4 : 8);  // a power of two: whole blocks of words
   // Two rows of w share the loads of x, where there are registers for it.
-  constexpr int together = MLX_ISA_LEVEL >= 4 && kByShifts<C> && S <= 4 ? 2 : 1;
+  constexpr int together = MLX_ISA_LEVEL >= 4 && kByShifts<C> && S <= 6 ? 2 : 1;
   const int64_t words = k * bits / 32, groups = k / group_size;
   // The same piece of a later row, some 16 KiB on: rows end with pages, where the hardware begins anew.
   constexpr int64_t kAhead = 4096;
@@ -220,5 +220,13 @@ void dot(int64_t rows, int64_t k, int group_size, const uint32_t* codes, const f
     }
   }
 }
+
+// A set's dot products, by kDotRows.
+template <class B, Code C, int... I>
+constexpr void add_dots(gemm_detail::QuantizedDotFn (&dots)[gemm_detail::kDots],
+                        std::integer_sequence<int, I...>) {
+  ((dots[I] = dot<B, C, gemm_detail::kDotRows[I]>), ...);
+}
+using AllDots = std::make_integer_sequence<int, gemm_detail::kDots>;
 
 }  // namespace mlx::core::cpu::MLX_ISA

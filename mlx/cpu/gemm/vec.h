@@ -165,6 +165,22 @@ MLX_INLINE vh narrow(vf x, f16) {
 #endif
 }
 
+#if MLX_ISA_LEVEL >= 5
+// As narrow(), with the machine's instruction, which takes subnormal numbers for zeros.
+MLX_INLINE __m256i round_to_bf16(vf v) {
+  constexpr int kSubnormal = 0x20;
+  if (__builtin_expect(_mm512_fpclass_ps_mask(v, kSubnormal) != 0, 0))
+    return reinterpret_cast<__m256i>(narrow(v, bf16{}));
+#if defined(__clang__) && __clang_major__ < 17
+  __m256i out;  // as in kernel_tile.h
+  __asm__("vcvtneps2bf16 %1, %0" : "=v"(out) : "v"(v));
+  return out;
+#else
+  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
+#endif
+}
+#endif
+
 // --- loads and stores, unaligned, with conversion
 // ------------------------------------------------------------------
 

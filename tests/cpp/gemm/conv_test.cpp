@@ -199,6 +199,24 @@ void large(Isa isa) {
       fit(s, {0, 1, taps / 2});
       check<T>(isa, s);
     }
+  // A register of channels and what overlaps it, blocks of them, borders wider than the line, and planes.
+  for (const int64_t channels : {15, 16, 17, 31, 32, 33, 48, 65, 129, 300}) {
+    ConvShape s = shaped(2, channels, channels, {1, 5, 9}, {1, 3, 3}, {0, 1, 1}, channels);
+    check<T>(isa, s);
+    s.stride = {1, 2, 2};
+    fit(s, {0, 1, 1});
+    check<T>(isa, s);
+  }
+  for (const int64_t ins : {1, 2, 3, 4, 6, 8, 16, 20})  // small groups that share a vector of outputs
+    for (const int64_t outs : {1, 2, 4, 8, 16}) {
+      ConvShape s = shaped(1, 9 * ins, 9 * outs, {1, 5, 9}, {1, 3, 3}, {0, 1, 1}, 9);
+      check<T>(isa, s);
+      s.stride = {1, 2, 2}, s.flip = true;
+      fit(s, {0, 1, 1});
+      check<T>(isa, s);
+    }
+  check<T>(isa, shaped(1, 40, 40, {1, 3, 2}, {1, 7, 7}, {0, 3, 3}, 40));
+  check<T>(isa, shaped(2, 40, 40, {4, 5, 6}, {3, 3, 3}, {1, 1, 1}, 40));
   ConvShape strided = shaped(1, 24, 40, {1, 40, 41}, {1, 3, 3}, {0, 1, 1});
   strided.stride = {1, 2, 2};
   fit(strided, {0, 1, 1});
@@ -216,6 +234,10 @@ void poisoned(Isa isa) {
   check<T>(isa, shaped(1, 7, 6, {1, 9, 12}, {1, 1, 3}, {0, 0, 0}), 200);
   check<T>(isa, shaped(2, 12, 12, {1, 6, 8}, {1, 3, 3}, {0, 1, 1}, 4), 301);
   check<T>(isa, shaped(2, 20, 36, {1, 6, 8}, {1, 3, 3}, {0, 1, 1}), 501);
+  check<T>(isa, shaped(2, 36, 36, {1, 6, 9}, {1, 3, 3}, {0, 1, 1}, 36), 301);
+  check<T>(isa, shaped(2, 9, 9, {1, 6, 9}, {1, 3, 2}, {0, 1, 1}, 9), 97);
+  check<T>(isa, shaped(2, 36, 36, {1, 6, 9}, {1, 3, 3}, {0, 1, 1}, 9), 301);
+  check<T>(isa, shaped(2, 18, 36, {1, 6, 9}, {1, 3, 3}, {0, 1, 1}, 9), 101);
   // The last pixel of an odd line: the first tap never meets it, nor does a pair that reaches behind the
   // line.
   check<T>(isa, shaped(1, 2, 20, {1, 1, 7}, {1, 1, 3}, {0, 0, 1}), 12);
@@ -233,6 +255,7 @@ int main() {
     all<float16_t>(isa);
     all<bfloat16_t>(isa);
     large<float>(isa);
+    large<float16_t>(isa);
     large<bfloat16_t>(isa);
     poisoned<float>(isa);
     poisoned<float16_t>(isa);
