@@ -34,6 +34,21 @@ void alone() {
   check_throws<std::invalid_argument>([&] { dist::recv_like(x, 1); });
 }
 
+// Short arrays take another way than long ones.
+void of_every_dtype_and_length(int rank) {
+  for (const mx::Dtype dtype :
+       {mx::bool_, mx::int8, mx::uint64, mx::float16, mx::bfloat16, mx::float32, mx::float64, mx::complex64})
+    for (const int n : {0, 1, 7, 50'001}) {
+      const auto filled = [&](int value) { return mx::astype(mx::full({n}, value), dtype); };
+      const array x = filled(rank + 1);
+      check_equal(dist::all_sum(x), filled(3));
+      check_equal(dist::all_max(x), filled(2));
+      check_equal(dist::all_min(x), filled(1));
+      check_equal(dist::all_gather(x), mx::concatenate({filled(1), filled(2)}));
+      if (n % 2 == 0) check_equal(dist::sum_scatter(x), mx::split(filled(3), 2)[static_cast<size_t>(rank)]);
+    }
+}
+
 void together() {
   const dist::Group g = dist::init(true, "ring");
   const int rank = g.rank(), other = 1 - rank;
@@ -48,6 +63,10 @@ void together() {
   check_equal(dist::recv_like(x, other), array({1.0f, 2.0f}) * static_cast<float>(other + 1));
   mx::eval(dist::send(x, other));
   check_equal(dist::recv({2}, mx::float32, other), array({1.0f, 2.0f}) * static_cast<float>(other + 1));
+  of_every_dtype_and_length(rank);
+  // Both send first, more than the system keeps.
+  mx::eval(dist::send(mx::full({2'000'000}, rank), other));
+  check_equal(dist::recv({2'000'000}, mx::int32, other), mx::full({2'000'000}, other));
   check(g.split(rank).size() == 1 && g.split(0, other).rank() == other);
   const auto gradient = mx::grad([](const array& a) { return mx::sum(dist::all_sum(a * a)); })(x);
   check_equal(gradient, 2.0f * x);
