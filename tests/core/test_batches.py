@@ -7,6 +7,7 @@ import threading
 import mlx.core as mx
 import numpy as np
 import pytest
+from forecasts import check_forecast
 
 rng = np.random.default_rng(0)
 
@@ -18,14 +19,6 @@ def draw(*shape) -> np.ndarray:
 def given(x: np.ndarray, dying: bool) -> mx.array:
     """With memory of its own, which nobody else holds where it dies."""
     return mx.array(x) * 1 if not dying else mx.concatenate([mx.array(x), mx.array(x)])[: len(x)]
-
-
-def check_forecast(tree) -> None:
-    peak, after, _ = mx._forecast_memory(tree)
-    before = mx.get_active_memory()
-    mx.reset_peak_memory()
-    mx.eval(tree)
-    assert (mx.get_peak_memory() - before, mx.get_active_memory() - before) == (peak, after)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 30, 200])

@@ -8,6 +8,7 @@ import threading
 import mlx.core as mx
 import numpy as np
 import pytest
+from forecasts import check_forecast
 
 rng = np.random.default_rng(0)
 
@@ -20,14 +21,6 @@ def draw(*shape) -> mx.array:
 
 def same(got, expected) -> bool:
     return all(mx.array_equal(a, b, equal_nan=True) and a.dtype == b.dtype for a, b in zip(got, expected, strict=True))
-
-
-def check_forecast(tree) -> None:
-    peak, after, _ = mx._forecast_memory(tree)
-    before = mx.get_active_memory()
-    mx.reset_peak_memory()
-    mx.eval(tree)
-    assert (mx.get_peak_memory() - before, mx.get_active_memory() - before) == (peak, after)
 
 
 def moments(g, m, v, w):
