@@ -162,8 +162,9 @@ class MpiLinks final : public Links {
     reading.in = in;
     auto moved_at = std::chrono::steady_clock::now();
     while (!writing.finished() || !reading.finished()) {
-      const bool moved = (!writing.finished() && write(writing)) | (!reading.finished() && read(reading)) |
-                         (writing.pending && put_aside(reading.finished() ? size_ : in->from));
+      bool moved = !writing.finished() && write(writing);
+      if (!reading.finished() && read(reading)) moved = true;
+      if (writing.pending && put_aside(reading.finished() ? size_ : in->from)) moved = true;
       const auto now = std::chrono::steady_clock::now();
       if (moved) moved_at = now;
       check_interrupt();

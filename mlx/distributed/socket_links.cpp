@@ -61,7 +61,7 @@ class SocketLinks::Reading {
       n = s.read_some(static_cast<char*>(in_.into) + at, in_.header.bytes - at);
     } else {
       const size_t at = got_ - sizeof(Header), in_piece = at % kPiece;
-      n = s.read_some(piece_.data() + in_piece, std::min(kPiece - in_piece, in_.header.bytes - at));
+      n = s.read_some(piece_.data() + in_piece, std::min<size_t>(kPiece - in_piece, in_.header.bytes - at));
       const size_t filled = in_piece + n;
       if (n > 0 && (filled == kPiece || at + n == in_.header.bytes)) in_.sink(piece_.data(), filled);
     }
