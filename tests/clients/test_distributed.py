@@ -54,7 +54,8 @@ def test_two_processes_generate_what_one_does(tmp_path):
     program.write_text(PROGRAM)
     paths = os.pathsep.join([str(FOLDER), *([os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else [])])
     command = [sys.executable, "-m", "mlx.launch", "-n", "2", str(program), *CASES]
-    environment = {**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"}
+    # Without buffers a line is two writes, between which those of the other process may come.
+    environment = {**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": ""}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(done.stdout.split()) == sorted(2 * CASES)
