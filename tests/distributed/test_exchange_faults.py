@@ -62,14 +62,15 @@ def test_interrupts_are_answered(tmp_path):
     code = """
     import os, signal, threading, time
     if rank == 1:
-        time.sleep(3)
+        time.sleep(8)
         os._exit(0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     begun = time.time()
     try:
         mx.eval(D.all_sum(mx.ones(3)))
     except KeyboardInterrupt:
-        print(time.time() - begun < 1.5)
+        print(time.time() - begun < 4)
     raises(RuntimeError, "cannot be used any more", lambda: D.all_sum(mx.ones(3)))
     """
     assert launch(2, code, tmp_path).stdout.split() == ["True"]
@@ -214,7 +215,11 @@ def test_a_launcher_that_is_stopped_ends_its_processes(tmp_path):
     )
     for how, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         launcher = subprocess.Popen(
-            [sys.executable, "-m", "mlx.launch", "-n", "2", str(program)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "mlx.launch", "-n", "2", str(program)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # who runs the tests may ignore it
         )
         processes = [int(launcher.stdout.readline()) for _ in range(2)]
         launcher.send_signal(how)
