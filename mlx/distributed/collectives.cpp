@@ -76,8 +76,7 @@ const char* AllReduce::name() const {
   return reduction == Reduction::sum ? "all_sum" : (reduction == Reduction::max ? "all_max" : "all_min");
 }
 bool AllReduce::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->group.raw_group() == group.raw_group() && p->reduction == reduction;
+  return Collective::is_equivalent(other) && static_cast<const AllReduce&>(other).reduction == reduction;
 }
 // An extreme belongs to the processes that have it.
 Arrays AllReduce::vjp(const Arrays& primals, const Arrays& cotangents, const Axes&, const Arrays& outputs) {
@@ -110,10 +109,6 @@ array all_min(const array& x, std::optional<Group> group, StreamOrDevice s) {
 
 // --- AllGather ---
 
-bool AllGather::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->group.raw_group() == group.raw_group();
-}
 std::vector<Shape> AllGather::output_shapes(const Arrays& inputs) {
   return {times_first(inputs[0].shape(), group.size())};
 }
@@ -136,10 +131,6 @@ array all_gather(const array& x, std::optional<Group> group, StreamOrDevice s) {
 
 // --- SumScatter ---
 
-bool SumScatter::is_equivalent(const Primitive& other) const {
-  const auto* p = same_kind(*this, other);
-  return p && p->group.raw_group() == group.raw_group();
-}
 std::vector<Shape> SumScatter::output_shapes(const Arrays& inputs) {
   return {part_of_first(inputs[0].shape(), group.size())};
 }

@@ -1,6 +1,8 @@
 // The primitives of mx.distributed, as their kernel sees them (mlx/cpu/distributed.cpp).
 #pragma once
 
+#include <typeinfo>
+
 #include "mlx/distributed/distributed.h"
 #include "mlx/distributed/group.h"
 #include "mlx/graph/worker.h"
@@ -12,6 +14,11 @@ class Collective : public Primitive {
  public:
   Collective(Stream s, Group group) : Primitive(s), group(std::move(group)) {}
   detail::GroupImpl& members() const { return *group.raw_group(); }
+  // Of one kind and of the same group.
+  bool is_equivalent(const Primitive& other) const override {
+    const auto* p = typeid(other) == typeid(*this) ? static_cast<const Collective*>(&other) : nullptr;
+    return p && p->group.raw_group() == group.raw_group();
+  }
   const Group group;
 
  private:
@@ -39,7 +46,6 @@ class AllGather final : public Collective {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "all_gather"; }
-  bool is_equivalent(const Primitive& other) const override;
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 
@@ -50,7 +56,6 @@ class SumScatter final : public Collective {
   Arrays jvp(const Arrays& primals, const Arrays& tangents, const Axes& argnums) override;
   Batched vmap(const Arrays& inputs, const Axes& at) override;
   const char* name() const override { return "sum_scatter"; }
-  bool is_equivalent(const Primitive& other) const override;
   std::vector<Shape> output_shapes(const Arrays& inputs) override;
 };
 

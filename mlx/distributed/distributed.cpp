@@ -93,7 +93,8 @@ Group init(bool strict, const std::string& bk) {
   if (bk != "any") backend(bk, "distributed.init");
   const std::lock_guard guard(groups().lock);
   if (auto group = found(bk)) return Group(std::move(group));
-  if (!strict) return Group(std::make_shared<Alone>());
+  static const auto alone = std::make_shared<Alone>();
+  if (!strict) return Group(alone);
   if (bk != "any" && !is_available(bk))
     throw std::runtime_error("[distributed.init] the back end '" + bk + "' is not available here");
   throw std::runtime_error(

@@ -37,7 +37,6 @@ struct Mpi {
   int (*comm_size)(Handle, int*);
   int (*comm_set_errhandler)(Handle, Handle);
   int (*isend)(const void*, int, Handle, int, int, Handle, Handle*);
-  int (*irecv)(void*, int, Handle, int, int, Handle, Handle*);
   int (*recv)(void*, int, Handle, int, int, Handle, Status*);
   int (*iprobe)(int, int, Handle, int*, Status*);
   int (*get_count)(const Status*, Handle, int*);
@@ -86,7 +85,6 @@ const Mpi* load() {
     find(mpi.comm_size, "MPI_Comm_size");
     find(mpi.comm_set_errhandler, "MPI_Comm_set_errhandler");
     find(mpi.isend, "MPI_Isend");
-    find(mpi.irecv, "MPI_Irecv");
     find(mpi.recv, "MPI_Recv");
     find(mpi.iprobe, "MPI_Iprobe");
     find(mpi.get_count, "MPI_Get_count");

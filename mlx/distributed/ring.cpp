@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "mlx/distributed/reduce.h"
-#include "mlx/distributed/sockets.h"
 
 namespace mlx::core::distributed::detail {
 namespace {

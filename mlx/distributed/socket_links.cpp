@@ -4,9 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
-
-#include "mlx/utils.h"
 
 namespace mlx::core::distributed::detail {
 namespace {
@@ -188,15 +187,13 @@ void SocketLinks::wait(int writing, int reading) {
   }
   if (reading != kNobody && in_[static_cast<size_t>(reading)].socket)
     sockets.push_back({in_[static_cast<size_t>(reading)].socket.fd(), POLLIN, 0});
+  const size_t listener = sockets.size();
   sockets.push_back({listener_.fd(), POLLIN, 0});
   for (const Stranger& s : strangers_) sockets.push_back({s.socket.fd(), POLLIN, 0});
   wait_for(sockets);
   for (size_t i = 0; i < others.size(); ++i)
     if (sockets[i].revents != 0) others[i]->put_aside();
-  if (std::any_of(sockets.begin() + static_cast<std::ptrdiff_t>(others.size()), sockets.end(),
-                  [&](const pollfd& s) { return s.fd == listener_.fd() ? s.revents != 0 : false; }) ||
-      !strangers_.empty())
-    welcome();
+  if (sockets[listener].revents != 0 || !strangers_.empty()) welcome();
 }
 
 void SocketLinks::run(Writing* out, Reading* in) {
