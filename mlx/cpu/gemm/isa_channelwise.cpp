@@ -46,18 +46,7 @@ MLX_INLINE vu join(const Unit<bf16>& v) {
     return reinterpret_cast<vu>(_mm512_permutexvar_epi16(order, both));
   }
 #endif
-  const auto rounded = [](vf x) __attribute__((always_inline)) {
-    const vu u = as_bits(x), up = u + 0x7fffu + ((u >> 16) & 1u);
-#if MLX_ISA_LEVEL >= 4
-    const __mmask16 is_nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    return reinterpret_cast<vu>(_mm512_mask_or_epi32(
-        reinterpret_cast<__m512i>(up), is_nan, reinterpret_cast<__m512i>(u), _mm512_set1_epi32(0x400000)));
-#else
-    const vu is_nan = reinterpret_cast<vu>(x != x);
-    return (is_nan & (u | 0x400000u)) | (~is_nan & up);
-#endif
-  };
-  return rounded(v[0]) >> 16 | (rounded(v[1]) & 0xffff0000u);
+  return round_upper(v[0]) >> 16 | (round_upper(v[1]) & 0xffff0000u);
 }
 
 template <class T>

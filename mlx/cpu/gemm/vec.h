@@ -136,12 +136,20 @@ MLX_INLINE vf widen(vh h, f16) {
 #endif
 }
 
-MLX_INLINE vh narrow(vf x, bf16) {
-  const vu u = as_bits(x);
-  const vu rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+// bfloat16 in the upper halves; the lower ones hold anything.
+MLX_INLINE vu round_upper(vf x) {
+  const vu u = as_bits(x), rounded = u + 0x7fffu + ((u >> 16) & 1u);
+#if MLX_ISA_LEVEL >= 4
+  const __mmask16 is_nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  return reinterpret_cast<vu>(_mm512_mask_or_epi32(
+      reinterpret_cast<__m512i>(rounded), is_nan, reinterpret_cast<__m512i>(u), _mm512_set1_epi32(0x400000)));
+#else
   const vu is_nan = reinterpret_cast<vu>((u & 0x7fffffffu) > 0x7f800000u);
-  return __builtin_convertvector((is_nan & (u >> 16 | 0x40u)) | (~is_nan & rounded), vh);
+  return (is_nan & (u | 0x400000u)) | (~is_nan & rounded);
+#endif
 }
+
+MLX_INLINE vh narrow(vf x, bf16) { return __builtin_convertvector(round_upper(x) >> 16, vh); }
 
 MLX_INLINE vh narrow(vf x, f16) {
 #if MLX_ISA_LEVEL >= 4
